@@ -1,0 +1,1 @@
+"""Audio deepfake detection on JAX."""

@@ -1,0 +1,1 @@
+"""The Detector: load weights, score a file, a batch."""

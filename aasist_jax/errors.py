@@ -1,0 +1,33 @@
+"""Errors that a user can mend. Each carries one line that names the thing at fault and the way out."""
+
+
+class AasistError(Exception):
+    """Base of every error this package raises on purpose; the commands print it as one line."""
+
+
+class ConfigError(AasistError):
+    """A configuration file, or an override of one, does not say what is expected."""
+
+
+class CheckpointError(AasistError):
+    """A PyTorch checkpoint is damaged, hostile, or of a kind that is not read."""
+
+
+class WeightsError(AasistError):
+    """Weights and architecture do not fit, or a weights folder is incomplete."""
+
+
+class AudioError(AasistError):
+    """Audio that cannot be decoded, or that breaks a limit."""
+
+
+class DataError(AasistError):
+    """A data set, a protocol or a manifest is not as its layout promises."""
+
+
+class TrainingError(AasistError):
+    """A run cannot start, go on or be resumed."""
+
+
+class ScoreFileError(AasistError):
+    """A score file or a key file cannot be read, or the two do not belong together."""

@@ -1,0 +1,1 @@
+"""Score files, tables, plots and reports on top of the metrics."""

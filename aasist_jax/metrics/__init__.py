@@ -1,0 +1,1 @@
+"""Metrics of spoofing countermeasures: NumPy in, NumPy out, no I/O."""

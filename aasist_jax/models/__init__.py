@@ -1,0 +1,1 @@
+"""Detectors as pure Flax Linen modules."""

@@ -1,0 +1,1 @@
+"""Training: loss, optimizer, one pure step, pmap, averaging, checkpoints, the loop."""

@@ -1,0 +1,36 @@
+"""Test set-up: shape checking, several CPU devices, strict rank promotion, the reference folder."""
+
+import os
+from pathlib import Path
+
+# Before JAX is imported anywhere: eight virtual devices, so that every multi-device test runs on one CPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("aasist_jax", "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REFERENCE = Path(os.environ.get("AASIST_JAX_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip tests marked `reference`, with the reason, where the reference folder is missing."""
+    if REFERENCE.is_dir():
+        return
+    reason = f"no reference folder at {REFERENCE}; set AASIST_JAX_REFERENCE to run this"
+    for item in items:
+        if item.get_closest_marker("reference"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of official weights, goldens and protocols."""
+    return REFERENCE
