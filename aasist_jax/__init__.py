@@ -1,1 +1,18 @@
-"""Audio deepfake detection on JAX."""
+"""Audio deepfake detection on JAX: AASIST in Flax, with the official weights to the last digit."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aasist_jax.detection.detector import Detector, Score
+
+__version__ = "0.1.0"
+__all__ = ["Detector", "Score", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: commands that need no JAX must not wait for it.
+    if name in ("Detector", "Score"):
+        from aasist_jax.detection import detector
+
+        return getattr(detector, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,32 @@
+# `make` sets up everything and runs the main job; `make test` sets up everything and runs the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+REPORTS ?= -q
+
+.PHONY: run test test-slow lint clean
+
+run: $(VENV)/installed-run
+	$(BIN)/python scripts/train.py --config configs/quickstart.json
+
+test: lint
+	$(BIN)/python -m pytest $(REPORTS) -m "not slow"
+
+test-slow: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(REPORTS) -m slow
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed-%: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+$(VENV)/installed-run: EXTRAS = quickstart
+$(VENV)/installed-test: EXTRAS = dev,torch,quickstart
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,111 @@
+"""The command line. Results go to standard output, everything else to standard error; faults are one line."""
+
+import enum
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aasist_jax.errors import AasistError
+
+EXIT_FAILURE, EXIT_SOME_FAILED = 1, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Is this voice a human's or a machine's?",
+)
+
+
+class Format(enum.StrEnum):
+    """How scores are printed."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class Windows(enum.StrEnum):
+    """Which windows of a recording are scored."""
+
+    first = "first"
+    all = "all"
+
+
+@app.command()
+def score(
+    files: Annotated[list[Path], typer.Argument(help="Audio files: WAV, FLAC, MP3, OGG, Opus.")],
+    weights: Annotated[
+        str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")
+    ] = "AASIST-L",
+    windows: Annotated[
+        Windows, typer.Option(help="The published rule (first window alone), or the mean over all windows.")
+    ] = Windows.first,
+    format: Annotated[Format, typer.Option(help="How to print the scores.")] = Format.table,
+) -> None:
+    """Score audio files: a higher score is more human.
+
+    Exit codes: 0 all scored, 1 failure, 2 usage, 3 some files could not be scored.
+    """
+    from aasist_jax.detection.files import print_rows, score_files
+    from aasist_jax.pretrained import find_weights
+
+    use_compilation_cache()
+    rows = score_files(files, find_weights(weights), windows.value)
+    failed = print_rows(rows, format.value)
+    if failed:
+        raise typer.Exit(EXIT_FAILURE if failed == len(files) else EXIT_SOME_FAILED)
+
+
+@app.command("fetch-weights")
+def fetch_weights_command(
+    name: Annotated[str, typer.Argument(help="AASIST or AASIST-L.")],
+) -> None:
+    """Download official weights, check their SHA-256, convert them and keep them in the cache folder."""
+    from aasist_jax.pretrained import fetch_weights
+
+    print(fetch_weights(name))
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder, so that a second start need not compile again."""
+    import jax
+    from platformdirs import user_cache_path
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(user_cache_path("aasist_jax") / "compiled"))
+
+
+def run(command: Callable[..., Any] | typer.Typer) -> None:
+    """Run a command; a fault of the user's becomes one line on standard error and exit code 1."""
+    if not isinstance(command, typer.Typer):
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command()(command)
+        command = single
+    try:
+        command()
+    except AasistError as error:
+        _fail(str(error), EXIT_FAILURE)
+    except BrokenPipeError:
+        # The reader of a pipe (head, say) has seen enough.
+        sys.stderr.close()
+        sys.exit(EXIT_FAILURE)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Entry point of `aasist-jax`."""
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

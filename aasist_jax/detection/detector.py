@@ -1,0 +1,154 @@
+"""The Detector: is this voice a human's or a machine's?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32
+
+from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, load_audio, to_mono_16k
+from aasist_jax.errors import AudioError
+from aasist_jax.models.registry import build_model
+from aasist_jax.weights import LABELS, Weights, load_weights
+
+BATCH_SIZE = 8
+SHORT_SECONDS = 0.5
+
+Windows = Literal["first", "all"]
+Status = Literal["ok", "short", "silent"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a Detector says of one recording.
+
+    Attributes:
+        label: `bonafide` or `spoof`, whichever logit is larger; None where there is nothing to judge.
+        score: the published score, the raw logit of bona fide: higher is more human. It is no likelihood ratio. None
+            as above. With several windows, the mean over them.
+        logits: the logits (spoof, bona fide); with several windows, the mean. None as above.
+        duration: seconds of the recording.
+        status: `ok`; `short` for less than 0.5 s, scored but hardly reliable; `silent` for digital silence
+            or a constant, which is not scored.
+        model_id: the model that scored it.
+        window_scores: the score of every window, in order.
+    """
+
+    label: str | None
+    score: float | None
+    logits: tuple[float, float] | None
+    duration: float
+    status: Status
+    model_id: str
+    window_scores: tuple[float, ...]
+
+
+class Detector:
+    """A model with its weights, ready to score.
+
+    Float32 arithmetic is done in full float32 on every backend (no TF32), so that scores are those of the
+    reference to 2e-5.
+    """
+
+    def __init__(self, weights: Weights, *, dtype: Any = jnp.float32) -> None:
+        """Take weights that `load_weights` read; `dtype` is the type computed in (float32, bfloat16)."""
+        self.weights = weights
+        model = build_model(weights.config, dtype=dtype)
+        variables = jax.device_put(weights.variables)
+
+        @jax.jit
+        def logits(wave: jax.Array) -> jax.Array:
+            scores: jax.Array = model.apply(variables, wave)[1]  # type: ignore[assignment]
+            return scores
+
+        self._logits = logits
+
+    @classmethod
+    def from_pretrained(cls, folder: str | PathLike[str], *, dtype: Any = jnp.float32) -> "Detector":
+        """Load a weights folder, as `convert_weights.py`, `aasist-jax fetch-weights` and training write it."""
+        return cls(load_weights(folder), dtype=dtype)
+
+    @property
+    def window(self) -> int:
+        """Samples of a window at 16 kHz."""
+        return int(self.weights.config.nb_samp)
+
+    def logits(self, waves: Any) -> Float32[np.ndarray, "batch 2"]:
+        """Score waveforms at 16 kHz, full scale 1.
+
+        Args:
+            waves: float32 (batch, samples); any length that the model can take.
+
+        Returns:
+            (batch, 2), index 0 spoof, index 1 bona fide.
+
+        Raises:
+            AudioError: another shape or type, too few samples, NaN or infinity.
+        """
+        waves = np.asarray(waves)
+        if waves.ndim != 2 or waves.dtype != np.float32:
+            raise AudioError(
+                f"waves: expected float32 of shape (batch, samples), got {waves.dtype} of shape {waves.shape}"
+            )
+        shortest = self.weights.config.shortest_input
+        if waves.shape[1] < shortest:
+            raise AudioError(f"waves: {waves.shape[1]} samples; the model takes at least {shortest}")
+        if not np.isfinite(waves).all():
+            raise AudioError("waves: NaN or infinite samples; mend the audio before scoring it")
+        with jax.default_matmul_precision("highest"):
+            parts = [np.asarray(self._logits(padded))[:count] for padded, count in _fixed_batches(waves, BATCH_SIZE)]
+        return np.concatenate(parts) if parts else np.empty((0, 2), np.float32)
+
+    def score(self, audio: Any, *, windows: Windows = "first") -> Score:
+        """Score one recording.
+
+        Args:
+            audio: a path, a binary file object, or `(array, sample_rate)` with the array (samples,) or
+                (samples, channels).
+            windows: `first` is the published rule: the first window alone, a shorter clip repeated to fill it.
+                `all` scores every window, the last one anchored to the end, and takes the mean.
+
+        Raises:
+            AudioError: one line that names the input and the reason: no such file, not audio, NaN, no sample
+                rate, ...
+        """
+        if windows not in ("first", "all"):
+            raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
+        wave = _waveform(audio)
+        duration = wave.size / SAMPLE_RATE
+        model_id = self.weights.model_id
+        if np.ptp(wave) == 0:
+            return Score(None, None, None, duration, "silent", model_id, ())
+        cut = all_windows(wave, self.window) if windows == "all" else first_window(wave, self.window)[None]
+        logits = self.logits(cut)
+        spoof, bonafide = (float(x) for x in logits.mean(axis=0, dtype=np.float64))
+        return Score(
+            label=LABELS[int(bonafide > spoof)],
+            score=bonafide,
+            logits=(spoof, bonafide),
+            duration=duration,
+            status="short" if duration < SHORT_SECONDS else "ok",
+            model_id=model_id,
+            window_scores=tuple(float(x) for x in logits[:, LABELS.index("bonafide")]),
+        )
+
+
+def _waveform(audio: Any) -> Float32[np.ndarray, " samples"]:
+    if isinstance(audio, tuple) and len(audio) == 2:
+        array, sample_rate = audio
+        return to_mono_16k(np.asarray(array), sample_rate)
+    if isinstance(audio, str | PathLike) or hasattr(audio, "read"):
+        return load_audio(audio)
+    raise AudioError(f"cannot score {type(audio).__name__}: give a path, or (array, sample_rate) for samples in memory")
+
+
+def _fixed_batches(waves: np.ndarray, largest: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Cut into batches whose sizes are powers of two, so that few shapes are compiled; the last is padded."""
+    for start in range(0, len(waves), largest):
+        part = waves[start : start + largest]
+        size = 1 << (len(part) - 1).bit_length()
+        yield np.pad(part, ((0, size - len(part)), (0, 0))), len(part)
