@@ -15,9 +15,7 @@ from aasist_jax.errors import ConfigError
 
 def main(
     source: Annotated[Path, typer.Argument(help="A .pth checkpoint; with --to-torch, a weights folder.")],
-    config: Annotated[
-        Path | None, typer.Option(help="JSON or official .conf file that describes the model.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON or official .conf file that describes the model.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for model.safetensors and config.json.")] = None,
     to_torch: Annotated[Path | None, typer.Option(help="Write this .pth file instead.")] = None,
 ) -> None:
@@ -29,9 +27,7 @@ def main(
             raise ConfigError("--to-torch: goes without --config and --output (the folder knows its model)")
         print(export_checkpoint(source, to_torch))
     elif config is None or output is None:
-        raise ConfigError(
-            "--config and --output: both are needed to convert a checkpoint to a weights folder"
-        )
+        raise ConfigError("--config and --output: both are needed to convert a checkpoint to a weights folder")
     else:
         print(convert_checkpoint(source, config, output))
 

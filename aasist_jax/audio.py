@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -34,7 +34,18 @@ BLOCK_VALUES = 1 << 22
 MP3_TAG_BYTES = 8192
 """What may follow the last MP3 frame unread."""
 
-AudioSource = str | os.PathLike[str] | BinaryIO
+
+@runtime_checkable
+class _BinaryFile(Protocol):
+    """A file object opened in binary mode that can seek: an open file, io.BytesIO, a temporary file."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def seekable(self) -> bool: ...
+
+
+AudioSource = str | os.PathLike[str] | _BinaryFile
 
 
 @dataclass(frozen=True)
@@ -99,9 +110,7 @@ def to_mono_16k(array: Num[np.ndarray, "*shape"], sample_rate: int) -> Float32[n
         with np.errstate(over="ignore"):  # what float32 cannot hold turns infinite, and is reported as such
             frames = frames.astype(np.float32)
     else:
-        raise AudioError(
-            f"{name}: samples of type {array.dtype}; give int16, int32 or floating-point samples"
-        )
+        raise AudioError(f"{name}: samples of type {array.dtype}; give int16, int32 or floating-point samples")
     return _mono([frames], sample_rate, SAMPLE_RATE, name)
 
 
@@ -180,7 +189,7 @@ def _name(source: AudioSource) -> str:
 
 
 @contextmanager
-def _opened(source: AudioSource, name: str) -> Iterator[tuple[BinaryIO, Any]]:
+def _opened(source: AudioSource, name: str) -> Iterator[tuple[_BinaryFile, Any]]:
     """The raw bytes and libsndfile's view of them, with every failure inside turned into an AudioError."""
     try:
         with _raw(source, name) as raw:
@@ -188,7 +197,7 @@ def _opened(source: AudioSource, name: str) -> Iterator[tuple[BinaryIO, Any]]:
                 raise AudioError(f"{name}: the file is empty")
             raw.seek(0)
             # Given a path's descriptor, libsndfile reads by itself, and the suffix has no say.
-            with soundfile.SoundFile(raw if raw is source else raw.fileno(), closefd=False) as file:
+            with soundfile.SoundFile(raw.fileno() if isinstance(raw, io.FileIO) else raw, closefd=False) as file:
                 _check_format(name, file.samplerate, file.channels)
                 yield raw, file
     except soundfile.LibsndfileError as error:
@@ -202,7 +211,7 @@ def _opened(source: AudioSource, name: str) -> Iterator[tuple[BinaryIO, Any]]:
 
 
 @contextmanager
-def _raw(source: AudioSource, name: str) -> Iterator[BinaryIO]:
+def _raw(source: AudioSource, name: str) -> Iterator[_BinaryFile]:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         # A pipe or a device could block for ever: only a regular file is opened.
@@ -225,7 +234,7 @@ def _check_format(name: str, sample_rate: int, channels: int) -> None:
 
 
 def _blocks(
-    raw: BinaryIO, file: soundfile.SoundFile, name: str, max_seconds: float
+    raw: _BinaryFile, file: soundfile.SoundFile, name: str, max_seconds: float
 ) -> Iterator[Float32[np.ndarray, "frames channels"]]:
     """Decode block by block, so that what is allocated follows what is there and not what a header claims."""
     read = 0
@@ -241,7 +250,7 @@ def _blocks(
         )
 
 
-def _is_complete(raw: BinaryIO, file: Any, read: int) -> bool:
+def _is_complete(raw: _BinaryFile, file: Any, read: int) -> bool:
     """Whether `read` frames, all that libsndfile gave, are all that the header states and the file holds."""
     if file.format == "MP3":
         # Without a Xing or Info tag the length is libsndfile's estimate from the first frame; where that is

@@ -1,6 +1,7 @@
 """The command line. Results go to standard output, everything else to standard error; faults are one line."""
 
 import enum
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import typer
 
 from aasist_jax.errors import AasistError
 
-EXIT_FAILURE, EXIT_SOME_FAILED = 1, 3
+EXIT_FAILURE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +56,7 @@ def score(
     from aasist_jax.detection.files import print_rows, score_files
     from aasist_jax.pretrained import find_weights
 
+    check_backend()
     use_compilation_cache()
     rows = score_files(files, find_weights(weights), windows.value)
     failed = print_rows(rows, format.value)
@@ -72,6 +74,16 @@ def fetch_weights_command(
     print(fetch_weights(name))
 
 
+def check_backend() -> None:
+    """Refuse, in one line, a platform that JAX cannot use on this machine."""
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise AasistError(f"JAX finds no device to compute on: {error}") from None
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs in the user's cache folder, so that a second start need not compile again."""
     import jax
@@ -87,18 +99,32 @@ def run(command: Callable[..., Any] | typer.Typer) -> None:
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         single.command()(command)
         command = single
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name need not be text, and no encoding of the terminal may stop a result.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        command()
+        try:
+            command()
+        finally:
+            print(end="", flush=True)
     except AasistError as error:
         _fail(str(error), EXIT_FAILURE)
-    except BrokenPipeError:
-        # The reader of a pipe (head, say) has seen enough.
-        sys.stderr.close()
-        sys.exit(EXIT_FAILURE)
+    except OSError as error:
+        # Where standard output cannot be written, the interpreter would fail on it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", EXIT_FAILURE)
+    except KeyboardInterrupt:
+        _fail("interrupted", EXIT_INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:  # typer has caught the interruption and says nothing
+            _fail("interrupted", EXIT_INTERRUPTED)
+        raise
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    # Messages may quote files and their names, which must neither break the line nor command a terminal.
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    print(f"error: {line}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -7,6 +7,7 @@ understood is refused with one line that names the file, the key and what was ex
 import dataclasses
 import difflib
 import json
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -170,9 +171,7 @@ def parse_model_config(raw: Any, origin: str, key: str = "model_config") -> Any:
         raise ConfigError(f"{origin}: {key}.architecture: missing; expected one of {architecture_names()}")
     name = raw["architecture"]
     if name not in architecture_names():
-        raise ConfigError(
-            f"{origin}: {key}.architecture: expected one of {architecture_names()}, got {_show(name)}"
-        )
+        raise ConfigError(f"{origin}: {key}.architecture: expected one of {architecture_names()}, got {_show(name)}")
     fields = {k: v for k, v in raw.items() if k != "architecture"}
     return parse_dataclass(architecture(name).config_type, fields, origin, key)
 
@@ -183,9 +182,7 @@ def to_json(config: Any) -> Any:
 
     if isinstance(config, ExperimentConfig):
         raw = {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        raw["model_config"] = {"architecture": architecture_of(config.model_config).name} | raw[
-            "model_config"
-        ]
+        raw["model_config"] = {"architecture": architecture_of(config.model_config).name} | raw["model_config"]
         return raw
     if dataclasses.is_dataclass(config):
         return {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
@@ -202,7 +199,7 @@ def read_json(path: str | PathLike[str]) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read ({reason}); expected a JSON file") from None
     try:
-        raw = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        raw = _parse_json(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(raw, dict):
@@ -256,7 +253,7 @@ def _parse_value(hint: Any, value: Any, origin: str, key: str) -> Any:
     is_number = isinstance(value, Number) and not isinstance(value, bool)
     if hint is int and is_number and isinstance(value, int):
         return value
-    if hint is float and is_number:
+    if hint is float and is_number and abs(value) <= sys.float_info.max:
         return float(value)
     if hint is str and isinstance(value, str):
         return value
@@ -286,6 +283,10 @@ def _join(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else str(key)
 
 
+def _parse_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
@@ -304,8 +305,8 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optim_config.base_lr=5e-5")
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = _parse_json(text)
+    except (ValueError, RecursionError):
         value = text
     *sections, last = key.split(".")
     target = raw

@@ -41,6 +41,10 @@ class DownloadError(AasistError):
     """A file cannot be downloaded, or is not the file that was promised."""
 
 
+class UnreachableError(DownloadError):
+    """The server cannot be reached or does not give the file: getting it by other means would help."""
+
+
 class _Fault(Exception):
     """A passing fault, worth another attempt; `wait` is how many seconds the server asks for."""
 
@@ -87,9 +91,7 @@ class _Promise:
                 "the address may lead to a web page or to another version, so give the file's own address"
             )
         if self.max_bytes is not None and total > self.max_bytes:
-            raise DownloadError(
-                f"cannot download {url}: it has {total:,} bytes, over the limit of {self.max_bytes:,}"
-            )
+            raise DownloadError(f"cannot download {url}: it has {total:,} bytes, over the limit of {self.max_bytes:,}")
 
     def breach(self, path: Path, progress: Progress | None) -> str | None:
         """What is wrong with the file at `path`, in words; None where all is as promised."""
@@ -164,6 +166,7 @@ def download(
         backoff: seconds to wait after the first fault; doubles with each further one.
 
     Raises:
+        UnreachableError: the server cannot be reached or does not give the file.
         DownloadError: the address, the network, the server, the disk or the file's content is at fault. What
             has arrived stays in `PATH.part`; a whole file with wrong content is kept as `PATH.rejected`.
     """
@@ -293,7 +296,7 @@ def _receive_all(
             failures = 1 if have - before >= _BLOCK else failures + 1
             if failures >= attempts:
                 kept = f"; the {have:,} bytes that arrived are kept for the next run" if have else ""
-                raise DownloadError(
+                raise UnreachableError(
                     f"cannot download {url}: {fault} ({attempts} attempts in a row){kept}"
                 ) from fault
             time.sleep(min(max(fault.wait, backoff * 2 ** (failures - 1)), _LONGEST_WAIT))
@@ -309,9 +312,7 @@ def _receive(
         return
     headers = _range_headers(url, have, known, promise)
     resuming = "Range" in headers
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "aasist-jax", "Accept-Encoding": "identity", **headers}
-    )
+    request = urllib.request.Request(url, headers={"User-Agent": "aasist-jax", **headers})
     with _open(request, have if resuming else 0, file, timeout) as response:
         source = _described(url, response)
         if response.status == 206 and resuming and known:
@@ -354,9 +355,7 @@ def _range_headers(url: str, have: int, known: _Source | None, promise: _Promise
     return {}
 
 
-def _open(
-    request: urllib.request.Request, have: int, file: BinaryIO, timeout: float
-) -> http.client.HTTPResponse:
+def _open(request: urllib.request.Request, have: int, file: BinaryIO, timeout: float) -> http.client.HTTPResponse:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -377,11 +376,11 @@ def _open(
                 raise _Fault("the file on the server has changed") from error
             if error.code in _PASSING:
                 raise _Fault(reason, _retry_after(error.headers)) from error
-        raise DownloadError(f"cannot download {request.full_url}: {reason}; check the address") from error
+        raise UnreachableError(f"cannot download {request.full_url}: {reason}; check the address") from error
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise DownloadError(
+            raise UnreachableError(
                 f"cannot download {request.full_url}: {cause.verify_message}; is the clock right?"
             ) from error
         raise _Fault(_in_words(error)) from error

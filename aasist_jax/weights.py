@@ -14,8 +14,8 @@ from flax.traverse_util import unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from aasist_jax.config import parse_model_config, read_json, to_json
-from aasist_jax.conversion.names import Variables, check_variables
+from aasist_jax.config import parse_dataclass, parse_model_config, read_json, to_json
+from aasist_jax.conversion.names import Variables, check_leaves, check_variables
 from aasist_jax.errors import ConfigError, WeightsError
 from aasist_jax.models.registry import architecture_of
 
@@ -67,12 +67,11 @@ def save_weights(folder: str | PathLike[str], config: Any, variables: Variables,
         "bonafide_index": LABELS.index("bonafide"),
         "source": asdict(source),
     }
+    content = save({path: np.ascontiguousarray(value).reshape(value.shape) for path, value in flat.items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-            save_file(
-                {k: np.ascontiguousarray(v).reshape(v.shape) for k, v in flat.items()}, f"{scratch}/model"
-            )
+            Path(scratch, "model").write_bytes(content)
             Path(scratch, "config").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
             os.replace(f"{scratch}/model", folder / MODEL_FILE)
             os.replace(f"{scratch}/config", folder / CONFIG_FILE)
@@ -86,6 +85,7 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
 
     Raises:
         WeightsError: no such folder, a damaged file, or tensors that do not fit, all listed at once.
+        ConfigError: `config.json` is damaged or does not say what is expected.
     """
     folder = Path(folder)
     for name in (CONFIG_FILE, MODEL_FILE):
@@ -94,34 +94,31 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
                 f"{folder}: no {name} there; convert a checkpoint with `python convert_weights.py` or get the "
                 "official weights with `aasist-jax fetch-weights AASIST-L`"
             )
-    description = _read_description(folder / CONFIG_FILE)
-    config = parse_model_config(description["model_config"], str(folder / CONFIG_FILE))
+    description = read_json(folder / CONFIG_FILE)
+    config = _check_description(description, str(folder / CONFIG_FILE))
     try:
         content = (folder / MODEL_FILE).read_bytes()
         flat = load(content)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{folder / MODEL_FILE}: not a readable safetensors file ({error})") from None
-    variables = unflatten_dict(flat, sep="/")
-    check_variables(config, variables, str(folder / MODEL_FILE))
-    source = description["source"]
+    check_leaves(config, flat, str(folder / MODEL_FILE))
+    source = Source(**description["source"])
     digest = hashlib.sha256(content).hexdigest()
-    name = Path(source["name"]).stem
-    return Weights(config, variables, Source(source["name"], source["sha256"]), f"{name}-{digest[:12]}")
+    return Weights(config, unflatten_dict(flat, sep="/"), source, f"{Path(source.name).stem}-{digest[:12]}")
 
 
-def _read_description(path: Path) -> dict[str, Any]:
-    description = read_json(path)
-    expected = {"format": FORMAT, "sample_rate": SAMPLE_RATE, "labels": list(LABELS)}
+def _check_description(description: dict[str, Any], origin: str) -> Any:
+    """Check what a weights folder says of itself; returns the parsed `model_config`."""
+    config = parse_model_config(description.get("model_config"), origin)
+    expected = {
+        "format": FORMAT,
+        "sample_rate": SAMPLE_RATE,
+        "window": config.nb_samp,
+        "labels": list(LABELS),
+        "bonafide_index": LABELS.index("bonafide"),
+    }
     for key, value in expected.items():
         if description.get(key) != value:
-            raise ConfigError(
-                f"{path}: {key}: expected {json.dumps(value)}, got {json.dumps(description.get(key))}"
-            )
-    source = description.get("source")
-    if not (isinstance(source, dict) and {"name", "sha256"} <= source.keys()):
-        raise ConfigError(
-            f"{path}: source: expected an object with name and sha256, got {json.dumps(source)}"
-        )
-    if "model_config" not in description:
-        raise ConfigError(f"{path}: model_config: missing; expected an object")
-    return description
+            raise ConfigError(f"{origin}: {key}: expected {json.dumps(value)}, got {json.dumps(description.get(key))}")
+    parse_dataclass(Source, description.get("source"), origin, "source")
+    return config

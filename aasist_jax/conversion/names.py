@@ -91,8 +91,18 @@ def to_torch(config: Any, variables: Variables) -> dict[str, np.ndarray]:
 
 
 def check_variables(config: Any, variables: Variables, origin: str) -> dict[str, np.ndarray]:
-    """Flatten variables by path, refusing (WeightsError) any that the model lacks, misses or shapes otherwise."""
+    """Flatten variables by path and check them as `check_leaves` does."""
     flat = {path: np.asarray(value) for path, value in flatten_dict(dict(variables), sep="/").items()}
+    check_leaves(config, flat, origin)
+    return flat
+
+
+def check_leaves(config: Any, flat: Mapping[str, np.ndarray], origin: str) -> None:
+    """Refuse variables by path that the model lacks, misses, shapes or types otherwise, or that are not finite.
+
+    Raises:
+        WeightsError: lists all of them.
+    """
     shapes = variable_shapes(config)
     faults = [f"{path} is missing" for path in shapes if path not in flat]
     faults += [f"{path} is not used" for path in flat if path not in shapes]
@@ -106,9 +116,13 @@ def check_variables(config: Any, variables: Variables, origin: str) -> dict[str,
         for path in shapes
         if path in flat and flat[path].dtype.kind != np.dtype(shapes[path].dtype).kind
     ]
+    faults += [
+        f"{path} holds NaN or infinite values"
+        for path in shapes
+        if path in flat and flat[path].dtype.kind == "f" and not np.isfinite(flat[path]).all()
+    ]
     if faults:
         raise WeightsError(f"{origin}: does not fit the configured model: {'; '.join(faults)}")
-    return flat
 
 
 def _misfit(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> str:
@@ -118,9 +132,7 @@ def _misfit(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> str:
     if value.shape != expected:
         return f"has shape {value.shape}, expected {expected}"
     if value.dtype.kind != np.dtype(target.dtype).kind:
-        return (
-            f"has type {value.dtype}, expected {'an integer' if path.endswith('/count') else 'a float'} type"
-        )
+        return f"has type {value.dtype}, expected {'an integer' if path.endswith('/count') else 'a float'} type"
     if path.endswith("/count") and not 0 <= value <= _INT32_MAX:
         return f"is {value}, expected a count from 0 to {_INT32_MAX}"
     return ""

@@ -58,7 +58,7 @@ class Detector:
         """Take weights that `load_weights` read; `dtype` is the type computed in (float32, bfloat16)."""
         self.weights = weights
         model = build_model(weights.config, dtype=dtype)
-        variables = jax.device_put(weights.variables)
+        variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
 
         @jax.jit
         def logits(wave: jax.Array) -> jax.Array:
@@ -89,7 +89,7 @@ class Detector:
         Raises:
             AudioError: another shape or type, too few samples, NaN or infinity.
         """
-        waves = np.asarray(waves)
+        waves = _as_array(waves, "waves")
         if waves.ndim != 2 or waves.dtype != np.float32:
             raise AudioError(
                 f"waves: expected float32 of shape (batch, samples), got {waves.dtype} of shape {waves.shape}"
@@ -99,9 +99,15 @@ class Detector:
             raise AudioError(f"waves: {waves.shape[1]} samples; the model takes at least {shortest}")
         if not np.isfinite(waves).all():
             raise AudioError("waves: NaN or infinite samples; mend the audio before scoring it")
+        return self._finite_logits(waves, "waves")
+
+    def _finite_logits(self, waves: Float32[np.ndarray, "batch samples"], name: str) -> Float32[np.ndarray, "batch 2"]:
         with jax.default_matmul_precision("highest"):
             parts = [np.asarray(self._logits(padded))[:count] for padded, count in _fixed_batches(waves, BATCH_SIZE)]
-        return np.concatenate(parts) if parts else np.empty((0, 2), np.float32)
+        logits = np.concatenate(parts) if parts else np.empty((0, 2), np.float32)
+        if not np.isfinite(logits).all():
+            raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
+        return logits
 
     def score(self, audio: Any, *, windows: Windows = "first") -> Score:
         """Score one recording.
@@ -124,7 +130,7 @@ class Detector:
         if np.ptp(wave) == 0:
             return Score(None, None, None, duration, "silent", model_id, ())
         cut = all_windows(wave, self.window) if windows == "all" else first_window(wave, self.window)[None]
-        logits = self.logits(cut)
+        logits = self._finite_logits(cut, str(audio) if isinstance(audio, str | PathLike) else "the audio")
         spoof, bonafide = (float(x) for x in logits.mean(axis=0, dtype=np.float64))
         return Score(
             label=LABELS[int(bonafide > spoof)],
@@ -139,11 +145,28 @@ class Detector:
 
 def _waveform(audio: Any) -> Float32[np.ndarray, " samples"]:
     if isinstance(audio, tuple) and len(audio) == 2:
-        array, sample_rate = audio
-        return to_mono_16k(np.asarray(array), sample_rate)
+        array, sample_rate = (_as_array(audio[0], "the audio"), audio[1])
+        if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
+            raise AudioError(f"the sample rate: expected a whole number of Hz, got {sample_rate!r}")
+        return to_mono_16k(array, int(sample_rate))
     if isinstance(audio, str | PathLike) or hasattr(audio, "read"):
         return load_audio(audio)
     raise AudioError(f"cannot score {type(audio).__name__}: give a path, or (array, sample_rate) for samples in memory")
+
+
+def _as_array(values: Any, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):
+        raise AudioError(f"{name}: expected an array of numbers, got {type(values).__name__}") from None
+    if array.dtype.kind not in "iuf":
+        raise AudioError(f"{name}: expected samples that are real numbers, got type {array.dtype}")
+    return array
+
+
+def _as_float32(x: np.ndarray) -> np.ndarray:
+    # Half-precision weights are computed with as float32: epsilon and variances are too small for them.
+    return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 def _fixed_batches(waves: np.ndarray, largest: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -59,11 +59,14 @@ class Row:
 def score_files(files: Iterable[Path], weights: Path, windows: Windows) -> Iterator[Row]:
     """Score files one after another; a file that cannot be scored gives a row that says why."""
     detector = Detector.from_pretrained(weights)
-    for file in files:
-        try:
-            yield Row(str(file), detector.score(file, windows=windows))
-        except AudioError as error:
-            yield Row(str(file), None, str(error))
+    return (_score_file(detector, file, windows) for file in files)
+
+
+def _score_file(detector: Detector, file: Path, windows: Windows) -> Row:
+    try:
+        return Row(str(file), detector.score(file, windows=windows))
+    except AudioError as error:
+        return Row(str(file), None, str(error))
 
 
 def print_rows(rows: Iterable[Row], format: str) -> int:
@@ -103,11 +106,13 @@ def _table(rows: Iterable[Row]) -> Table:
         table.add_column(name, justify="right" if name in ("score", "seconds") else "left")
     for row in rows:
         result = row.result
+        # A terminal would obey what an unprintable name holds.
+        file = Text(row.file if row.file.isprintable() else repr(row.file))
         if result is None:
-            table.add_row(Text(row.file), "", "", "", Text("error", "red"))
+            table.add_row(file, "", "", "", Text("error", "red"))
             continue
         colour = {"bonafide": "green", "spoof": "red"}.get(result.label or "", "")
         score = "" if result.score is None else f"{result.score:+.3f}"
         label = Text(result.label or "-", colour)
-        table.add_row(Text(row.file), label, score, f"{result.duration:.2f}", result.status)
+        table.add_row(file, label, score, f"{result.duration:.2f}", result.status)
     return table

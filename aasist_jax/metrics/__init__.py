@@ -1,1 +1,102 @@
-"""Metrics of spoofing countermeasures: NumPy in, NumPy out, no I/O."""
+"""The metrics of the spoofing challenges: NumPy in, NumPy out, no I/O.
+
+Every metric takes the scores of the two classes, `metric(bonafide, spoof)`; higher scores mean bona fide. The
+form `metric_of(curve)` takes error counts, of one set of trials or of many resamples at once.
+"""
+
+from aasist_jax.metrics.bootstrap import (
+    Comparison,
+    Interval,
+    Sampling,
+    Statistic,
+    bootstrap_classes,
+    bootstrap_intervals,
+    compare_systems,
+)
+from aasist_jax.metrics.calibration_loss import cllr_bits, cllr_bits_of, min_cllr_bits, min_cllr_bits_of
+from aasist_jax.metrics.detection_cost import (
+    DetectionCosts,
+    act_dcf,
+    act_dcf_of,
+    cheapest_threshold,
+    expected_cost,
+    min_dcf,
+    min_dcf_of,
+)
+from aasist_jax.metrics.error_rates import (
+    EqualErrorRate,
+    ErrorCurve,
+    area_under_curve,
+    area_under_curve_of,
+    convex_hull_equal_error_rate,
+    convex_hull_equal_error_rate_of,
+    det_points,
+    equal_error_rate,
+    equal_error_rate_of,
+    error_rates_at,
+    roc_convex_hull,
+    threshold_for_false_alarm_rate,
+    threshold_for_miss_rate,
+)
+from aasist_jax.metrics.scores import ScoresError
+from aasist_jax.metrics.tandem import (
+    AsvErrorRates,
+    SpoofAwareCosts,
+    TandemCosts,
+    TandemEqualErrorRate,
+    asv_error_rates,
+    min_a_dcf,
+    min_tdcf_2019,
+    min_tdcf_2019_of,
+    min_tdcf_2021,
+    min_tdcf_2021_of,
+    tandem_equal_error_rate,
+    tandem_equal_error_rate_of,
+)
+
+__all__ = [
+    "AsvErrorRates",
+    "Comparison",
+    "DetectionCosts",
+    "EqualErrorRate",
+    "ErrorCurve",
+    "Interval",
+    "Sampling",
+    "ScoresError",
+    "SpoofAwareCosts",
+    "Statistic",
+    "TandemCosts",
+    "TandemEqualErrorRate",
+    "act_dcf",
+    "act_dcf_of",
+    "area_under_curve",
+    "area_under_curve_of",
+    "asv_error_rates",
+    "bootstrap_classes",
+    "bootstrap_intervals",
+    "cheapest_threshold",
+    "cllr_bits",
+    "cllr_bits_of",
+    "compare_systems",
+    "convex_hull_equal_error_rate",
+    "convex_hull_equal_error_rate_of",
+    "det_points",
+    "equal_error_rate",
+    "equal_error_rate_of",
+    "error_rates_at",
+    "expected_cost",
+    "min_a_dcf",
+    "min_cllr_bits",
+    "min_cllr_bits_of",
+    "min_dcf",
+    "min_dcf_of",
+    "min_tdcf_2019",
+    "min_tdcf_2019_of",
+    "min_tdcf_2021",
+    "min_tdcf_2021_of",
+    "roc_convex_hull",
+    "tandem_equal_error_rate",
+    "tandem_equal_error_rate_of",
+    "threshold_for_false_alarm_rate",
+    "threshold_for_miss_rate",
+]

@@ -130,7 +130,7 @@ class AASIST(nn.Module):
 
     def __call__(
         self, wave: Float[Array, "batch samples"], *, train: bool = False, freq_aug: bool = False
-    ) -> tuple[Float[Array, "batch 5*d"], Float[Array, "batch 2"]]:
+    ) -> tuple[Float[Array, "batch readout"], Float[Array, "batch 2"]]:
         """Score waveforms at 16 kHz, full scale 1.
 
         Returns:
@@ -146,7 +146,7 @@ class AASIST(nn.Module):
 
     def classify(
         self, encoded: Float[Array, "batch f t c"], *, train: bool = False
-    ) -> tuple[Float[Array, "batch 5*d"], Float[Array, "batch 2"]]:
+    ) -> tuple[Float[Array, "batch readout"], Float[Array, "batch 2"]]:
         """Run the graph part on an encoder output; returns what `__call__` does."""
         magnitude = jnp.abs(encoded)
         spectral = first_max(magnitude, axis=2) + self.pos_s.astype(self.dtype)[:, : encoded.shape[1]]

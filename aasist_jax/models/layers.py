@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from aasist_jax.models.convolution import conv2d
+
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 
@@ -58,13 +60,7 @@ class Conv(nn.Module):
         init = uniform_fan_in(shape[0] * shape[1] * shape[2])
         kernel = self.param("kernel", init, shape)
         bias = self.param("bias", init, (self.features,))
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            window_strides=(1, 1),
-            padding=[(self.padding[0],) * 2, (self.padding[1],) * 2],
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), self.padding)
         return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 

@@ -16,7 +16,8 @@ class Architecture:
 
     Attributes:
         name: the `architecture` key of a `model_config`.
-        config_type: frozen dataclass of the other `model_config` keys. It has `nb_samp`, the samples of a window.
+        config_type: frozen dataclass of the other `model_config` keys. It has `nb_samp`, the samples of a window,
+            and `shortest_input`, the fewest samples that the model takes.
         build: `build(config, dtype=..., axis_name=...)` gives the Flax module. The module is called as
             `module.apply(variables, wave, train=..., freq_aug=...)` with `wave` (batch, samples) and returns
             `(last_hidden, logits)`: (batch, features) and (batch, 2), index 1 bona fide. Its variables are the

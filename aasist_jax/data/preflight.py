@@ -1,0 +1,127 @@
+"""Look at every clip before a run starts, so that no run dies of a bad file in its third hour."""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aasist_jax.audio import SAMPLE_RATE, inspect_audio, load_audio
+from aasist_jax.data.progress import with_progress
+from aasist_jax.data.protocols import Utterance, shown
+from aasist_jax.errors import AudioError, DataError
+
+logger = logging.getLogger(__name__)
+
+MIN_SECONDS = 0.1
+"""Anything shorter holds no speech to judge."""
+
+
+Kind = Literal["missing", "unreadable", "too short", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the clip at `position` in the list cannot be used."""
+
+    position: int
+    utterance: Utterance
+    kind: Kind
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.utterance.origin}: {self.kind}: {self.reason}"
+
+
+def check_utterances(
+    utterances: Sequence[Utterance], *, workers: int | None = None, deep: bool = False
+) -> list[Problem]:
+    """Check every clip's file; at most one problem a clip, in the order of the list.
+
+    Args:
+        utterances: the clips.
+        workers: threads (default: one a core).
+        deep: decode each file to its end, which also finds damage behind an intact header.
+    """
+    first_of_id: dict[str, int] = {}
+    first_of_path: dict[str, int] = {}
+    problems = []
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        found = pool.map(_check_deep if deep else _check_header, utterances)
+        checked = with_progress(found, description="Checking clips", total=len(utterances))
+        for position, (utterance, fault) in enumerate(zip(utterances, checked, strict=True)):
+            same_id = first_of_id.setdefault(utterance.utterance, position)
+            same_path = first_of_path.setdefault(os.path.abspath(utterance.path), position)
+            first = min(same_id, same_path)
+            if fault is None and first < position:
+                name = utterance.utterance if first == same_id else utterance.path
+                fault = "duplicate", f"{name} stands already at {utterances[first].origin}"
+            if fault is not None:
+                problems.append(Problem(position, utterance, *fault))
+    return problems
+
+
+def usable_utterances(
+    utterances: Sequence[Utterance],
+    *,
+    on_bad: Literal["fail", "skip"] = "fail",
+    report: Path | None = None,
+    workers: int | None = None,
+    deep: bool = False,
+) -> list[Utterance]:
+    """The clips without problems.
+
+    Args:
+        utterances: the clips.
+        on_bad: "fail" raises if there is any problem; "skip" logs a warning and leaves the bad clips out.
+        report: where the full list of problems is written, one a line, if there are any.
+        workers: as in `check_utterances`.
+        deep: as in `check_utterances`.
+
+    Raises:
+        DataError: problems, and `on_bad` is "fail"; or no clip is left.
+    """
+    problems = check_utterances(utterances, workers=workers, deep=deep)
+    if not problems:
+        return list(utterances)
+    lines = [str(problem) for problem in problems]
+    listed = ""
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        listed = f" (all listed in {report})"
+    count = f"{len(problems)} of {len(utterances)} clips cannot be used{listed}"
+    if on_bad == "fail":
+        raise DataError(f"{count}; mend the data set, or choose to skip them:\n{shown(lines)}")
+    bad = {problem.position for problem in problems}
+    good = [utterance for position, utterance in enumerate(utterances) if position not in bad]
+    if not good:
+        raise DataError(f"{count}, so none is left:\n{shown(lines)}")
+    logger.warning("%s and are left out; %d remain:\n%s", count, len(good), shown(lines))
+    return good
+
+
+def _check_header(utterance: Utterance) -> tuple[Kind, str] | None:
+    if not utterance.path.is_file():
+        return "missing", f"no file {utterance.path}"
+    try:
+        return _check_length(utterance, inspect_audio(utterance.path).seconds)
+    except AudioError as error:
+        return "unreadable", str(error)
+
+
+def _check_deep(utterance: Utterance) -> tuple[Kind, str] | None:
+    if fault := _check_header(utterance):
+        return fault
+    try:
+        return _check_length(utterance, load_audio(utterance.path).size / SAMPLE_RATE)
+    except AudioError as error:
+        return "unreadable", str(error)
+
+
+def _check_length(utterance: Utterance, seconds: float) -> tuple[Kind, str] | None:
+    if seconds < MIN_SECONDS:
+        return "too short", f"{utterance.path} lasts {seconds:.3f} s, under {MIN_SECONDS} s"
+    return None

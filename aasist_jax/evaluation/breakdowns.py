@@ -1,0 +1,109 @@
+"""Error rates of the parts of a data set: by attack, codec, speaker, language, whatever the keys tell apart."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Shaped
+
+from aasist_jax.evaluation.score_files import Trials
+from aasist_jax.metrics import Interval, Sampling, bootstrap_intervals, equal_error_rate, equal_error_rate_of
+
+MOST_GROUPS = 200
+"""A column with more values than this names trials rather than telling kinds apart."""
+
+BINS_FROM = 12
+"""A column of numbers with more values than this is cut into quarters."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One kind of trial.
+
+    Attributes:
+        value: What the column says of them.
+        n_bonafide: Bona fide trials it is measured on.
+        n_spoof: Spoofs it is measured on.
+        eer: Equal error rate; None where a class has no trial of this kind.
+        interval: Of the rate, where one was asked for.
+    """
+
+    value: str
+    n_bonafide: int
+    n_spoof: int
+    eer: float | None
+    interval: Interval | None = None
+
+
+def break_down(
+    trials: Trials,
+    column: str,
+    *,
+    resamples: int = 0,
+    confidence: float = 0.95,
+    speaker_column: str | None = None,
+    seed: int = 0,
+) -> list[Group]:
+    """Equal error rate for every value of a column, worst first; values without one of the classes last.
+
+    Where bona fide trials and spoofs share no value, as with attacks, the column tells spoofs apart and every
+    kind is measured against all bona fide trials.
+
+    Args:
+        trials: Scored trials.
+        column: One of their columns. Numbers are cut into quarters.
+        resamples: Of the bootstrap interval of each rate; 0 for none.
+        confidence: Of the intervals.
+        speaker_column: Draw whole speakers, as this column names them, instead of clips.
+        seed: Of the bootstrap.
+    """
+    values = binned(trials.columns[column])
+    is_bonafide = trials.is_bonafide
+    shared = np.intersect1d(values[is_bonafide], values[~is_bonafide]).size > 0
+    groups = []
+    for value in np.unique(values if shared else values[~is_bonafide]):
+        here = values == value
+        bonafide, spoof = is_bonafide & (here | (not shared)), ~is_bonafide & here
+        counts = int(bonafide.sum()), int(spoof.sum())
+        if 0 in counts:
+            groups.append(Group(str(value), *counts, None))
+            continue
+        scores = trials.scores[bonafide], trials.scores[spoof]
+        interval = None
+        if resamples:
+            sampling = Sampling()
+            if speaker_column is not None and speaker_column != column:
+                speakers = trials.columns[speaker_column]
+                sampling = Sampling(speakers[bonafide], speakers[spoof])
+            interval = bootstrap_intervals(
+                {"eer": lambda curve: equal_error_rate_of(curve)[0]},
+                *scores,
+                sampling=sampling,
+                resamples=resamples,
+                confidence=confidence,
+                seed=seed,
+            )["eer"]
+        groups.append(Group(str(value), *counts, equal_error_rate(*scores).eer, interval))
+    return sorted(groups, key=lambda group: (group.eer is None, -(group.eer or 0.0), group.value))
+
+
+def informative_columns(trials: Trials) -> list[str]:
+    """The columns that tell at least two kinds of trial apart, and not every trial from every other.
+
+    Attacks come first and speakers last.
+    """
+    telling = [name for name, column in trials.columns.items() if 2 <= np.unique(binned(column)).size <= MOST_GROUPS]
+    return sorted(telling, key=lambda name: (name != "attack", name == "speaker"))
+
+
+def binned(column: Shaped[np.ndarray, "trials"]) -> Shaped[np.ndarray, "trials"]:
+    """The column itself, or, where it holds many different numbers, the quarter each number falls into."""
+    try:
+        numbers = column.astype(np.float64)
+    except ValueError:
+        return column
+    if np.unique(numbers).size <= BINS_FROM or not np.isfinite(numbers).all():
+        return column
+    edges = np.unique(np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1]))
+    names = np.array([f"{low:g} to {high:g}" for low, high in pairwise(edges)])
+    return names[np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, names.size - 1)]

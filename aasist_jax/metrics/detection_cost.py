@@ -1,0 +1,128 @@
+"""Detection cost: what the two errors cost at stated priors (ASVspoof 5 evaluation plan, 2024)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from aasist_jax.metrics.error_rates import ErrorCurve, PerResample, det_points, error_rates_at
+from aasist_jax.metrics.scores import ScoresError
+
+
+@dataclass(frozen=True)
+class DetectionCosts:
+    """Prior of a spoof and the cost of each error; the defaults are those of ASVspoof 5.
+
+    Attributes:
+        p_spoof: Prior probability of a spoof, between 0 and 1.
+        miss: Cost of turning a bona fide trial away, above 0.
+        false_alarm: Cost of letting a spoof through, above 0.
+    """
+
+    p_spoof: float = 0.05
+    miss: float = 1.0
+    false_alarm: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p_spoof < 1:
+            raise ScoresError(f"the prior of a spoof is {self.p_spoof}; it must lie between 0 and 1")
+        if not (0 < self.miss < math.inf and 0 < self.false_alarm < math.inf):
+            raise ScoresError(f"the costs are {self.miss} and {self.false_alarm}; both must be above 0")
+
+    @property
+    def miss_weight(self) -> float:
+        """Cost of a miss times the prior of a bona fide trial."""
+        return self.miss * (1 - self.p_spoof)
+
+    @property
+    def false_alarm_weight(self) -> float:
+        """Cost of a false alarm times the prior of a spoof."""
+        return self.false_alarm * self.p_spoof
+
+    @property
+    def uninformed(self) -> float:
+        """Cost of the better of two blind rules: accept all, or turn all away."""
+        return min(self.miss_weight, self.false_alarm_weight)
+
+    @property
+    def bayes_threshold(self) -> float:
+        """The log-likelihood ratio (bona fide over spoof, natural log) at which accepting begins to pay."""
+        return -math.log(self.miss_weight / self.false_alarm_weight)
+
+
+ASVSPOOF5_COSTS = DetectionCosts()
+
+
+def expected_cost(
+    bonafide: Float[np.ndarray, "bonafide"],
+    spoof: Float[np.ndarray, "spoof"],
+    threshold: float,
+    costs: DetectionCosts = ASVSPOOF5_COSTS,
+) -> float:
+    """Mean cost of a trial when scores at or above the threshold are accepted, in the unit of `costs`.
+
+    Raises:
+        ScoresError: A class is empty, or a score is NaN or infinite.
+    """
+    miss, false_alarm = error_rates_at(bonafide, spoof, threshold)
+    return costs.miss_weight * miss + costs.false_alarm_weight * false_alarm
+
+
+def least_cost_of(curve: ErrorCurve, miss_weight: float, false_alarm_weight: float) -> PerResample:
+    """Least weighted sum of the two error rates over all thresholds."""
+    return np.min(miss_weight * curve.miss + false_alarm_weight * curve.false_alarm, axis=-1)
+
+
+def min_dcf(
+    bonafide: Float[np.ndarray, "bonafide"],
+    spoof: Float[np.ndarray, "spoof"],
+    costs: DetectionCosts = ASVSPOOF5_COSTS,
+) -> float:
+    """Least expected cost over all thresholds, over the uninformed cost; from 0 to 1.
+
+    Raises:
+        ScoresError: A class is empty, or a score is NaN or infinite.
+    """
+    return float(min_dcf_of(det_points(bonafide, spoof), costs))
+
+
+def min_dcf_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> PerResample:
+    """Least normalised costs; see `min_dcf`."""
+    return least_cost_of(curve, costs.miss_weight, costs.false_alarm_weight) / costs.uninformed
+
+
+def cheapest_threshold(
+    bonafide: Float[np.ndarray, "bonafide"],
+    spoof: Float[np.ndarray, "spoof"],
+    costs: DetectionCosts = ASVSPOOF5_COSTS,
+) -> float:
+    """The lowest threshold at which `min_dcf` is reached; infinite where accepting nothing is best.
+
+    Raises:
+        ScoresError: A class is empty, or a score is NaN or infinite.
+    """
+    curve = det_points(bonafide, spoof)
+    cost = costs.miss_weight * curve.miss + costs.false_alarm_weight * curve.false_alarm
+    return float(curve.thresholds[np.argmin(cost)])
+
+
+def act_dcf(
+    bonafide: Float[np.ndarray, "bonafide"],
+    spoof: Float[np.ndarray, "spoof"],
+    costs: DetectionCosts = ASVSPOOF5_COSTS,
+) -> float:
+    """Expected cost at the Bayes threshold over the uninformed cost: scores taken as log-likelihood ratios.
+
+    Raises:
+        ScoresError: A class is empty, or a score is NaN or infinite.
+    """
+    return float(act_dcf_of(det_points(bonafide, spoof), costs))
+
+
+def act_dcf_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> PerResample:
+    """Normalised costs at the Bayes threshold; see `act_dcf`."""
+    point = np.searchsorted(curve.thresholds, costs.bayes_threshold)
+    miss = curve.missed[..., point] / curve.missed[..., -1]
+    false_alarm = curve.accepted[..., point] / curve.accepted[..., 0]
+    return (costs.miss_weight * miss + costs.false_alarm_weight * false_alarm) / costs.uninformed

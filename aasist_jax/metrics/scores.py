@@ -1,0 +1,33 @@
+"""What every metric asks of the scores it is given."""
+
+import numpy as np
+from jaxtyping import Float
+
+from aasist_jax.errors import AasistError
+
+
+class ScoresError(AasistError, ValueError):
+    """A metric cannot be computed from these scores."""
+
+
+def checked(scores: Float[np.ndarray, "trials"], name: str) -> Float[np.ndarray, "trials"]:
+    """Return the scores in float64, or say what is wrong with them.
+
+    Args:
+        scores: Real scores, any order.
+        name: What an error calls them, such as "bona fide".
+
+    Raises:
+        ScoresError: There are none, or one is NaN or infinite.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.size == 0:
+        raise ScoresError(f"there are no {name} scores; a metric needs at least one of each class")
+    finite = np.isfinite(scores)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise ScoresError(
+            f"{name} score number {first} is {scores[first]}; take out the {np.sum(~finite)} trials without "
+            "a finite score, or score them again"
+        )
+    return scores

@@ -1,0 +1,53 @@
+"""The published optimizer: PyTorch's Adam with L2 in the gradient, and a learning rate per step."""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from aasist_jax.config import OptimConfig
+from aasist_jax.errors import TrainingError
+
+ADAM_EPSILON = 1e-8
+
+
+def learning_rate(config: OptimConfig, total_steps: int) -> optax.Schedule:
+    """Learning rate by step: half a cosine from `base_lr` at step 0 to `lr_min` at `total_steps`, or constant."""
+    if config.scheduler == "constant":
+        return optax.constant_schedule(config.base_lr)
+    return optax.cosine_decay_schedule(config.base_lr, total_steps, alpha=config.lr_min / config.base_lr)
+
+
+def make_optimizer(
+    config: OptimConfig, total_steps: int, params: Any, is_frozen: Callable[[str], bool]
+) -> optax.GradientTransformation:
+    """Build the optimizer for `params`; parameters whose path `is_frozen` names stay as they are, decay included.
+
+    PyTorch adds the decay to the gradient before Adam sees it, which AdamW does not.
+    """
+    adam = optax.chain(
+        optax.add_decayed_weights(config.weight_decay),
+        optax.scale_by_adam(*config.betas, eps=ADAM_EPSILON),
+        optax.scale_by_learning_rate(learning_rate(config, total_steps)),
+    )
+    flat = flatten_dict(params, sep="/")
+    labels = unflatten_dict({path: "frozen" if is_frozen(path) else "trained" for path in flat}, sep="/")
+    return optax.partition({"trained": adam, "frozen": optax.set_to_zero()}, labels)
+
+
+def frozen_by(patterns: Sequence[str], params: Any) -> set[str]:
+    """Find the parameter paths that match any of the patterns (`encoder/*`, `*/bias`).
+
+    Raises:
+        TrainingError: a pattern matches nothing, or all parameters are frozen.
+    """
+    paths = list(flatten_dict(params, sep="/"))
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            raise TrainingError(f"freeze: {pattern!r} matches no parameter; names are such as {paths[0]!r}")
+    frozen = {path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns)}
+    if len(frozen) == len(paths):
+        raise TrainingError("freeze: the patterns match every parameter; nothing is left to train")
+    return frozen

@@ -1,0 +1,82 @@
+"""Devices and hosts: one replicated state, the batch split over every device."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Shaped
+
+from aasist_jax.errors import TrainingError
+
+AXIS = "batch"
+
+
+def initialize_hosts(coordinator: str = "", processes: int = 0, process_id: int = -1) -> None:
+    """Join the other hosts of a run, as told by the arguments or detected on SLURM; otherwise stay alone.
+
+    Must come before anything else asks JAX for its devices.
+
+    Args:
+        coordinator: HOST:PORT of process 0.
+        processes: number of processes.
+        process_id: this process, from 0.
+    """
+    if coordinator:
+        if processes < 1 or not 0 <= process_id < processes:
+            raise TrainingError(
+                "--coordinator: goes with --processes N and --process-id I, 0 <= I < N; "
+                f"got {processes} processes and process id {process_id}"
+            )
+        jax.distributed.initialize(coordinator, processes, process_id)
+    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+        jax.distributed.initialize()
+
+
+def parallel_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Run `step(state, batch)` on every device: state in and out as one replicated tree, donated; batch split.
+
+    No stacked copies: the state has no device axis.
+    """
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0)
+
+
+def parallel_map(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run `function(variables, batch)` on every device; outputs keep their device axis."""
+    return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), out_axes=0)
+
+
+def check_batch_size(batch_size: int, what: str, pieces: int = 1) -> None:
+    """Refuse a global batch that the devices of all hosts cannot share evenly."""
+    devices = jax.device_count()
+    if batch_size % (devices * pieces):
+        split = f"{devices} devices" + (f" in {pieces} pieces each" if pieces > 1 else "")
+        raise TrainingError(f"{what}: {batch_size} clips cannot be shared evenly by {split}; choose a multiple")
+
+
+def split_over_devices(batch: Mapping[str, Shaped[np.ndarray, "batch ..."]]) -> dict[str, np.ndarray]:
+    """Give arrays a leading axis of this host's devices: (batch, ...) -> (devices, batch / devices, ...)."""
+    devices = jax.local_device_count()
+    return {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()}
+
+
+def any_host(flag: bool) -> bool:
+    """Tell whether the flag is set on any host; every host must ask at the same time."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def gather_hosts(values: Shaped[np.ndarray, "batch ..."]) -> Shaped[np.ndarray, "global ..."]:
+    """Join this host's rows with those of the others, in the order of the processes."""
+    if jax.process_count() == 1:
+        return values
+    gathered = multihost_utils.process_allgather(values)
+    return np.asarray(gathered).reshape(-1, *values.shape[1:])
+
+
+def on_host(tree: Any) -> Any:
+    """Copy a replicated tree to NumPy arrays."""
+    return jax.tree.map(lambda x: np.asarray(x.addressable_data(0) if isinstance(x, jax.Array) else x), tree)

@@ -1,0 +1,104 @@
+"""One training step as a pure function, for one device or for many under `jax.pmap`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array
+
+from aasist_jax.training.loss import weighted_cross_entropy
+
+Batch = Mapping[str, Array]
+Metrics = dict[str, Array]
+
+
+class TrainState(struct.PyTreeNode):
+    """All that a step changes. Random numbers follow from the run's seed and `step`."""
+
+    step: Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+def init_state(variables: Mapping[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
+    """Start from a model's variables."""
+    params = variables["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    class_weights: tuple[float, float] = (0.1, 0.9),
+    freq_aug: bool = False,
+    accumulation: int = 1,
+    seed: int = 0,
+    axis_name: str | None = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Make `step(state, batch) -> (state, metrics)`.
+
+    A batch has `wave` float32 (batch, samples) and `label` int32 (batch,), this device's part of the global batch. The
+    loss is the weighted cross-entropy of the *global* batch: numerator and denominator are summed over the devices
+    of `axis_name`. Every device ends with the same state. Metrics: `loss` and `gradient_norm`, of the global batch.
+
+    With `accumulation`, the part is cut in as many pieces that run one after another; the gradient is the
+    same sum, but batch norm sees one piece at a time.
+    """
+
+    def over_devices(x: Any) -> Any:
+        return x if axis_name is None else jax.lax.psum(x, axis_name)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        # Dropout differs between devices; the masked filters are one draw for the whole batch.
+        device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+        weights = jnp.asarray(class_weights, jnp.float32)[batch["label"]]
+        denominator = over_devices(weights.sum())
+
+        def loss_share(params: Any, batch_stats: Any, piece: Batch, index: Array) -> tuple[Array, Any]:
+            dropout_key, mask_key = jax.random.split(jax.random.fold_in(key, index))
+            rngs = {"dropout": jax.random.fold_in(dropout_key, device), "freq_aug": mask_key}
+            (_, logits), updates = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                piece["wave"],
+                train=True,
+                freq_aug=freq_aug,
+                rngs=rngs,
+                mutable=["batch_stats"],
+            )
+            numerator, _ = weighted_cross_entropy(logits, piece["label"], class_weights)
+            return numerator / denominator.astype(numerator.dtype), updates["batch_stats"]
+
+        def add_piece(carry: tuple[Any, Any, Array], x: tuple[Batch, Array]) -> tuple[tuple[Any, Any, Array], None]:
+            gradient, batch_stats, loss = carry
+            (share, batch_stats), more = jax.value_and_grad(loss_share, has_aux=True)(state.params, batch_stats, *x)
+            return (jax.tree.map(jnp.add, gradient, more), batch_stats, loss + share), None
+
+        pieces = {k: batch[k].reshape(accumulation, -1, *batch[k].shape[1:]) for k in ("wave", "label")}
+        loss_type = jax.eval_shape(loss_share, state.params, state.batch_stats, _first(pieces), 0)[0].dtype
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        carry = (zeros, state.batch_stats, jnp.zeros((), loss_type))
+        if accumulation == 1:
+            # Not through scan: XLA's CPU backend runs the convolutions of a loop on one thread.
+            carry, _ = add_piece(carry, (_first(pieces), jnp.zeros((), jnp.int32)))
+        else:
+            carry, _ = jax.lax.scan(add_piece, carry, (pieces, jnp.arange(accumulation)))
+        gradient, batch_stats, loss = carry
+        gradient, loss = over_devices((gradient, loss))
+
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return step
+
+
+def _first(pieces: Batch) -> Batch:
+    return {k: v[0] for k, v in pieces.items()}

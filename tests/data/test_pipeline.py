@@ -1,0 +1,254 @@
+"""The input pipelines: order, crops, sharding, resumption, and what a worker process carries."""
+
+import itertools
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aasist_jax.audio import first_window, load_audio
+from aasist_jax.data.cache import open_cache
+from aasist_jax.data.pipeline import ClipSource, eval_dataset, train_dataset
+from aasist_jax.data.protocols import Utterance
+from aasist_jax.errors import DataError
+
+SAMPLES = 4000
+Batch = dict[str, np.ndarray]
+
+
+def take(iterator: Iterator[Batch], count: int | None = None) -> list[Batch]:
+    """Copies, since batches from workers live in shared memory."""
+    return [{name: np.array(value) for name, value in batch.items()} for batch in itertools.islice(iterator, count)]
+
+
+def assert_same(left: list[Batch], right: list[Batch]) -> None:
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def train(utterances: list[Utterance], **options: int | None) -> object:
+    defaults = {"samples": SAMPLES, "batch_size": 4, "seed": 7, "epochs": 2}
+    return train_dataset(ClipSource(utterances), **(defaults | options))
+
+
+def test_shapes_types_and_labels(utterances: list[Utterance]) -> None:
+    batches = take(iter(train(utterances)))
+    assert len(batches) == 2 * (23 // 4)
+    for batch in batches:
+        assert {name: (value.shape, value.dtype.name) for name, value in batch.items()} == {
+            "wave": ((4, SAMPLES), "float32"),
+            "label": ((4,), "int32"),
+            "index": ((4,), "int32"),
+        }
+        expected = [utterances[index].label == "bonafide" for index in batch["index"]]
+        np.testing.assert_array_equal(batch["label"], expected)
+
+
+def test_waves_are_crops_of_their_clips(utterances: list[Utterance]) -> None:
+    starts = set()
+    for batch in take(iter(train(utterances))):
+        for wave, index in zip(batch["wave"], batch["index"], strict=True):
+            clip = load_audio(utterances[index].path)
+            if clip.size <= SAMPLES:
+                np.testing.assert_array_equal(wave, first_window(clip, SAMPLES))
+            else:
+                windows = np.lib.stride_tricks.sliding_window_view(clip, SAMPLES)
+                (start,) = np.flatnonzero((windows == wave).all(axis=1))
+                starts.add(int(start))
+    assert len(starts) > 10  # drawn anew for each clip
+
+
+def test_every_epoch_has_each_clip_at_most_once_in_its_own_order(utterances: list[Utterance]) -> None:
+    indices = np.concatenate([batch["index"] for batch in take(iter(train(utterances, epochs=6)))]).reshape(6, 20)
+    for epoch in indices:
+        assert len(set(epoch)) == 20  # 23 clips, of which the last partial batch is dropped
+    assert len({tuple(epoch) for epoch in indices}) == 6
+    assert set(indices.ravel()) == set(range(23))  # it is not always the same three that are dropped
+
+
+def test_a_whole_number_of_batches_leaves_no_clip_out(utterances: list[Utterance]) -> None:
+    indices = np.concatenate([batch["index"] for batch in take(iter(train(utterances[:20])))])
+    for epoch in indices.reshape(2, 20):
+        assert set(epoch) == set(range(20))
+
+
+def test_crops_differ_between_epochs(utterances: list[Utterance]) -> None:
+    longest = max(range(23), key=lambda index: load_audio(utterances[index].path).size)
+    waves = []
+    for batch in take(iter(train([utterances[longest]] * 4, epochs=3))):
+        waves += [wave.tobytes() for wave in batch["wave"]]
+    assert len(set(waves)) == 12
+
+
+def test_the_seed_decides_everything(utterances: list[Utterance]) -> None:
+    batches = take(iter(train(utterances)))
+    assert_same(batches, take(iter(train(utterances))))
+    other = take(iter(train(utterances, seed=8)))
+    assert [tuple(batch["index"]) for batch in batches] != [tuple(batch["index"]) for batch in other]
+
+
+def test_endless_by_default(utterances: list[Utterance]) -> None:
+    dataset = train(utterances, epochs=None)
+    assert dataset.steps_per_epoch == 5
+    assert_same(take(iter(dataset), 10), take(iter(train(utterances))))
+
+
+@pytest.mark.parametrize("process_count", [2, 4])
+def test_processes_share_each_global_batch_in_contiguous_parts(utterances: list[Utterance], process_count: int) -> None:
+    whole = take(iter(train(utterances, batch_size=8)))
+    parts = [
+        take(iter(train(utterances, batch_size=8, process_index=index, process_count=process_count)))
+        for index in range(process_count)
+    ]
+    joined = [
+        {name: np.concatenate([batch[name] for batch in group]) for name in group[0]}
+        for group in zip(*parts, strict=True)
+    ]
+    assert_same(joined, whole)
+
+
+def test_resuming_at_any_batch_gives_the_same_rest(utterances: list[Utterance]) -> None:
+    whole = take(iter(train(utterances)))
+    iterator = iter(train(utterances))
+    for done in range(len(whole) + 1):
+        state = json.loads(json.dumps(iterator.get_state()))
+        assert state == {"next_batch": done}
+        resumed = iter(train(utterances))
+        resumed.set_state(state)
+        assert_same(take(resumed), whole[done:])
+        assert_same(take(iterator, 1), whole[done : done + 1])
+
+
+def test_workers_change_nothing_and_a_state_outlives_their_number(utterances: list[Utterance]) -> None:
+    whole = take(iter(train(utterances)))
+    alone = iter(train(utterances))
+    take(alone, 3)
+    iterator = iter(train(utterances, workers=2))
+    try:
+        iterator.set_state(alone.get_state())
+        assert_same(take(iterator, 4), whole[3:7])
+        state = iterator.get_state()
+        assert_same(take(iterator), whole[7:])
+    finally:
+        iterator.close()
+    alone.set_state(state)
+    assert_same(take(alone), whole[7:])
+
+
+@pytest.mark.slow
+def test_resuming_with_workers_at_any_batch(utterances: list[Utterance]) -> None:
+    whole = take(iter(train(utterances)))
+    resumed = iter(train(utterances, workers=2))
+    try:
+        for done in range(len(whole) + 1):
+            resumed.set_state({"next_batch": done})
+            assert_same(take(resumed), whole[done:])
+    finally:
+        resumed.close()
+
+
+@pytest.mark.parametrize("state", [{}, {"next_batch": -1}, {"next_batch": 11}, {"next_batch": "3"}, [3]])
+def test_states_of_something_else(utterances: list[Utterance], state: object) -> None:
+    with pytest.raises(DataError, match="no state"):
+        iter(train(utterances)).set_state(state)
+
+
+def test_a_cache_changes_nothing(utterances: list[Utterance], tmp_path: Path) -> None:
+    cached = ClipSource(utterances, open_cache(tmp_path, utterances))
+    dataset = train_dataset(cached, samples=SAMPLES, batch_size=4, seed=7, epochs=2)
+    assert_same(take(iter(dataset)), take(iter(train(utterances))))
+    assert_same(
+        take(iter(eval_dataset(pickle.loads(pickle.dumps(cached)), samples=SAMPLES, batch_size=4))),
+        take(iter(eval_dataset(ClipSource(utterances), samples=SAMPLES, batch_size=4))),
+    )
+    with pytest.raises(DataError, match="23 clips, the list 22"):
+        ClipSource(utterances[1:], cached.cache)
+
+
+@pytest.mark.parametrize("count", [23, 20, 3])
+def test_evaluation_sees_every_first_window_once_in_order(utterances: list[Utterance], count: int) -> None:
+    batches = take(iter(eval_dataset(ClipSource(utterances[:count]), samples=SAMPLES, batch_size=4)))
+    assert {batch["wave"].shape for batch in batches} == {(4, SAMPLES)}
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    assert joined["valid"].dtype == bool
+    np.testing.assert_array_equal(joined["valid"], np.arange(len(batches) * 4) < count)
+    np.testing.assert_array_equal(joined["index"][:count], np.arange(count))
+    assert (joined["index"][count:] == -1).all()
+    for wave, label, utterance in zip(joined["wave"], joined["label"], utterances[:count], strict=False):
+        np.testing.assert_array_equal(wave, first_window(load_audio(utterance.path), SAMPLES))
+        assert label == (utterance.label == "bonafide")
+
+
+def test_evaluation_can_be_run_twice_and_shared(utterances: list[Utterance]) -> None:
+    dataset = eval_dataset(ClipSource(utterances), samples=SAMPLES, batch_size=8)
+    whole = take(iter(dataset))
+    assert_same(take(iter(dataset)), whole)
+    parts = [
+        eval_dataset(ClipSource(utterances), samples=SAMPLES, batch_size=8, process_index=index, process_count=2)
+        for index in range(2)
+    ]
+    for left, right, both in zip(*map(iter, parts), whole, strict=True):
+        for name in both:
+            np.testing.assert_array_equal(np.concatenate([left[name], right[name]]), both[name])
+
+
+def test_impossible_batches(utterances: list[Utterance]) -> None:
+    with pytest.raises(DataError, match="23 training clips do not fill one batch of 24"):
+        train(utterances, batch_size=24)
+    with pytest.raises(DataError, match="a batch of 4 cannot be shared evenly by 3 processes"):
+        train(utterances, process_count=3)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_fails_is_named_by_its_protocol_line(tmp_path: Path, workers: int) -> None:
+    bad = tmp_path / "bad.flac"
+    bad.write_bytes(b"fLaC" + bytes(100))
+    utterances = [Utterance(f"u{number}", bad, "spoof", "A01", "-", f"list.txt:{number}") for number in range(4)]
+    iterator = iter(train(utterances, workers=workers))
+    try:
+        with pytest.raises(DataError, match=r"list\.txt:\d: .*bad\.flac: not audio"):
+            next(iterator)
+    finally:
+        iterator.close()
+
+
+class _Probe(ClipSource):
+    """Gives, in place of samples, what its process has loaded."""
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        bridge = sys.modules.get("jax._src.xla_bridge")
+        started = bridge is not None and bridge.backends_are_initialized()
+        wave = np.float32([started, "aasist_jax.models" in sys.modules, "torch" in sys.modules, "grain" in sys.modules])
+        return {"wave": wave, "label": np.int32(0), "index": np.int32(index)}
+
+
+def test_workers_start_no_jax_device(utterances: list[Utterance]) -> None:
+    iterator = iter(train_dataset(_Probe(utterances), samples=4, batch_size=4, seed=0, workers=1))
+    try:
+        (batch,) = take(iterator, 1)
+    finally:
+        iterator.close()
+    np.testing.assert_array_equal(batch["wave"], np.tile(np.float32([0, 0, 0, 1]), (4, 1)))
+
+
+@pytest.mark.parametrize("module", ["audio", "data.cache", "data.fingerprint", "data.preflight", "data.protocols"])
+def test_modules_import_no_jax(module: str) -> None:
+    code = f"import sys, aasist_jax.{module}; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_pipeline_imports_only_what_grain_does() -> None:
+    code = (
+        "import sys, grain; before = set(sys.modules); import aasist_jax.data.pipeline; "
+        "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    new = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"jax", "jaxlib", "flax", "torch", "optax", "orbax"} & set(new)

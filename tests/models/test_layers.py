@@ -1,0 +1,225 @@
+"""Batch norm, pooling and initialisation by PyTorch's rules."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from aasist_jax.models.aasist import AASIST
+from aasist_jax.models.graph import xavier_normal
+from aasist_jax.models.layers import BatchNorm, Conv, Linear, first_max, max_pool_time
+
+from .tiny import CONFIG, SAMPLES
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+
+def batch_norm_step(axis_name: str | None = None, dtype: Any = jnp.float64) -> Any:
+    """A function (variables, x, g) -> output, new statistics, gradients of sum(g * output) to parameters and x."""
+    model = BatchNorm(dtype, axis_name)
+
+    def step(variables: Any, x: Any, g: Any) -> Any:
+        def loss(params: Any, x: Any) -> Any:
+            y, updates = model.apply(
+                {"params": params, "batch_stats": variables["batch_stats"]}, x, train=True, mutable=["batch_stats"]
+            )
+            return (y * g).sum(), (y, updates["batch_stats"])
+
+        (_, (y, new)), grads = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(variables["params"], x)
+        if axis_name:
+            grads = (jax.lax.psum(grads[0], axis_name), grads[1])
+        return y, new, grads
+
+    return step
+
+
+def batch_norm_variables(channels: int, rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "params": {"scale": rng.normal(size=channels), "bias": rng.normal(size=channels)},
+        "batch_stats": {
+            "mean": rng.normal(size=channels),
+            "var": rng.uniform(0.5, 2, channels),
+            "count": np.int32(41),
+        },
+    }
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (2, 5), (2, 3, 7, 5), (3, 23, 29, 24)])
+def test_batch_norm_equals_pytorch(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    channels = shape[-1]
+    variables = batch_norm_variables(channels, rng)
+    x, g = rng.normal(2, 3, shape), rng.normal(size=shape)
+    reference = (torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d)(channels).double()
+    reference.load_state_dict(
+        {
+            "weight": torch.tensor(variables["params"]["scale"]),
+            "bias": torch.tensor(variables["params"]["bias"]),
+            "running_mean": torch.tensor(variables["batch_stats"]["mean"]),
+            "running_var": torch.tensor(variables["batch_stats"]["var"]),
+            "num_batches_tracked": torch.tensor(41),
+        }
+    )
+    channels_first = torch.tensor(np.moveaxis(x, -1, 1)).requires_grad_()
+    evaluated = reference.eval()(channels_first).detach()
+    expected = reference.train()(channels_first)
+    (expected * torch.tensor(np.moveaxis(g, -1, 1))).sum().backward()
+
+    def channels_last(tensor: Any) -> np.ndarray:
+        return np.moveaxis(tensor.detach().numpy(), 1, -1)
+
+    with jax.enable_x64(True):
+        y, new, (params, dx) = jax.jit(batch_norm_step())(variables, x, g)
+        still = BatchNorm(jnp.float64).apply(jax.device_put(variables), jnp.asarray(x), train=False)
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    np.testing.assert_allclose(still, channels_last(evaluated), **close)
+    np.testing.assert_allclose(y, channels_last(expected), **close)
+    np.testing.assert_allclose(dx, channels_last(channels_first.grad), **close)
+    np.testing.assert_allclose(params["scale"], reference.weight.grad, **close)
+    np.testing.assert_allclose(params["bias"], reference.bias.grad, **close)
+    np.testing.assert_allclose(new["mean"], reference.running_mean, **close)
+    np.testing.assert_allclose(new["var"], reference.running_var, **close)
+    assert new["count"] == reference.num_batches_tracked == 42
+    assert new["count"].dtype == np.int32
+
+
+def test_the_running_variance_takes_the_unbiased_one() -> None:
+    x = jnp.array([[1.0], [3.0]])
+    _, new = BatchNorm().apply(
+        BatchNorm().init(jax.random.key(0), x, train=False), x, train=True, mutable=["batch_stats"]
+    )
+    # Biased variance 1, unbiased 2; the running one starts at 1.
+    assert float(new["batch_stats"]["var"][0]) == pytest.approx(0.9 + 0.1 * 2)
+
+
+def test_batch_norm_over_four_devices_equals_one() -> None:
+    rng = np.random.default_rng(1)
+    variables = batch_norm_variables(5, rng)
+    x, g = rng.normal(2, 3, (8, 3, 7, 5)), rng.normal(size=(8, 3, 7, 5))
+    devices = jax.devices()[:4]
+    assert len(devices) == 4
+    with jax.enable_x64(True):
+        y, new, (params, dx) = jax.jit(batch_norm_step())(variables, x, g)
+        many = jax.pmap(batch_norm_step("batch"), "batch", in_axes=(None, 0, 0), devices=devices)
+        y4, new4, (params4, dx4) = many(variables, *(a.reshape(4, 2, 3, 7, 5) for a in (x, g)))
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    np.testing.assert_allclose(np.reshape(y4, y.shape), y, **close)
+    np.testing.assert_allclose(np.reshape(dx4, dx.shape), dx, **close)
+    for device in range(4):
+        one = jax.tree.map(lambda a, device=device: np.asarray(a)[device], (new4, params4))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **close), one, (new, params))
+
+
+def test_batch_norm_statistics_are_float32_under_bfloat16() -> None:
+    x = jnp.asarray(np.random.default_rng(2).normal(100, 1, (400, 2)), jnp.bfloat16)
+    model = BatchNorm(jnp.bfloat16)
+    variables = model.init(jax.random.key(0), x, train=False)
+    y, new = model.apply(variables, x, train=True, mutable=["batch_stats"])
+    assert y.dtype == jnp.bfloat16
+    assert new["batch_stats"]["mean"].dtype == new["batch_stats"]["var"].dtype == jnp.float32
+    np.testing.assert_allclose(new["batch_stats"]["mean"], np.asarray(x, np.float32).mean(0) / 10, rtol=1e-6)
+
+
+def values(kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    if kind == "distinct":
+        return rng.permutation(np.prod(shape)).reshape(shape) - 0.5 * np.prod(shape)
+    if kind == "equal":
+        return np.full(shape, -2.0)
+    x = rng.integers(0, 3, shape).astype(float)
+    if kind == "nan":
+        x[rng.uniform(size=shape) < 0.2] = np.nan
+    return x
+
+
+@pytest.mark.parametrize("kind", ["distinct", "ties", "equal", "nan"])
+@pytest.mark.parametrize("time", [3, 9, 10, 11])
+def test_max_pool_time_equals_pytorch(kind: str, time: int) -> None:
+    x = values(kind, (2, 5, time, 4))
+    tensor = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+    expected = F.max_pool2d(tensor, (1, 3))
+    g = np.random.default_rng(4).normal(size=expected.shape)
+    (expected * torch.tensor(g)).sum().backward()
+    with jax.enable_x64(True):
+        actual, pullback = jax.vjp(max_pool_time, jnp.asarray(x))
+        (dx,) = pullback(jnp.asarray(g.transpose(0, 2, 3, 1)))
+    np.testing.assert_array_equal(actual, expected.detach().numpy().transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(dx, tensor.grad.numpy().transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("kind", ["distinct", "ties", "equal", "nan"])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_first_max_equals_pytorch(kind: str, axis: int) -> None:
+    x = values(kind, (3, 7, 5, 2))
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = tensor.max(dim=axis).values
+    g = np.random.default_rng(5).normal(size=expected.shape)
+    (expected * torch.tensor(g)).sum().backward()
+    with jax.enable_x64(True):
+        actual, pullback = jax.vjp(lambda a: first_max(a, axis), jnp.asarray(x))
+        (dx,) = pullback(jnp.asarray(g))
+    np.testing.assert_array_equal(actual, expected.detach().numpy())
+    np.testing.assert_array_equal(dx, tensor.grad.numpy())
+
+
+def assert_uniform(sample: Any, bound: float) -> None:
+    sample = np.asarray(sample, np.float64).ravel()
+    assert np.abs(sample).max() <= bound
+    assert stats.kstest(sample, stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-3
+
+
+def assert_normal(sample: Any, deviation: float) -> None:
+    sample = np.asarray(sample, np.float64).ravel()
+    assert stats.kstest(sample, stats.norm(0, deviation).cdf).pvalue > 1e-3
+
+
+def test_linear_starts_as_in_pytorch() -> None:
+    params = Linear(300).init(jax.random.key(0), jnp.ones((1, 50)))["params"]
+    reference = torch.nn.Linear(50, 300)
+    assert_uniform(params["kernel"], 50**-0.5)
+    assert_uniform(params["bias"], 50**-0.5)
+    assert stats.ks_2samp(np.ravel(params["kernel"]), reference.weight.detach().numpy().ravel()).pvalue > 1e-3
+
+
+def test_conv_starts_as_in_pytorch() -> None:
+    params = Conv(64, (2, 3), (1, 1)).init(jax.random.key(0), jnp.ones((1, 4, 4, 8)))["params"]
+    reference = torch.nn.Conv2d(8, 64, (2, 3))
+    assert_uniform(params["kernel"], (2 * 3 * 8) ** -0.5)
+    assert_uniform(params["bias"], (2 * 3 * 8) ** -0.5)
+    assert stats.ks_2samp(np.ravel(params["kernel"]), reference.weight.detach().numpy().ravel()).pvalue > 1e-3
+
+
+def test_attention_vectors_are_xavier_normal() -> None:
+    vector = xavier_normal(jax.random.key(0), (3000, 1))
+    assert_normal(vector, (2 / 3001) ** 0.5)
+    reference = torch.nn.init.xavier_normal_(torch.empty(3000, 1))
+    assert stats.ks_2samp(np.ravel(vector), reference.numpy().ravel()).pvalue > 1e-3
+
+
+def test_a_fresh_model_has_every_parameter_drawn_by_its_rule() -> None:
+    init = jax.jit(AASIST(CONFIG).init)
+    # Many small models make samples large enough to tell a wrong rule.
+    many = jax.vmap(lambda key: init(key, jnp.zeros((1, SAMPLES))))(jax.random.split(jax.random.key(1), 200))
+    params, batch_stats = many["params"], many["batch_stats"]
+    nodes = CONFIG.gat_dims[0]
+    assert_normal(params["pos_s"], 1)
+    assert_normal(params["master1"], 1)
+    assert_normal(params["master2"], 1)
+    assert_normal(params["gat_s"]["att_weight"], (2 / (nodes + 1)) ** 0.5)
+    for name in ("att_weight11", "att_weight12", "att_weight22", "att_weightM"):
+        assert_normal(params["htrg21"][name], (2 / (CONFIG.gat_dims[1] + 1)) ** 0.5)
+    assert_uniform(params["htrg11"]["proj_type1"]["kernel"], nodes**-0.5)
+    assert_uniform(params["pool_t"]["proj"]["bias"], nodes**-0.5)
+    assert_uniform(params["out_layer"]["kernel"], (5 * CONFIG.gat_dims[1]) ** -0.5)
+    assert_uniform(params["encoder"]["block1"]["conv_downsample"]["kernel"], 3**-0.5)
+    assert_uniform(params["encoder"]["block2"]["conv2"]["bias"], (2 * 3 * 3) ** -0.5)
+    norm = batch_stats["encoder"]["block2"]["bn1"]
+    assert not norm["mean"].any()
+    assert (norm["var"] == 1).all()
+    assert not norm["count"].any()
+    assert (params["encoder"]["block2"]["bn1"]["scale"] == 1).all()
+    assert jax.tree.all(jax.tree.map(lambda a: a.dtype == jnp.float32, params))

@@ -1,0 +1,149 @@
+"""What is random in training: the frequency mask and dropout. Evaluation draws nothing."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aasist_jax.models.aasist import AASIST, DropoutRates
+from aasist_jax.models.sinc import mask_filters
+
+from .tiny import CONFIG, SAMPLES
+
+NO_DROPOUT = DropoutRates(0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def wave() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((3, SAMPLES)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def variables(wave: np.ndarray) -> Any:
+    return jax.jit(AASIST(CONFIG).init)(jax.random.key(0), wave)
+
+
+@pytest.fixture(scope="module")
+def masks() -> np.ndarray:
+    """Which filters were silenced in each of many draws."""
+    bank = jnp.ones((70, 3))
+    keys = jax.random.split(jax.random.key(7), 20_000)
+    return np.asarray(jax.jit(jax.vmap(lambda key: mask_filters(key, bank)))(keys) == 0).all(-1)
+
+
+def test_the_mask_is_one_run_of_neighbouring_filters(masks: np.ndarray) -> None:
+    edges = np.diff(np.pad(masks, ((0, 0), (1, 1))).astype(int), axis=1)
+    assert set((edges == 1).sum(1)) == {0, 1}
+    assert set((edges == -1).sum(1)) == {0, 1}
+
+
+def test_the_mask_spans_0_to_19_filters_alike(masks: np.ndarray) -> None:
+    counts = np.bincount(masks.sum(1), minlength=20)
+    assert len(counts) == 20
+    # 1000 expected each, standard deviation 31.
+    assert counts.min() > 850
+    assert counts.max() < 1150
+
+
+@pytest.mark.parametrize("length", [1, 10, 19])
+def test_the_mask_starts_anywhere_it_fits(masks: np.ndarray, length: int) -> None:
+    starts = masks[masks.sum(1) == length].argmax(1)
+    counts = np.bincount(starts, minlength=70 - length + 1)
+    assert len(counts) == 70 - length + 1, "a start beyond the last that fits"
+    expected = counts.sum() / len(counts)
+    # 14 to 20 expected each: six standard deviations below, and above.
+    assert counts.min() >= 1
+    assert counts.max() < expected + 6 * expected**0.5
+
+
+def test_freq_aug_masks_the_whole_batch_alike_in_training_only(wave: np.ndarray, variables: Any) -> None:
+    model = AASIST(CONFIG, dropout=NO_DROPOUT)
+
+    @jax.jit
+    def filtered(key: Any, train_only: Any) -> tuple[Any, ...]:
+        def sinc(train: bool, freq_aug: bool) -> Any:
+            _, sown = model.apply(
+                variables,
+                wave,
+                train=train,
+                freq_aug=freq_aug,
+                rngs={"freq_aug": key},
+                mutable=["stages", "batch_stats"],
+            )
+            return sown["stages"]["encoder"]["front_end"]["after_sinc"][0]
+
+        return sinc(True, True), sinc(True, False), sinc(False, True)
+
+    lengths = set()
+    for seed in range(8):
+        masked, plain, evaluated = map(np.asarray, filtered(jax.random.key(seed), None))
+        np.testing.assert_array_equal(evaluated, plain)
+        silent = (masked == 0).all(1)
+        assert (silent == silent[0]).all(), "one draw for the whole batch"
+        np.testing.assert_array_equal(masked[..., ~silent[0]], plain[..., ~silent[0]])
+        assert (plain[..., silent[0]] != 0).any() or not silent.any()
+        lengths.add(int(silent[0].sum()))
+    assert len(lengths) > 2
+
+
+def dropouts(train: bool) -> dict[str, list[tuple[float, bool]]]:
+    """Rate of every dropout that a forward pass goes through, by its place, and whether it is off."""
+    seen: dict[str, list[tuple[float, bool]]] = {}
+
+    def watch(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        if isinstance(context.module, nn.Dropout) and context.method_name == "__call__":
+            off = kwargs.get("deterministic", context.module.deterministic)
+            seen.setdefault("/".join(context.module.path), []).append((context.module.rate, off))
+        return call(*args, **kwargs)
+
+    def run(key: Any) -> Any:
+        with nn.intercept_methods(watch):
+            return AASIST(CONFIG).init({"params": key, "dropout": key}, jnp.zeros((2, SAMPLES)), train=train)
+
+    jax.eval_shape(run, jax.random.key(0))
+    return seen
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_dropout_has_the_published_rates_and_is_off_in_evaluation(train: bool) -> None:
+    off = not train
+    graph = {
+        f"{layer}/Dropout_0": [(0.2, off)] for layer in ("gat_s", "gat_t", *(f"htrg{i}" for i in (11, 12, 21, 22)))
+    }
+    pool = {f"pool_{nodes}/Dropout_0": [(0.3, off)] for nodes in ("s", "t", "hs1", "ht1", "hs2", "ht2")}
+    head = {"drop_branch": [(0.2, off)] * 6, "drop_output": [(0.5, off)]}
+    assert dropouts(train) == graph | pool | head
+
+
+def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: np.ndarray, variables: Any) -> None:
+    def forward(rates: DropoutRates, train: bool) -> Any:
+        model = AASIST(CONFIG, dropout=rates)
+        return jax.jit(
+            lambda key: model.apply(
+                variables, wave, train=train, rngs={"dropout": key}, mutable=["batch_stats"] if train else False
+            )
+        )
+
+    output_only = forward(DropoutRates(0.0, 0.0, 0.0, 0.5), True)
+    (one, logits), _ = output_only(jax.random.key(0))
+    (again, _), _ = output_only(jax.random.key(0))
+    (other, _), _ = output_only(jax.random.key(1))
+    np.testing.assert_array_equal(one, again)
+    assert np.any(one != other)
+
+    (whole, _), _ = forward(NO_DROPOUT, True)(jax.random.key(0))
+    kept = one != 0
+    assert 0.2 < kept.mean() < 0.8
+    np.testing.assert_allclose(one[kept], 2 * whole[kept], rtol=1e-5)
+    # The logits see the dropped read-out.
+    head = variables["params"]["out_layer"]
+    np.testing.assert_allclose(logits, one @ head["kernel"] + head["bias"][None], rtol=1e-4, atol=1e-6)
+    assert np.isfinite(forward(DropoutRates(), False)(jax.random.key(0))[0]).all()
+
+
+def test_training_without_a_random_stream_is_refused(wave: np.ndarray, variables: Any) -> None:
+    with pytest.raises(Exception, match="dropout"):
+        jax.eval_shape(lambda: AASIST(CONFIG).apply(variables, wave, train=True, mutable=["batch_stats"]))

@@ -1,0 +1,330 @@
+"""The command line: formats, exit codes, one line for every fault, and what a start does not import."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import toy
+from conftest import REPOSITORY
+from detection.test_detector import toy_weights
+from models.tiny import CONFIG
+
+from aasist_jax import Detector
+from aasist_jax.cli import main, run
+from aasist_jax.conversion.names import variable_shapes
+from aasist_jax.detection.files import COLUMNS
+from aasist_jax.weights import Source, save_weights
+
+Output = tuple[int, str, str]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Runs `aasist-jax ARGUMENTS` in this process; gives exit code, standard output and standard error."""
+    # Else the command would keep compiled programs in the user's cache.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*arguments: object) -> Output:
+        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return int(stop.value.code or 0), output.out, output.err
+
+    with toy.registered():
+        yield run_command
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the toy, and recordings: sound ones, a silent one, one that is no audio."""
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    with toy.registered():
+        weights = toy_weights()
+        save_weights(folder / "weights", weights.config, weights.variables, weights.source)
+    soundfile.write(folder / "long.wav", rng.uniform(-0.5, 0.5, 10_000), 16_000)
+    soundfile.write(folder / "stereo.wav", rng.uniform(-0.5, 0.5, (44_100, 2)), 44_100)
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    (folder / "text.wav").write_text("no audio\n" * 100)
+    return folder
+
+
+def rows(command: Any, scratch: Path, *arguments: object) -> tuple[int, list[dict[str, Any]], str]:
+    code, out, err = command("score", *arguments, "--weights", scratch / "weights", "--format", "jsonl")
+    return code, [json.loads(line) for line in out.splitlines()], err
+
+
+def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None:
+    files = [scratch / "long.wav", scratch / "stereo.wav"]
+    code, found, err = rows(command, scratch, *files)
+    assert (code, err) == (0, "")
+    detector = Detector.from_pretrained(scratch / "weights")
+    for file, row in zip(files, found, strict=True):
+        result = detector.score(file)
+        assert result.logits is not None
+        assert row == {
+            "file": str(file),
+            "label": result.label,
+            "score": result.score,
+            "duration": result.duration,
+            "status": result.status,
+            "spoof_logit": result.logits[0],
+            "bonafide_logit": result.logits[1],
+            "model_id": result.model_id,
+            "error": None,
+        }
+
+
+def test_all_windows_are_an_option(command: Any, scratch: Path) -> None:
+    code, (row,), _ = rows(command, scratch, scratch / "long.wav", "--windows", "all")
+    result = Detector.from_pretrained(scratch / "weights").score(scratch / "long.wav", windows="all")
+    assert code == 0
+    assert len(row["window_scores"]) == 3
+    assert row["window_scores"] == list(result.window_scores)
+    assert row["score"] == result.score
+
+
+def test_json_and_csv_hold_the_same_as_jsonl(command: Any, scratch: Path) -> None:
+    files = [scratch / name for name in ("long.wav", "text.wav", "silent.wav")]
+    _, expected, _ = rows(command, scratch, *files)
+    code, out, _ = command("score", *files, "--weights", scratch / "weights", "--format", "json")
+    assert code == 3
+    assert json.loads(out) == expected
+    code, out, _ = command("score", *files, "--weights", scratch / "weights", "--format", "csv")
+    assert code == 3
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert out.splitlines()[0] == ",".join(COLUMNS)
+    assert table == [{key: "" if value is None else str(value) for key, value in row.items()} for row in expected]
+
+
+def test_the_table_shows_every_file(command: Any, scratch: Path) -> None:
+    files = [scratch / name for name in ("long.wav", "silent.wav", "text.wav")]
+    code, out, err = command("score", *files, "--weights", scratch / "weights")
+    result = Detector.from_pretrained(scratch / "weights").score(files[0])
+    assert code == 3
+    lines = [line.split() for line in out.splitlines()]
+    assert ["file", "label", "score", "seconds", "status"] in lines
+    assert [str(files[0]), result.label, f"{result.score:+.3f}", "0.62", "ok"] in lines
+    assert [str(files[1]), "-", "1.00", "silent"] in lines
+    assert [str(files[2]), "error"] in lines
+    assert err.startswith(f"error: {files[2]}: not audio that can be decoded")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["long.wav"], 0),
+        (["silent.wav"], 0),
+        (["long.wav", "text.wav", "none.wav"], 3),
+        (["text.wav"], 1),
+        (["none.wav", "text.wav"], 1),
+    ],
+)
+def test_the_exit_code_tells_how_many_failed(command: Any, scratch: Path, names: list[str], expected: int) -> None:
+    code, found, err = rows(command, scratch, *(scratch / name for name in names))
+    assert code == expected
+    bad = [row for row in found if row["status"] == "error"]
+    assert [row["file"] for row in bad] == [str(scratch / name) for name in names if name in ("text.wav", "none.wav")]
+    assert err == "".join(f"error: {row['error']}\n" for row in bad)
+    assert all(row["label"] is row["score"] is row["spoof_logit"] is None for row in bad)
+
+
+@pytest.mark.parametrize("format", ["table", "json", "jsonl", "csv"])
+def test_a_missing_weights_folder_is_one_line_and_no_output(command: Any, scratch: Path, format: str) -> None:
+    for weights in (scratch / "none", scratch):
+        code, out, err = command("score", scratch / "long.wav", "--weights", weights, "--format", format)
+        assert (code, out) == (1, "")
+        assert err.startswith(f"error: {weights}: ")
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score"],
+        ["score", "a.wav", "--format", "xml"],
+        ["score", "a.wav", "--windows", "some"],
+        ["score", "a.wav", "--colour"],
+        ["scores", "a.wav"],
+        ["fetch-weights"],
+    ],
+)
+def test_wrong_usage_exits_with_2(command: Any, arguments: list[str]) -> None:
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert "Usage: aasist-jax" in err
+
+
+def test_names_that_are_no_text_are_printed_safely(command: Any, scratch: Path, tmp_path: Path) -> None:
+    for name in (b"caf\xe9.wav", b"red\x1b[31m\n.wav"):
+        file = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+        file.write_bytes((scratch / "long.wav").read_bytes())
+        for format in ("table", "json", "jsonl", "csv"):
+            code, out, err = command("score", file, "--weights", scratch / "weights", "--format", format)
+            assert (code, err) == (0, "")
+            out.encode("utf-8")
+            assert "\x1b[31m" not in out or format == "csv"
+        code, _, err = command("score", tmp_path / os.fsdecode(name + b"?"), "--weights", scratch / "weights")
+        assert code == 1
+        assert err.count("\n") == 1
+        assert "\x1b" not in err
+
+
+def child(code_or_command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *code_or_command], cwd=REPOSITORY, capture_output=True, text=True, timeout=300, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def aasist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny AASIST with random weights, which a process of its own can load."""
+    rng = np.random.default_rng(0)
+    variables: dict[str, Any] = {}
+    for path, leaf in variable_shapes(CONFIG).items():
+        *parents, name = path.split("/")
+        target = variables
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        value = rng.normal(size=leaf.shape).astype(leaf.dtype)
+        target[name] = np.abs(value) + 1 if name == "var" else np.array(0, np.int32) if name == "count" else value
+    return save_weights(tmp_path_factory.mktemp("tiny") / "tiny", CONFIG, variables, Source("tiny.pth", "0"))
+
+
+SCORE = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is not to be imported")
+
+sys.meta_path.insert(0, Blocked())
+from aasist_jax.cli import main
+main()
+"""
+
+
+def test_a_real_run_without_pytorch(aasist_folder: Path, scratch: Path) -> None:
+    arguments = ["score", str(scratch / "stereo.wav"), "--weights", str(aasist_folder), "--format", "json"]
+    done = child(["-c", SCORE, *arguments], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = json.loads(done.stdout)
+    result = Detector.from_pretrained(aasist_folder).score(scratch / "stereo.wav")
+    assert row["score"] == pytest.approx(result.score, rel=1e-4)
+    assert row["duration"] == pytest.approx(1, abs=1e-3)
+
+
+def test_the_script_is_the_same_command(scratch: Path) -> None:
+    done = child(["scripts/score.py", "none.wav", "--weights", str(scratch / "none")])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {scratch / 'none'}: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import aasist_jax",
+        "import aasist_jax.cli as cli; sys.argv = ['aasist-jax', '--help']\ntry: cli.main()\nexcept SystemExit: pass",
+    ],
+)
+def test_a_start_imports_no_jax(code: str) -> None:
+    heavy = "{'jax', 'jaxlib', 'flax', 'torch', 'numpy', 'scipy', 'soundfile', 'orbax', 'grain'}"
+    done = child(["-c", f"import sys\n{code}\nprint('heavy:', sorted({heavy} & set(sys.modules)))"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_a_platform_that_jax_lacks_is_one_line(aasist_folder: Path, scratch: Path) -> None:
+    done = child(
+        ["-m", "aasist_jax.cli", "score", str(scratch / "long.wav"), "--weights", str(aasist_folder)],
+        env=os.environ | {"JAX_PLATFORMS": "abacus"},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: JAX finds no device to compute on: ")
+    assert done.stderr.count("\n") == 1
+
+
+TOY_MAIN = (
+    "import sys; sys.path.insert(0, 'tests'); import toy; toy.register(toy.TOY); import aasist_jax.cli as c; c.main()"
+)
+
+
+def scoring(scratch: Path, format: str, files: int) -> list[str]:
+    """The command line of a process that scores one recording so many times with the toy."""
+    options = ["--weights", str(scratch / "weights"), "--format", format]
+    return [sys.executable, "-c", TOY_MAIN, "score", *options, *([str(scratch / "long.wav")] * files)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_output_that_cannot_be_written_is_one_line(scratch: Path) -> None:
+    for format in ("table", "json", "jsonl", "csv"):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                scoring(scratch, format, 1),
+                cwd=REPOSITORY,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=300,
+            )
+        assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
+
+
+def start(scratch: Path, files: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        scoring(scratch, "jsonl", files),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(scratch: Path) -> None:
+    process = start(scratch, 2000)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["status"] == "ok"
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 1
+
+
+def test_an_interruption_is_one_line(scratch: Path) -> None:
+    process = start(scratch, 20_000)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["status"] == "ok"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "error: interrupted\n"
+    # What was scored before is whole.
+    assert all(json.loads(line)["status"] == "ok" for line in out.splitlines())
+
+
+def test_a_fault_of_the_programs_own_is_not_hidden() -> None:
+    def broken() -> None:
+        raise AssertionError("a bug")
+
+    argv, sys.argv = sys.argv, ["broken"]
+    try:
+        with pytest.raises(AssertionError, match="a bug"):
+            run(broken)
+    finally:
+        sys.argv = argv
