@@ -3,6 +3,7 @@
 import enum
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import typer
 
 from aasist_jax.errors import AasistError
 
-EXIT_FAILURE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_FAILURE, EXIT_SOME_FAILED = 1, 3
+INTERRUPTED_BY_TYPER = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,11 +116,18 @@ def run(command: Callable[..., Any] | typer.Typer) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", EXIT_FAILURE)
     except KeyboardInterrupt:
-        _fail("interrupted", EXIT_INTERRUPTED)
+        _end_interrupted()
     except SystemExit as stop:
-        if stop.code == EXIT_INTERRUPTED:  # typer has caught the interruption and says nothing
-            _fail("interrupted", EXIT_INTERRUPTED)
+        if stop.code == INTERRUPTED_BY_TYPER:
+            _end_interrupted()
         raise
+
+
+def _end_interrupted() -> None:
+    print("error: interrupted", file=sys.stderr, flush=True)
+    # The end that a shell expects of Ctrl-C. An orderly exit could crash in JAX, stopped in the midst of its work.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _fail(message: str, code: int) -> None:

@@ -77,7 +77,8 @@ class TrainConfig:
     parts on every device, and gradients are summed (batch-norm statistics are then those of a part).
     `class_weights` are the cross-entropy weights of spoof and bona fide. `checkpoint_steps` and
     `checkpoint_minutes` set how often the run is saved, 0 switches one off. `freeze` lists patterns
-    (fnmatch, on names such as `block1/conv1/kernel`) of parameters that stay as they are.
+    (fnmatch, on names such as `encoder/block1/conv1/kernel`) of parameters that stay as they are. `log_batches`
+    adds every logged batch's utterances to the log. `shuffle_labels` deals out the training labels at random: a control.
     """
 
     seed: int = 1234
@@ -90,6 +91,7 @@ class TrainConfig:
     checkpoint_steps: int = 0
     checkpoint_minutes: float = 10.0
     log_steps: int = 10
+    log_batches: bool = False
     eval_batch_size: int = 0
     shuffle_labels: bool = False
 

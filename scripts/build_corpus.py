@@ -33,6 +33,7 @@ class Report:
         )
         self.tasks: dict[str, TaskID] = {}
         self.began: dict[str, float] = {}
+        self.ended: set[str] = set()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take note of progress, as `build_corpus` reports it."""
@@ -45,7 +46,8 @@ class Report:
                 self.tasks[stage] = self.bars.add_task(stage, total=None, unit=_unit(stage))
             scale = 1_000_000 if stage == "download" else 1
             self.bars.update(self.tasks[stage], completed=done // scale, total=-(-total // scale))
-        elif done == total:
+        elif done == total and stage not in self.ended:
+            self.ended.add(stage)
             seconds = time.monotonic() - self.began[stage]
             self.console.print(f"{stage}: {_amount(stage, total)} in {seconds:.1f} s")
 

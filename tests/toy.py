@@ -7,9 +7,13 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from aasist_jax.models.layers import BatchNorm, Linear
 from aasist_jax.models.registry import Architecture, register, unregister
+from aasist_jax.weights import Source, Weights
+
+WINDOW, WIDTH = 4000, 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,3 +64,20 @@ def registered() -> Iterator[Architecture]:
         yield TOY
     finally:
         unregister(TOY.name)
+
+
+def toy_weights(gain: float = 1.0) -> Weights:
+    """A model whose bona fide logit is, but for the gain, the mean magnitude of the window's bands, weighted."""
+    rng = np.random.default_rng(0)
+    f32 = np.float32
+    variables = {
+        "params": {
+            "gain": np.array([gain], f32),
+            "norm": {"scale": np.ones(WIDTH, f32), "bias": np.zeros(WIDTH, f32)},
+            "judge": {"kernel": rng.normal(size=(WIDTH, 2)).astype(f32), "bias": np.zeros(2, f32)},
+        },
+        "batch_stats": {
+            "norm": {"mean": np.zeros(WIDTH, f32), "var": np.ones(WIDTH, f32), "count": np.array(3, np.int32)}
+        },
+    }
+    return Weights(ToyConfig(WINDOW, WIDTH), variables, Source("toy.pth", "0"), "toy-0123")

@@ -204,7 +204,7 @@ class _Trials:
         if bonafide_counts is None or spoof_counts is None:
             return ErrorCurve(self.thresholds, self.bonafide_below, self.spoof_order.size - self.spoof_below)
         missed = _running_total(bonafide_counts[:, self.bonafide_order])[:, self.bonafide_below]
-        turned_away = _running_total(spoof_counts)[:, self.spoof_below]
+        turned_away = _running_total(spoof_counts[:, self.spoof_order])[:, self.spoof_below]
         return ErrorCurve(self.thresholds, missed, turned_away[:, -1:] - turned_away)
 
 

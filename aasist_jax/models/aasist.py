@@ -54,9 +54,7 @@ class AASISTConfig:
                     f"filts: expected each block to take what the one before gives (the last repeats), got {blocks}"
                 )
         if not all(0 < ratio <= 1 for ratio in self.pool_ratios):
-            raise ValueError(
-                f"pool_ratios: expected numbers above 0 and up to 1, got {list(self.pool_ratios)}"
-            )
+            raise ValueError(f"pool_ratios: expected numbers above 0 and up to 1, got {list(self.pool_ratios)}")
         if not all(temperature > 0 for temperature in self.temperatures):
             raise ValueError(f"temperatures: expected positive numbers, got {list(self.temperatures)}")
         if self.frames(self.nb_samp) < 1:
@@ -115,8 +113,7 @@ class AASIST(nn.Module):
         self.gat_s = GraphAttention(nodes, temperature_s, self.dropout.graph, **options)
         self.gat_t = GraphAttention(nodes, temperature_t, self.dropout.graph, **options)
         self.htrg11, self.htrg12, self.htrg21, self.htrg22 = (
-            HeterogeneousGraphAttention(hidden, temperature_st, self.dropout.graph, **options)
-            for _ in range(4)
+            HeterogeneousGraphAttention(hidden, temperature_st, self.dropout.graph, **options) for _ in range(4)
         )
         ratio_s, ratio_t, ratio_st, _ = config.pool_ratios
         self.pool_s = GraphPool(ratio_s, self.dropout.pool, self.dtype)
@@ -138,9 +135,7 @@ class AASIST(nn.Module):
             the raw logit of index 1. Logits are float32 or wider.
         """
         if self.config.frames(wave.shape[1]) < 1:
-            raise ValueError(
-                f"AASIST needs at least {self.config.shortest_input} samples, got {wave.shape[1]}"
-            )
+            raise ValueError(f"AASIST needs at least {self.config.shortest_input} samples, got {wave.shape[1]}")
         encoded = self.encoder(wave, train=train, freq_aug=freq_aug)
         return self.classify(encoded, train=train)
 
@@ -177,9 +172,7 @@ class AASIST(nn.Module):
         self.sow("stages", f"after_pool_{kind}", x)
         return x
 
-    def _attend_both(
-        self, name: str, t: Array, s: Array, master: Array, train: bool
-    ) -> tuple[Array, Array, Array]:
+    def _attend_both(self, name: str, t: Array, s: Array, master: Array, train: bool) -> tuple[Array, Array, Array]:
         outputs = getattr(self, name)(t, s, master, train=train)
         for node, value in zip(("t", "s", "master"), outputs, strict=True):
             self.sow("stages", f"after_{name}.{node}", value)

@@ -90,9 +90,7 @@ class Encoder(nn.Module):
         """Create the front-end and `block1`, `block2`, ..."""
         self.front_end = FrontEnd(self.filters, self.first_conv, self.dtype, self.axis_name)
         self.block = [
-            ResidualBlock(
-                features, first=i == 0, dtype=self.dtype, axis_name=self.axis_name, name=f"block{i + 1}"
-            )
+            ResidualBlock(features, first=i == 0, dtype=self.dtype, axis_name=self.axis_name, name=f"block{i + 1}")
             for i, features in enumerate(self.channels)
         ]
 

@@ -20,6 +20,7 @@ import re
 import shutil
 import threading
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -136,14 +137,13 @@ class CheckpointStore:
         self._closed = False
         self._lock: int | None = None
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
-            self._sift()
-            self._open_manager()
-        except BaseException as error:
+            with self._told():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._take_lock()
+                self._sift()
+                self._open_manager()
+        except BaseException:
             self._release_lock()
-            if isinstance(error, OSError):
-                raise TrainingError(f"cannot keep checkpoints in {self.folder}: {error.strerror}") from error
             raise
         # A program that ends without `close` must not lose its last save. `atexit` comes too late: by then the
         # thread pools that Orbax writes with take no more work. This hook runs before they are shut down.
@@ -175,7 +175,7 @@ class CheckpointStore:
         leaves = _describe(state)
         metric = float(metric) if metric is not None and math.isfinite(metric) else None
         try:
-            # The round trip is a copy: the caller goes on changing its own.
+            # Refused here rather than in the background; and a copy, for the caller may go on changing its own.
             data, extras = json.loads(json.dumps(data)), json.loads(json.dumps(extras))
         except (TypeError, ValueError) as error:
             raise TrainingError(f"cannot save step {step}: data and extras must fit into JSON ({error})") from error
@@ -208,7 +208,8 @@ class CheckpointStore:
         error = saving.exception()
         if error is not None:
             self._give_up(step, error)
-        self._delete_old()
+        with self._told():
+            self._delete_old()
 
     def restore(self, template: Any, *, best: bool = False) -> Restored | None:
         """Verify every step, then restore the newest good one (with `best`, the one with the best metric).
@@ -224,9 +225,10 @@ class CheckpointStore:
             TrainingError: template and stored state differ, or there were steps but every one is damaged.
         """
         self.wait()
-        self._sift()
-        manager = self._open_manager()
-        manager.reload()
+        with self._told():
+            self._sift()
+            manager = self._open_manager()
+            manager.reload()
         if not self._metrics:
             if any(rejected.reason.startswith("damaged") for rejected in self._rejected):
                 reasons = "; ".join(f"step {rejected.step} {rejected.reason}" for rejected in self._rejected)
@@ -235,7 +237,8 @@ class CheckpointStore:
                     f" {self.folder / 'rejected'}; start again to begin from scratch"
                 )
             return None
-        step = (self._best() if best else None) or max(self._metrics)
+        ranked = self._ranked() if best else []
+        step = ranked[0] if ranked else max(self._metrics)
         _check_fits(read_manifest(self.folder / str(step)).leaves, _describe(template), step)
         try:
             items = manager.restore(
@@ -283,6 +286,14 @@ class CheckpointStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the file system refuses, as a line for the user."""
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(f"cannot keep checkpoints in {self.folder}: {error}") from error
 
     def _open_manager(self) -> ocp.CheckpointManager:
         """The manager, anew after a failed save. It gets no policy and deletes nothing of its own accord: it would
@@ -364,10 +375,15 @@ class CheckpointStore:
             kept_in = rejected / f"{step}.{repeat}"
         return (self.folder / str(step)).rename(kept_in)
 
-    def _best(self) -> int | None:
+    def _ranked(self) -> list[int]:
+        """The steps that have a metric, best first, of equals the later."""
         sign = 1 if self._best_mode == "min" else -1
-        ranked = [(sign * metric, -step) for step, metric in self._metrics.items() if metric is not None]
-        return -min(ranked)[1] if ranked else None
+        return [
+            -negative
+            for _, negative in sorted(
+                (sign * metric, -step) for step, metric in self._metrics.items() if metric is not None
+            )
+        ]
 
     def _take_lock(self) -> None:
         if jax.process_index() != 0:

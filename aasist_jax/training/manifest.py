@@ -6,7 +6,6 @@ lists exactly the files that are there, unchanged. One flipped bit anywhere, the
 
 import hashlib
 import json
-import math
 import os
 import stat
 from dataclasses import asdict, dataclass
@@ -42,17 +41,15 @@ def write_manifest(folder: Path, step: int, metric: float | None, leaves: dict[s
     """Hash every file of `folder` and write its manifest, atomically and through to the disk.
 
     The files themselves are flushed first: once the manifest is there, the step outlives a power cut.
-    A metric that is not finite is stored as none.
 
     Raises:
+        ValueError: the metric is not finite.
         OSError: a file cannot be read, flushed or written.
     """
-    (folder / MANIFEST).unlink(missing_ok=True)
     files = {}
     for name in _file_names(folder):
         _flush(folder / name)
         files[name] = _stored_file(folder / name)
-    metric = metric if metric is not None and math.isfinite(metric) else None
     manifest = Manifest(step, metric, leaves, files)
     draft = folder / f"{MANIFEST}.tmp"
     draft.write_bytes(manifest.to_bytes())

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Shaped
 
 from aasist_jax.errors import TrainingError
@@ -60,6 +61,22 @@ def split_over_devices(batch: Mapping[str, Shaped[np.ndarray, "batch ..."]]) -> 
     """Give arrays a leading axis of this host's devices: (batch, ...) -> (devices, batch / devices, ...)."""
     devices = jax.local_device_count()
     return {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()}
+
+
+def replicate(tree: Any) -> Any:
+    """Place a tree whole on every device of every host, as `parallel_step` returns it."""
+    return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec()))
+
+
+def batch_to_devices(batch: Mapping[str, Shaped[np.ndarray, "batch ..."]]) -> dict[str, jax.Array]:
+    """Start sending this host's part of a batch to its devices; returns at once."""
+    sharding = NamedSharding(_mesh(), PartitionSpec(AXIS))
+    parts = split_over_devices(batch)
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in parts.items()}
+
+
+def _mesh() -> Mesh:
+    return Mesh(np.asarray(jax.devices()), (AXIS,))
 
 
 def any_host(flag: bool) -> bool:

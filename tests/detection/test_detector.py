@@ -17,30 +17,12 @@ import soundfile
 import soxr
 import toy
 from conftest import REPOSITORY
+from toy import WIDTH, WINDOW, toy_weights
 
 from aasist_jax import Detector
 from aasist_jax.audio import load_audio
 from aasist_jax.errors import AudioError, WeightsError
-from aasist_jax.weights import Source, Weights, save_weights
-
-WINDOW, WIDTH = 4000, 100
-
-
-def toy_weights(gain: float = 1.0) -> Weights:
-    """A model whose bona fide logit is, but for the gain, the mean magnitude of the window's bands, weighted."""
-    rng = np.random.default_rng(0)
-    f32 = np.float32
-    variables = {
-        "params": {
-            "gain": np.array([gain], f32),
-            "norm": {"scale": np.ones(WIDTH, f32), "bias": np.zeros(WIDTH, f32)},
-            "judge": {"kernel": rng.normal(size=(WIDTH, 2)).astype(f32), "bias": np.zeros(2, f32)},
-        },
-        "batch_stats": {
-            "norm": {"mean": np.zeros(WIDTH, f32), "var": np.ones(WIDTH, f32), "count": np.array(3, np.int32)}
-        },
-    }
-    return Weights(toy.ToyConfig(WINDOW, WIDTH), variables, Source("toy.pth", "0"), "toy-0123")
+from aasist_jax.weights import save_weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -305,10 +287,10 @@ def test_a_folder_is_loaded_by_name(tmp_path: Path, detector: Detector, speech: 
 def test_an_unknown_window_rule_is_refused() -> None:
     # In a process of its own: here, the checker of types under test would be first.
     code = (
-        "import sys; sys.path.insert(0, 'tests/detection'); sys.path.insert(0, 'tests')\n"
-        "import numpy, toy; from test_detector import toy_weights; from aasist_jax import Detector\n"
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "import numpy, toy; from aasist_jax import Detector\n"
         "toy.register(toy.TOY)\n"
-        "Detector(toy_weights()).score((numpy.ones(5000, 'f4'), 16000), windows='middle')\n"
+        "Detector(toy.toy_weights()).score((numpy.ones(5000, 'f4'), 16000), windows='middle')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.stderr.strip().endswith("AudioError: windows: expected 'first' or 'all', got 'middle'")

@@ -1,6 +1,7 @@
 """Random models of random shapes against an independent PyTorch AASIST, forward and gradient, in float64."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -107,7 +108,8 @@ def flax_outcome(config: AASISTConfig, variables: dict[str, Any], wave: np.ndarr
         losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
         return (weights * losses).sum() / weights.sum(), (logits, updates["batch_stats"])
 
-    @jax.jit
+    # Unoptimised: the same program, compiled in a third of the time.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def both_modes(variables: Any, wave: Any, labels: Any) -> Any:
         grad = jax.value_and_grad(train_loss, has_aux=True)
         return model.apply(variables, wave), grad(variables["params"], variables["batch_stats"], wave, labels)
@@ -147,7 +149,7 @@ def check_parity(config: AASISTConfig, batch: int, seed: int) -> None:
     noise = 1e-3 * max(np.abs(value).max() for value in expected.gradients.values())
     for path, value in expected.gradients.items():
         assert error(actual.gradients[path], value, noise) < BAR, path
-        assert np.any(actual.gradients[path]) != ("/bn1/" in path) or not np.any(value), path
+        assert "/bn1/" not in path or not actual.gradients[path].any(), "its output is thrown away"
 
 
 def examples(count: int) -> Any:
@@ -163,7 +165,7 @@ def examples(count: int) -> Any:
 ANY = {"config": configs(), "batch": st.integers(2, 4), "seed": st.integers(0, 2**31)}
 
 
-@examples(5)
+@examples(2)
 @given(**ANY)
 @example(config=LEAST, batch=2, seed=0)
 @example(
@@ -184,7 +186,7 @@ def test_a_random_model_equals_pytorch(config: AASISTConfig, batch: int, seed: i
 
 
 @pytest.mark.slow
-@examples(60)
+@examples(40)
 @given(**ANY)
 def test_many_random_models_equal_pytorch(config: AASISTConfig, batch: int, seed: int) -> None:
     check_parity(config, batch, seed)

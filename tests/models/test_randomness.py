@@ -11,19 +11,19 @@ import pytest
 from aasist_jax.models.aasist import AASIST, DropoutRates
 from aasist_jax.models.sinc import mask_filters
 
-from .tiny import CONFIG, SAMPLES
+from .tiny import CONFIG, SAMPLES, random_variables
 
 NO_DROPOUT = DropoutRates(0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
-def wave() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((3, SAMPLES)).astype(np.float32)
+def wave() -> Any:
+    return jax.random.normal(jax.random.key(0), (3, SAMPLES))
 
 
 @pytest.fixture(scope="module")
-def variables(wave: np.ndarray) -> Any:
-    return jax.jit(AASIST(CONFIG).init)(jax.random.key(0), wave)
+def variables() -> Any:
+    return jax.device_put(random_variables())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_mask_starts_anywhere_it_fits(masks: np.ndarray, length: int) -> Non
     assert counts.max() < expected + 6 * expected**0.5
 
 
-def test_freq_aug_masks_the_whole_batch_alike_in_training_only(wave: np.ndarray, variables: Any) -> None:
+def test_freq_aug_masks_the_whole_batch_alike_in_training_only(wave: Any, variables: Any) -> None:
     model = AASIST(CONFIG, dropout=NO_DROPOUT)
 
     @jax.jit
@@ -118,7 +118,7 @@ def test_dropout_has_the_published_rates_and_is_off_in_evaluation(train: bool) -
     assert dropouts(train) == graph | pool | head
 
 
-def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: np.ndarray, variables: Any) -> None:
+def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: Any, variables: Any) -> None:
     def forward(rates: DropoutRates, train: bool) -> Any:
         model = AASIST(CONFIG, dropout=rates)
         return jax.jit(
@@ -144,6 +144,6 @@ def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: np.ndarr
     assert np.isfinite(forward(DropoutRates(), False)(jax.random.key(0))[0]).all()
 
 
-def test_training_without_a_random_stream_is_refused(wave: np.ndarray, variables: Any) -> None:
+def test_training_without_a_random_stream_is_refused(wave: Any, variables: Any) -> None:
     with pytest.raises(Exception, match="dropout"):
         jax.eval_shape(lambda: AASIST(CONFIG).apply(variables, wave, train=True, mutable=["batch_stats"]))

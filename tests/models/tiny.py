@@ -1,5 +1,11 @@
 """A tiny AASIST, quick to compile, for tests that need a model and not the official one."""
 
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from aasist_jax.conversion.names import variable_shapes
 from aasist_jax.models.aasist import AASISTConfig
 
 SAMPLES = 4600
@@ -13,3 +19,13 @@ CONFIG = AASISTConfig(
     pool_ratios=(0.5, 0.7, 0.5, 0.5),
     temperatures=(2.0, 2.0, 100.0, 100.0),
 )
+
+
+def random_variables(seed: int = 0) -> dict[str, Any]:
+    """Made by NumPy: JAX would compile the model's initialisation for half a minute."""
+    rng = np.random.default_rng(seed)
+    flat = {path: rng.normal(size=leaf.shape).astype(leaf.dtype) for path, leaf in variable_shapes(CONFIG).items()}
+    for path, value in flat.items():
+        if path.endswith(("/var", "/count")):
+            flat[path] = np.abs(value) + np.ones((), value.dtype)
+    return unflatten_dict(flat, sep="/")

@@ -1,0 +1,146 @@
+"""The folder of a run: what lies where, the JSON-lines log, and what a resume must find unchanged.
+
+config.json       the resolved configuration
+environment.json  package versions, git revision, seeds, devices
+log.jsonl         a line per logged step and per epoch
+scores/           dev scores of every epoch, and the final ones
+checkpoints/      see `checkpoints.py`
+tensorboard/      the same figures as the log
+weights/          the final model as released: model.safetensors and config.json
+summary.json      written last: the run is complete
+"""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+
+from aasist_jax.errors import TrainingError
+
+PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "soundfile", "soxr")
+
+
+class RunFolder:
+    """Paths of a run, and the files that only the first process writes."""
+
+    def __init__(self, root: str | os.PathLike[str], *, is_writer: bool) -> None:
+        self.root = Path(root)
+        self.is_writer = is_writer
+        self.checkpoints = self.root / "checkpoints"
+        self.scores = self.root / "scores"
+        self.weights = self.root / "weights"
+        self.summary = self.root / "summary.json"
+        self.tensorboard = self.root / "tensorboard"
+        self._log_path = self.root / "log.jsonl"
+        self._log: TextIO | None = None
+        if is_writer:
+            try:
+                self.scores.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TrainingError(f"{root}: cannot be used as a run folder ({error.strerror})") from None
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file whole or not at all."""
+        if not self.is_writer:
+            return
+        try:
+            with tempfile.NamedTemporaryFile("w", dir=self.root, delete=False, encoding="utf-8") as file:
+                json.dump(value, file, indent=2)
+                file.write("\n")
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, self.root / name)
+        except OSError as error:
+            raise TrainingError(f"{self.root / name}: cannot be written ({error.strerror})") from None
+
+    def open_log(self, step: int, epoch: int) -> None:
+        """Open the log to go on behind `step` and the evaluation of `epoch`; later lines were never saved and go."""
+        if not self.is_writer:
+            return
+        kept = [line for line in self._lines() if _is_before(line, step, epoch)]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        scratch = self._log_path.with_suffix(".part")
+        try:
+            scratch.write_text(text, encoding="utf-8")
+            os.replace(scratch, self._log_path)
+            self._log = self._log_path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise TrainingError(f"{self._log_path}: cannot be written ({error.strerror})") from None
+
+    def log(self, **entry: Any) -> None:
+        """Append a line to the log."""
+        if self._log is None:
+            return
+        try:
+            self._log.write(json.dumps(entry) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise TrainingError(
+                f"{self._log_path}: cannot be written ({error.strerror}); the last good checkpoint is intact"
+            ) from None
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._log_path.exists():
+            return []
+        lines = []
+        for text in self._log_path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                # A killed run may leave half a line behind.
+                continue
+        return lines
+
+
+def _is_before(line: Mapping[str, Any], step: int, epoch: int) -> bool:
+    if "dev_eer" in line:
+        return bool(line["epoch"] <= epoch)
+    return bool(line["step"] <= step)
+
+
+def describe_environment(seed: int) -> dict[str, Any]:
+    """State what the run runs on: versions, git revision, seed, devices, time."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_revision": _git_revision(),
+        "seed": seed,
+        "devices": [str(device) for device in jax.devices()],
+        "processes": jax.process_count(),
+    }
+
+
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """List where two JSON values differ, as `key: was X, is Y`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(k for k in now if k not in before)]
+        return [line for k in keys for line in differences(before.get(k), now.get(k), f"{key}.{k}" if key else k)]
+    return [] if before == now else [f"{key}: was {json.dumps(before)}, is {json.dumps(now)}"]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,36 @@
+"""SIGTERM and SIGINT as a request to stop at the next step."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+EXIT_STOPPED = 75
+"""Exit code of a run that was asked to stop, saved a checkpoint and can be resumed (EX_TEMPFAIL)."""
+
+
+class StopRequested(Exception):
+    """The run has saved a checkpoint and ends because a signal asked it to."""
+
+
+class StopSignals:
+    """Context in which SIGTERM and SIGINT set `requested`; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopSignals":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,67 @@
+"""Train a detector: `python scripts/train.py --config configs/AASIST-L.json`.
+
+Start the same command again to resume: a run can be killed at any moment. Exit codes: 0 complete, 1 failure (one line
+says why), 2 usage, 75 stopped by SIGTERM or SIGINT behind a saved checkpoint.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aasist_jax.cli import run, use_compilation_cache
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Configuration: JSON, or an official .conf file.")],
+    output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME of the configuration).")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key, such as optim_config.base_lr=5e-5; repeatable.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="Start from these weights: a folder, or AASIST-L.")] = None,
+    selection: Annotated[
+        str | None, typer.Option(help="dev (sound, the default) or published (chooses on eval, which leaks).")
+    ] = None,
+    coordinator: Annotated[str, typer.Option(help="Several hosts: HOST:PORT of process 0.")] = "",
+    processes: Annotated[int, typer.Option(help="Several hosts: number of processes.")] = 0,
+    process_id: Annotated[int, typer.Option(help="Several hosts: this process, from 0.")] = -1,
+) -> None:
+    """Train, or go on where an earlier start was stopped."""
+    import jax
+
+    from aasist_jax.config import load_config
+    from aasist_jax.training.loop import train
+    from aasist_jax.training.parallel import initialize_hosts
+    from aasist_jax.training.reporting import Reporter
+    from aasist_jax.training.signals import EXIT_STOPPED, StopRequested
+
+    overrides = list(set_ or [])
+    overrides += [f"train_config.init={init}"] if init else []
+    overrides += [f"train_config.selection={selection}"] if selection else []
+    experiment = load_config(config, overrides)
+    use_compilation_cache()
+    initialize_hosts(coordinator, processes, process_id)
+    folder = output or Path("runs", config.stem)
+    with Reporter(quiet=jax.process_index() > 0) as reporter:
+        if experiment.data_config.corpus:
+            _build_corpus(experiment, reporter)
+        try:
+            train(experiment, folder, reporter)
+        except StopRequested:
+            reporter.say(f"stopped on request behind a checkpoint in {folder}; the same command goes on from there")
+            sys.exit(EXIT_STOPPED)
+        if experiment.data_config.corpus:
+            _score_examples(experiment, folder)
+
+
+def _build_corpus(experiment: Any, reporter: Any) -> None:
+    raise NotImplementedError
+
+
+def _score_examples(experiment: Any, folder: Path) -> None:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    run(main)
