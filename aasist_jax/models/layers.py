@@ -89,7 +89,7 @@ class BatchNorm(nn.Module):
         if train:
             mean, var, n = batch_moments(x, self.axis_name)
             if not self.is_initializing():
-                unbiased = var * (n / jnp.maximum(n - 1, 1)).astype(var.dtype)
+                unbiased = var * (n.astype(var.dtype) / jnp.maximum(n - 1, 1).astype(var.dtype))
                 running_mean.value = _decay(running_mean.value, mean)
                 running_var.value = _decay(running_var.value, unbiased)
                 count.value = count.value + 1

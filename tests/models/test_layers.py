@@ -86,7 +86,7 @@ def test_batch_norm_equals_pytorch(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(params["bias"], reference.bias.grad, **close)
     np.testing.assert_allclose(new["mean"], reference.running_mean, **close)
     np.testing.assert_allclose(new["var"], reference.running_var, **close)
-    assert new["count"] == reference.num_batches_tracked == 42
+    assert int(new["count"]) == int(reference.num_batches_tracked) == 42
     assert new["count"].dtype == np.int32
 
 
@@ -217,7 +217,7 @@ def test_every_parameter_of_the_model_starts_by_its_rule(monkeypatch: pytest.Mon
     assert rules.keys() == flatten_dict(params, sep="/").keys()
 
     kinds = Counter()
-    for path, (init, shape) in rules.items():
+    for path, (init, _) in rules.items():
         parent, _, name = path.rpartition("/")
         sample = init(jax.random.key(1), (4000, 1))
         assert sample.dtype == jnp.float32
@@ -235,12 +235,11 @@ def test_every_parameter_of_the_model_starts_by_its_rule(monkeypatch: pytest.Mon
             assert_uniform(sample, fan_in**-0.5)
             assert np.abs(sample).max() > 0.99 * fan_in**-0.5
             kinds["affine"] += 1
-    assert kinds == {
-        "attention": 2 + 4 * 4,
-        "node": 3,
-        "norm": 2 * (1 + 6 + 5 + 2 + 4),
-        "affine": 2 * (12 + 2 + 6 + 4 * 8 + 6 + 1),
-    }
+    assert kinds["attention"] == 2 + 4 * 4
+    assert kinds["node"] == 3
+    assert kinds["norm"] == 2 * (1 + 6 + 5 + 2 + 4)
+    # Convolutions and shortcuts, homogeneous and heterogeneous layers, pools, output.
+    assert kinds["affine"] == 2 * (12 + 2 + 2 * 3 + 4 * 8 + 6 + 1)
 
 
 def test_statistics_start_at_mean_0_variance_1_count_0() -> None:

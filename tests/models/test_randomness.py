@@ -80,10 +80,11 @@ def test_freq_aug_masks_the_whole_batch_alike_in_training_only(wave: Any, variab
     lengths = set()
     for seed in range(8):
         masked, plain, evaluated = map(np.asarray, filtered(jax.random.key(seed), None))
-        np.testing.assert_array_equal(evaluated, plain)
+        np.testing.assert_allclose(evaluated, plain, atol=1e-6)
+        assert (evaluated != 0).any(1).all()
         silent = (masked == 0).all(1)
         assert (silent == silent[0]).all(), "one draw for the whole batch"
-        np.testing.assert_array_equal(masked[..., ~silent[0]], plain[..., ~silent[0]])
+        np.testing.assert_allclose(masked[..., ~silent[0]], plain[..., ~silent[0]], atol=1e-6)
         assert (plain[..., silent[0]] != 0).any() or not silent.any()
         lengths.add(int(silent[0].sum()))
     assert len(lengths) > 2
@@ -124,7 +125,8 @@ def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: Any, var
         return jax.jit(
             lambda key: model.apply(
                 variables, wave, train=train, rngs={"dropout": key}, mutable=["batch_stats"] if train else False
-            )
+            ),
+            compiler_options={"xla_backend_optimization_level": 0},
         )
 
     output_only = forward(DropoutRates(0.0, 0.0, 0.0, 0.5), True)
