@@ -112,8 +112,6 @@ def run(command: Callable[..., Any] | typer.Typer) -> None:
     except AasistError as error:
         _fail(str(error), EXIT_FAILURE)
     except OSError as error:
-        # Where standard output cannot be written, the interpreter would fail on it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", EXIT_FAILURE)
     except KeyboardInterrupt:
         _end_interrupted()

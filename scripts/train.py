@@ -31,11 +31,13 @@ def main(
     import jax
 
     from aasist_jax.config import load_config
+    from aasist_jax.host_memory import keep_freed_memory
     from aasist_jax.training.loop import train
     from aasist_jax.training.parallel import initialize_hosts
     from aasist_jax.training.reporting import Reporter
     from aasist_jax.training.signals import EXIT_STOPPED, StopRequested
 
+    keep_freed_memory()
     overrides = list(set_ or [])
     overrides += [f"train_config.init={init}"] if init else []
     overrides += [f"train_config.selection={selection}"] if selection else []

@@ -44,7 +44,7 @@ def _backward(padding: Padding, residuals: tuple[Array, Array], dy: Array) -> tu
     kernel_gradient = jax.lax.platform_dependent(
         x,
         dy,
-        cpu=functools.partial(kernel_gradient_by_rows, window=kernel.shape[:2], padding=padding),
+        cpu=functools.partial(kernel_gradient_by_rows, window=(kernel.shape[0], kernel.shape[1]), padding=padding),
         default=lambda x, dy: jax.vjp(lambda k: convolve(x, k, padding), kernel)[1](dy)[0],
     )
     return input_vjp(dy)[0], kernel_gradient.astype(kernel.dtype)
@@ -68,14 +68,12 @@ def kernel_gradient_by_rows(
     height, width = window
     _, f2, t2, features = dy.shape
     x = jnp.pad(x, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
-    columns = dy.reshape(-1, features)
+    outputs = dy.reshape(-1, features)
     rows = []
     for i in range(height):
         patches = jnp.concatenate([x[:, i : i + f2, j : j + t2] for j in range(width)], axis=-1)
-        row = jnp.matmul(patches.reshape(len(columns), -1).T, columns, preferred_element_type=_accumulator(x.dtype))
-        rows.append(row.reshape(width, -1, features).astype(dy.dtype))
+        product = jnp.matmul(
+            outputs.T, patches.reshape(len(outputs), -1), preferred_element_type=jnp.promote_types(x.dtype, jnp.float32)
+        )
+        rows.append(jnp.moveaxis(product.reshape(features, width, -1), 0, -1).astype(dy.dtype))
     return jnp.stack(rows)
-
-
-def _accumulator(dtype: jnp.dtype) -> jnp.dtype:
-    return jnp.promote_types(dtype, jnp.float32)

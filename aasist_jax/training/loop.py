@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -52,6 +53,9 @@ from aasist_jax.weights import Source, load_weights, save_weights
 
 PUBLISHED_FIRST_EER = 0.01
 """With the published selection, snapshots count from a dev EER of 1 percent on."""
+
+RATE_STEPS = 20
+"""Clips per second are those of the last twenty steps."""
 
 LAST_SHARE = 0.25
 """The sound selection averages the weights of the last quarter of the epochs."""
@@ -163,6 +167,7 @@ class _Run:
                 freq_aug=config.freq_aug,
                 accumulation=options.accumulation,
                 seed=options.seed,
+                frozen=frozen,
                 axis_name=AXIS,
             )
         )
@@ -225,11 +230,12 @@ class _Run:
         saved_step, saved_at = self.step, time.monotonic()
         staged: StagedBatch | None = None
         unsettled: tuple[int, Any, StagedBatch] | None = None
-        window_start, window_clips, window_wait = time.monotonic(), 0, 0.0
+        # When the last steps were settled, and how long each had waited for its data.
+        settled: deque[tuple[float, float]] = deque(maxlen=RATE_STEPS + 1)
 
         def settle() -> None:
             """Fetch the last step's figures, stop the run if they are not finite, and log them."""
-            nonlocal unsettled, window_start, window_clips, window_wait
+            nonlocal unsettled
             if unsettled is None:
                 return
             step, metrics, batch = unsettled
@@ -237,14 +243,13 @@ class _Run:
             loss, norm = (float(on_host(metrics[name])) for name in ("loss", "gradient_norm"))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._stop_on_bad_loss(step, loss, norm, batch)
-            window_clips += self.config.batch_size
-            window_wait += batch.waited
-            elapsed = time.monotonic() - window_start
-            rate, waiting = window_clips / elapsed, window_wait / elapsed
+            settled.append((time.monotonic(), batch.waited))
+            elapsed = settled[-1][0] - settled[0][0] or math.inf
+            rate = (len(settled) - 1) * self.config.batch_size / elapsed
+            waiting = sum(waited for _, waited in list(settled)[1:]) / elapsed
             self.reporter.step(step, self.total_steps, loss, rate)
             if step % options.log_steps == 0 or step == self.total_steps:
                 self._log_step(step, loss, norm, rate, waiting, batch)
-                window_start, window_clips, window_wait = time.monotonic(), 0, 0.0
 
         def save(metric: float | None = None) -> None:
             nonlocal saved_step, saved_at
@@ -264,7 +269,7 @@ class _Run:
                     store.wait()
                     raise StopRequested
                 save(self.progress.history[-1]["dev_eer"])
-                window_start = time.monotonic()
+                settled.clear()
             if self.step == self.total_steps:
                 break
             if any_host(self.signals.requested):

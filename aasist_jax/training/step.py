@@ -1,6 +1,6 @@
 """One training step as a pure function, for one device or for many under `jax.pmap`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
 from aasist_jax.training.loss import weighted_cross_entropy
@@ -39,6 +40,7 @@ def make_train_step(
     freq_aug: bool = False,
     accumulation: int = 1,
     seed: int = 0,
+    frozen: Collection[str] = (),
     axis_name: str | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make `step(state, batch) -> (state, metrics)`.
@@ -48,7 +50,8 @@ def make_train_step(
     of `axis_name`. Every device ends with the same state. Metrics: `loss` and `gradient_norm`, of the global batch.
 
     With `accumulation`, the part is cut in as many pieces that run one after another; the gradient is the
-    same sum, but batch norm sees one piece at a time.
+    same sum, but batch norm sees one piece at a time. No gradient is computed for the parameters whose paths are
+    `frozen`; where they are the first layers, most of the backward pass falls away.
     """
 
     def over_devices(x: Any) -> Any:
@@ -61,11 +64,11 @@ def make_train_step(
         weights = jnp.asarray(class_weights, jnp.float32)[batch["label"]]
         denominator = over_devices(weights.sum())
 
-        def loss_share(params: Any, batch_stats: Any, piece: Batch, index: Array) -> tuple[Array, Any]:
+        def loss_share(params: Any, batch_stats: Any, piece: Batch, index: int) -> tuple[Array, Any]:
             dropout_key, mask_key = jax.random.split(jax.random.fold_in(key, index))
             rngs = {"dropout": jax.random.fold_in(dropout_key, device), "freq_aug": mask_key}
             (_, logits), updates = model.apply(
-                {"params": params, "batch_stats": batch_stats},
+                {"params": _stop_gradients(params, frozen), "batch_stats": batch_stats},
                 piece["wave"],
                 train=True,
                 freq_aug=freq_aug,
@@ -75,20 +78,18 @@ def make_train_step(
             numerator, _ = weighted_cross_entropy(logits, piece["label"], class_weights)
             return numerator / denominator.astype(numerator.dtype), updates["batch_stats"]
 
-        def add_piece(carry: tuple[Any, Any, Array], x: tuple[Batch, Array]) -> tuple[tuple[Any, Any, Array], None]:
+        def add_piece(carry: tuple[Any, Any, Array], piece: Batch, index: int) -> tuple[Any, Any, Array]:
             gradient, batch_stats, loss = carry
-            (share, batch_stats), more = jax.value_and_grad(loss_share, has_aux=True)(state.params, batch_stats, *x)
-            return (jax.tree.map(jnp.add, gradient, more), batch_stats, loss + share), None
+            grad_function = jax.value_and_grad(loss_share, has_aux=True)
+            (share, batch_stats), more = grad_function(state.params, batch_stats, piece, index)
+            return jax.tree.map(jnp.add, gradient, more), batch_stats, loss + share
 
         pieces = {k: batch[k].reshape(accumulation, -1, *batch[k].shape[1:]) for k in ("wave", "label")}
-        loss_type = jax.eval_shape(loss_share, state.params, state.batch_stats, _first(pieces), 0)[0].dtype
         zeros = jax.tree.map(jnp.zeros_like, state.params)
-        carry = (zeros, state.batch_stats, jnp.zeros((), loss_type))
-        if accumulation == 1:
-            # Not through scan: XLA's CPU backend runs the convolutions of a loop on one thread.
-            carry, _ = add_piece(carry, (_first(pieces), jnp.zeros((), jnp.int32)))
-        else:
-            carry, _ = jax.lax.scan(add_piece, carry, (pieces, jnp.arange(accumulation)))
+        carry = (zeros, state.batch_stats, jnp.zeros(()))
+        # Unrolled, not scanned: XLA's CPU backend runs the convolutions of a loop on one thread.
+        for i in range(accumulation):
+            carry = add_piece(carry, {k: v[i] for k, v in pieces.items()}, i)
         gradient, batch_stats, loss = carry
         gradient, loss = over_devices((gradient, loss))
 
@@ -100,5 +101,6 @@ def make_train_step(
     return step
 
 
-def _first(pieces: Batch) -> Batch:
-    return {k: v[0] for k, v in pieces.items()}
+def _stop_gradients(params: Any, frozen: Collection[str]) -> Any:
+    flat = flatten_dict(params, sep="/")
+    return unflatten_dict({k: jax.lax.stop_gradient(v) if k in frozen else v for k, v in flat.items()}, sep="/")

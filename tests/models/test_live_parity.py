@@ -23,15 +23,6 @@ from reference.torch_aasist import TorchAASIST  # noqa: E402
 CLASS_WEIGHTS = np.array([0.1, 0.9])
 BAR = 1e-9
 
-LEAST: dict[str, Any] = {
-    "nb_samp": 3**7,
-    "first_conv": 1,
-    "filts": (3, (1, 1), (1, 1), (1, 1), (1, 1)),
-    "gat_dims": (1, 1),
-    "pool_ratios": (0.01, 0.01, 0.01, 0.01),
-    "temperatures": (1.0, 1.0, 1.0, 1.0),
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -166,9 +157,9 @@ def examples(count: int) -> Any:
 ANY = {"config": configs(), "batch": st.integers(2, 4), "seed": st.integers(0, 2**31)}
 
 
+# The first that is generated is the least of all: one temporal node, one channel, one tap.
 @examples(2)
 @given(**ANY)
-@example(config=LEAST, batch=2, seed=0)
 @example(
     config={
         "nb_samp": 3 * 3**7 + 100,

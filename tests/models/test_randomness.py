@@ -1,5 +1,6 @@
 """What is random in training: the frequency mask and dropout. Evaluation draws nothing."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -7,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.errors import InvalidRngError
 
 from aasist_jax.models.aasist import AASIST, DropoutRates
+from aasist_jax.models.graph import GraphPool, HeterogeneousGraphAttention
 from aasist_jax.models.sinc import mask_filters
 
 from .tiny import CONFIG, SAMPLES, random_variables
@@ -63,7 +66,7 @@ def test_freq_aug_masks_the_whole_batch_alike_in_training_only(wave: Any, variab
     model = AASIST(CONFIG, dropout=NO_DROPOUT)
 
     @jax.jit
-    def filtered(key: Any, train_only: Any) -> tuple[Any, ...]:
+    def filtered(variables: Any, wave: Any, key: Any) -> tuple[Any, ...]:
         def sinc(train: bool, freq_aug: bool) -> Any:
             _, sown = model.apply(
                 variables,
@@ -79,7 +82,7 @@ def test_freq_aug_masks_the_whole_batch_alike_in_training_only(wave: Any, variab
 
     lengths = set()
     for seed in range(8):
-        masked, plain, evaluated = map(np.asarray, filtered(jax.random.key(seed), None))
+        masked, plain, evaluated = map(np.asarray, filtered(variables, wave, jax.random.key(seed)))
         np.testing.assert_allclose(evaluated, plain, atol=1e-6)
         assert (evaluated != 0).any(1).all()
         silent = (masked == 0).all(1)
@@ -120,32 +123,68 @@ def test_dropout_has_the_published_rates_and_is_off_in_evaluation(train: bool) -
 
 
 def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: Any, variables: Any) -> None:
-    def forward(rates: DropoutRates, train: bool) -> Any:
+    def forward(rates: DropoutRates) -> Any:
         model = AASIST(CONFIG, dropout=rates)
-        return jax.jit(
-            lambda key: model.apply(
-                variables, wave, train=train, rngs={"dropout": key}, mutable=["batch_stats"] if train else False
-            ),
+        train = functools.partial(model.apply, train=True, mutable=["batch_stats"])
+        compiled = jax.jit(
+            lambda variables, wave, key: train(variables, wave, rngs={"dropout": key}),
             compiler_options={"xla_backend_optimization_level": 0},
         )
+        return functools.partial(compiled, variables, wave)
 
-    output_only = forward(DropoutRates(0.0, 0.0, 0.0, 0.5), True)
+    output_only = forward(DropoutRates(0.0, 0.0, 0.0, 0.5))
     (one, logits), _ = output_only(jax.random.key(0))
     (again, _), _ = output_only(jax.random.key(0))
     (other, _), _ = output_only(jax.random.key(1))
     np.testing.assert_array_equal(one, again)
     assert np.any(one != other)
 
-    (whole, _), _ = forward(NO_DROPOUT, True)(jax.random.key(0))
+    (whole, _), _ = forward(NO_DROPOUT)(jax.random.key(0))
     kept = one != 0
     assert 0.2 < kept.mean() < 0.8
     np.testing.assert_allclose(one[kept], 2 * whole[kept], rtol=1e-5)
     # The logits see the dropped read-out.
     head = variables["params"]["out_layer"]
     np.testing.assert_allclose(logits, one @ head["kernel"] + head["bias"][None], rtol=1e-4, atol=1e-6)
-    assert np.isfinite(forward(DropoutRates(), False)(jax.random.key(0))[0]).all()
 
 
-def test_training_without_a_random_stream_is_refused(wave: Any, variables: Any) -> None:
-    with pytest.raises(Exception, match="dropout"):
+def test_only_training_needs_a_random_stream(wave: Any, variables: Any) -> None:
+    jax.eval_shape(lambda: AASIST(CONFIG).apply(variables, wave))
+    with pytest.raises(InvalidRngError, match="dropout"):
         jax.eval_shape(lambda: AASIST(CONFIG).apply(variables, wave, train=True, mutable=["batch_stats"]))
+
+
+def test_pool_dropout_bears_on_the_scores_alone() -> None:
+    nodes = jax.random.normal(jax.random.key(0), (2, 6, 8))
+    pool = GraphPool(1.0, 0.5)
+    variables = pool.init(jax.random.key(1), nodes, train=False)
+    gated = pool.apply(variables, nodes, train=True, rngs={"dropout": jax.random.key(2)})
+    plain = pool.apply(variables, nodes, train=False)
+    assert np.abs(gated - plain).max() > 1e-2
+    for graph, kept in zip(np.asarray(nodes), np.asarray(gated), strict=True):
+        gates = kept[:, None] / graph[None]
+        # Every node that comes out is one that went in, times one gate.
+        spread = np.ptp(gates, axis=2)
+        assert sorted(spread.argmin(1)) == list(range(6))
+        assert spread.min(1).max() < 1e-5
+        best = gates[np.arange(6), spread.argmin(1), 0]
+        assert (np.diff(best) <= 1e-6).all()
+        assert best.min() > 0
+        assert best.max() < 1
+
+
+def test_attention_and_the_master_see_the_dropped_nodes() -> None:
+    t, s = (jax.random.normal(jax.random.key(i), (2, n, 4)) for i, n in ((0, 5), (1, 3)))
+    master = jax.random.normal(jax.random.key(2), (2, 1, 4))
+    layer = HeterogeneousGraphAttention(6, 100.0, dropout=1.0)
+    variables = layer.init(jax.random.key(3), t, s, master, train=False)
+    outputs, _ = layer.apply(
+        variables, t, s, master, train=True, rngs={"dropout": jax.random.key(4)}, mutable=["batch_stats"]
+    )
+    # With every node dropped, batch norm leaves its bias, 0 (and rounding noise, 300 times over), and the master hears
+    # nothing but itself.
+    np.testing.assert_allclose(outputs[0], 0, atol=1e-3)
+    np.testing.assert_allclose(outputs[1], 0, atol=1e-3)
+    params = variables["params"]
+    own = master @ params["proj_without_attM"]["kernel"] + params["proj_without_attM"]["bias"].reshape(1, 1, -1)
+    np.testing.assert_allclose(outputs[2], own + params["proj_with_attM"]["bias"].reshape(1, 1, -1), rtol=1e-5)

@@ -1,0 +1,23 @@
+"""Keep freed memory in the process, for computing on a CPU."""
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_TOP_PAD = 256 * 2**20
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's malloc to reuse large blocks instead of returning them to the kernel; False where it is not glibc.
+
+    XLA's CPU backend allocates and frees its temporaries in every step. By default each of those blocks is mapped
+    anew, and zeroing its pages costs as much time as the arithmetic. Call it before the first computation.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    # No block is mapped on its own, and the heap is never trimmed.
+    return all([mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, 2**31 - 1), mallopt(_M_TOP_PAD, _TOP_PAD)])
