@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from aasist_jax.errors import AasistError
+from aasist_jax.evaluation import command as evaluation_command
 
 EXIT_FAILURE, EXIT_SOME_FAILED = 1, 3
 INTERRUPTED_BY_TYPER = 130
@@ -74,6 +75,15 @@ def fetch_weights_command(
     from aasist_jax.pretrained import fetch_weights
 
     print(fetch_weights(name))
+
+
+for _command in (
+    evaluation_command.metrics,
+    evaluation_command.calibrate,
+    evaluation_command.fuse,
+    evaluation_command.llr,
+):
+    app.command()(_command)
 
 
 def check_backend() -> None:

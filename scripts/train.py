@@ -6,11 +6,15 @@ says why), 2 usage, 75 stopped by SIGTERM or SIGINT behind a saved checkpoint.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aasist_jax.cli import run, use_compilation_cache
+
+if TYPE_CHECKING:
+    from aasist_jax.config import ExperimentConfig
+    from aasist_jax.training.reporting import Reporter
 
 
 def main(
@@ -57,12 +61,24 @@ def main(
             _score_examples(experiment, folder)
 
 
-def _build_corpus(experiment: Any, reporter: Any) -> None:
-    raise NotImplementedError
+def _build_corpus(experiment: "ExperimentConfig", reporter: "Reporter") -> None:
+    """Build the quickstart corpus, or find it there from an earlier start."""
+    from aasist_jax.data.corpus import build_corpus
+
+    folder = Path(experiment.database_path)
+    downloads = folder.with_name(folder.name + "-downloads")
+    summary = build_corpus(folder, downloads=downloads, progress=reporter.clips)
+    found = "found" if summary.reused else "built"
+    reporter.say(f"{folder}: {found}, {summary.bonafide} human and {summary.spoof} synthetic clips")
 
 
-def _score_examples(experiment: Any, folder: Path) -> None:
-    raise NotImplementedError
+def _score_examples(experiment: "ExperimentConfig", folder: Path) -> None:
+    """Score one human and one synthetic clip that training never heard."""
+    from aasist_jax.detection.files import print_rows, score_files
+
+    examples = Path(experiment.database_path, "examples")
+    files = [examples / "human.flac", examples / "synthetic.flac"]
+    print_rows(score_files(files, folder / "weights", "first"), "table")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,12 @@ from pathlib import Path
 # Before JAX is imported anywhere: eight virtual devices, so that every multi-device test runs on one CPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# Children of the tests, and the next run, need not compile the same programs again.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "jax")
+)
+# PyTorch takes its large buffers as huge pages: half of its time goes into page faults otherwise.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from jaxtyping import install_import_hook
 

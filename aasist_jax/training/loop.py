@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.pipeline import train_dataset
+from aasist_jax.data.protocols import Utterance
 from aasist_jax.errors import TrainingError, WeightsError
 from aasist_jax.evaluation.breakdowns import break_down
 from aasist_jax.evaluation.score_files import Trials, read_asv_scores, write_scores
@@ -38,17 +38,18 @@ from aasist_jax.training.parallel import (
     any_host,
     batch_to_devices,
     check_batch_size,
+    gather_hosts,
     on_host,
     parallel_map,
     parallel_step,
     replicate,
     split_over_devices,
 )
-from aasist_jax.training.reporting import Reporter
-from aasist_jax.training.run_folder import RunFolder, describe_environment, differences
+from aasist_jax.training.reporting import Board, Reporter
+from aasist_jax.training.run_folder import RunFolder, describe_environment, differences, writing
 from aasist_jax.training.scoring import make_score_function, score_split
 from aasist_jax.training.signals import StopRequested, StopSignals
-from aasist_jax.training.step import init_state, make_train_step
+from aasist_jax.training.step import init_state, make_train_step, random_variables
 from aasist_jax.weights import Source, load_weights, save_weights
 
 PUBLISHED_FIRST_EER = 0.01
@@ -90,8 +91,6 @@ class StagedBatch:
     arrays: dict[str, Any]
     index: np.ndarray
     """Position of each clip of this host in the training split."""
-    data_state: dict[str, int]
-    """State of the input pipeline behind this batch."""
     waited: float
     """Seconds until the pipeline gave it."""
 
@@ -110,9 +109,10 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
     run_folder = RunFolder(folder, is_writer=jax.process_index() == 0)
     with StopSignals() as signals:
         run = _Run(config, run_folder, reporter, signals)
-        if run_folder.summary.exists():
-            return run.finished_summary()
         try:
+            if run_folder.summary.exists():
+                return run.finished_summary()
+            run.check_unchanged()
             with CheckpointStore(run_folder.checkpoints) as store:
                 run.resume(store)
                 run.train(store)
@@ -182,7 +182,7 @@ class _Run:
         self.progress = Progress()
         self.step = 0
         self.iterator = iter(self.data)
-        self.board: SummaryWriter | None = None
+        self.board: Board | None = None
 
     def close(self) -> None:
         """Let go of workers and files."""
@@ -203,10 +203,16 @@ class _Run:
 
     def finished_summary(self) -> dict[str, Any]:
         """Read the summary of a run that is complete, refusing another configuration."""
-        summary: dict[str, Any] = json.loads(self.folder.summary.read_text(encoding="utf-8"))
+        summary: dict[str, Any] = self.folder.read_json(self.folder.summary.name)
         self._check_identity(summary["identity"])
         self.reporter.say(f"{self.folder.root}: this run is complete")
         return summary
+
+    def check_unchanged(self) -> None:
+        """Refuse to resume another run, before anything in the folder is touched."""
+        environment = self.folder.read_json("environment.json")
+        if environment is not None and any(self.folder.checkpoints.glob("[0-9]*")):
+            self._check_identity(environment["identity"])
 
     def resume(self, store: CheckpointStore) -> None:
         """Take up the newest good checkpoint, if there is one."""
@@ -222,7 +228,7 @@ class _Run:
             )
         self.folder.open_log(self.step, self.progress.evaluated_epochs)
         if self.folder.is_writer:
-            self.board = SummaryWriter(str(self.folder.tensorboard), purge_step=self.step)
+            self.board = Board(self.folder.tensorboard, self.step + 1)
 
     def train(self, store: CheckpointStore) -> None:
         """Take every step that is left, saving and evaluating on the way."""
@@ -230,6 +236,7 @@ class _Run:
         saved_step, saved_at = self.step, time.monotonic()
         staged: StagedBatch | None = None
         unsettled: tuple[int, Any, StagedBatch] | None = None
+        last: StagedBatch | None = None
         # When the last steps were settled, and how long each had waited for its data.
         settled: deque[tuple[float, float]] = deque(maxlen=RATE_STEPS + 1)
 
@@ -242,7 +249,7 @@ class _Run:
             unsettled = None
             loss, norm = (float(on_host(metrics[name])) for name in ("loss", "gradient_norm"))
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                self._stop_on_bad_loss(step, loss, norm, batch)
+                self._stop_on_bad_batch(step, f"loss {loss}, gradient norm {norm}", batch)
             settled.append((time.monotonic(), batch.waited))
             elapsed = settled[-1][0] - settled[0][0] or math.inf
             rate = (len(settled) - 1) * self.config.batch_size / elapsed
@@ -252,11 +259,18 @@ class _Run:
                 self._log_step(step, loss, norm, rate, waiting, batch)
 
         def save(metric: float | None = None) -> None:
+            """Save this step, unless that has been done: what an evaluation adds to a saved step is found again."""
             nonlocal saved_step, saved_at
             settle()
-            data = {"next_batch": self.step}
-            self._save(store, data, metric)
-            saved_step, saved_at = self.step, time.monotonic()
+            if self.step > saved_step:
+                assert last is not None
+                self._save(store, metric, last)
+                saved_step, saved_at = self.step, time.monotonic()
+
+        def stop() -> NoReturn:
+            save()
+            store.wait()
+            raise StopRequested
 
         self.iterator.set_state({"next_batch": self.step})
         self.reporter.start(self.step, self.total_steps)
@@ -265,38 +279,35 @@ class _Run:
             if within == 0 and epoch > self.progress.evaluated_epochs:
                 settle()
                 if not self._end_epoch(epoch):
-                    save()
-                    store.wait()
-                    raise StopRequested
+                    stop()
                 save(self.progress.history[-1]["dev_eer"])
                 settled.clear()
             if self.step == self.total_steps:
                 break
             if any_host(self.signals.requested):
-                if self.step > saved_step:
-                    save()
-                store.wait()
-                raise StopRequested
+                stop()
             due = 0 < options.checkpoint_steps <= self.step - saved_step
             if options.checkpoint_minutes > 0:
                 due = any_host(due or time.monotonic() - saved_at >= 60 * options.checkpoint_minutes)
-            if due and self.step > saved_step:
+            if due:
                 save()
 
             batch = staged or self._stage()
+            if batch is None:
+                continue
             self.state, metrics = self.step_function(self.state, batch.arrays)
             self.step += 1
             # While the devices compute, the next batch is fetched and sent, and the last step's figures read.
             staged = self._stage() if self.step < self.total_steps else None
             settle()
-            unsettled = (self.step, metrics, batch)
+            unsettled, last = (self.step, metrics, batch), batch
         settle()
         store.wait()
 
     def finish(self) -> dict[str, Any]:
         """Choose the final weights, evaluate them, and write the released model and the summary."""
         chosen, variables, candidates = self._select()
-        source = Source(f"{self.folder.root.name}.run", self._config_hash())
+        source = Source(f"{self.folder.root.resolve().name}.run", self._config_hash())
         summary: dict[str, Any] = {
             "selection": self.config.train_config.selection,
             "chosen": chosen,
@@ -320,10 +331,7 @@ class _Run:
         """Random weights from the seed, or those that `init` names."""
         config, options = self.config.model_config, self.config.train_config
         if not options.init:
-            model = build_model(config)
-            wave = jnp.zeros((1, config.nb_samp))
-            variables = jax.jit(model.init)(jax.random.key(options.seed), wave)
-            return on_host({k: variables[k] for k in ("params", "batch_stats")}), f"seed {options.seed}"
+            return on_host(random_variables(config, options.seed)), f"seed {options.seed}"
         from aasist_jax.pretrained import find_weights
 
         weights = load_weights(find_weights(options.init))
@@ -361,30 +369,43 @@ class _Run:
                 "Undo the change to resume it, or give another --output"
             )
 
-    def _stage(self) -> StagedBatch:
+    def _stage(self) -> StagedBatch | None:
+        """Get the next batch and start sending it; None where the signal to stop has ended the workers as well."""
         began = time.monotonic()
-        batch = next(self.iterator)
+        try:
+            batch = next(self.iterator)
+        except Exception:
+            if self.signals.requested:
+                return None
+            raise
         waited = time.monotonic() - began
         arrays = batch_to_devices({"wave": batch["wave"], "label": batch["label"]})
-        return StagedBatch(arrays, batch["index"], self.iterator.get_state(), waited)
+        return StagedBatch(arrays, batch["index"], waited)
 
-    def _save(self, store: CheckpointStore, data: dict[str, int], metric: float | None) -> None:
+    def _save(self, store: CheckpointStore, metric: float | None, last: StagedBatch) -> None:
         tree = self._checkpoint_tree()
-        host = on_host(tree["train"])
-        for leaf in jax.tree.leaves(host):
+        for leaf in jax.tree.leaves(on_host(tree["train"])):
             if not np.isfinite(np.asarray(leaf, np.float64)).all():
-                raise TrainingError(f"step {self.step}: the state is no longer finite; it is not saved")
+                self._stop_on_bad_batch(self.step, "the state is no longer finite", last)
+        if self.board is not None:
+            # The log and the curves never lack a step that a checkpoint holds.
+            self.board.flush()
         extras = {"identity": self.identity(), "progress": self.progress.to_json()}
-        store.save(self.step, tree, data=data, extras=extras, metric=metric)
+        store.save(self.step, tree, data={"next_batch": self.step}, extras=extras, metric=metric)
 
-    def _stop_on_bad_loss(self, step: int, loss: float, norm: float, batch: StagedBatch) -> None:
-        clips = [str(self.train_split.utterances[i].path) for i in batch.index]
-        self.folder.write_json(f"bad_batch_{step}.json", {"step": step, "loss": repr(loss), "files": clips})
+    def _stop_on_bad_batch(self, step: int, what: str, batch: StagedBatch) -> NoReturn:
+        clips = [str(clip.path) for clip in self._clips_of(batch)]
+        name = f"bad_batch_{step}.json"
+        self.folder.write_json(name, {"step": step, "what": what, "files": clips})
         raise TrainingError(
-            f"step {step}: loss {loss}, gradient norm {norm}: stopped, and the state is not saved. "
-            f"The batch's {len(clips)} files are listed in {self.folder.root / f'bad_batch_{step}.json'}: "
+            f"step {step}: {what}: stopped, and the state is not saved. "
+            f"The batch's {len(clips)} files are listed in {self.folder.root / name}: "
             + ", ".join(Path(clip).name for clip in clips)
         )
+
+    def _clips_of(self, batch: StagedBatch) -> list[Utterance]:
+        """List the clips of the global batch, those of every host."""
+        return [self.train_split.utterances[i] for i in gather_hosts(batch.index)]
 
     def _log_step(self, step: int, loss: float, norm: float, rate: float, waiting: float, batch: StagedBatch) -> None:
         figures = {
@@ -396,14 +417,13 @@ class _Run:
         }
         entry: dict[str, Any] = {"step": step, "epoch": -(-step // self.steps_per_epoch)} | figures
         if self.config.train_config.log_batches:
-            entry["utterances"] = [self.train_split.utterances[i].utterance for i in batch.index]
+            entry["utterances"] = [clip.utterance for clip in self._clips_of(batch)]
         self.folder.log(**entry)
         self._to_board(step, figures)
 
     def _to_board(self, step: int, figures: dict[str, float]) -> None:
         if self.board is not None:
-            for name, value in figures.items():
-                self.board.add_scalar(name, value, step)
+            self.board.add(step, figures)
 
     def _end_epoch(self, epoch: int) -> bool:
         """Evaluate on dev and update best and average; False where a signal cut the evaluation short."""
@@ -503,16 +523,22 @@ class _Run:
         def should_stop() -> bool:
             return any_host(self.signals.requested)
 
-        trials = score_split(
-            self.score_function,
-            replicate(variables),
-            self.splits[name],
-            samples=self.config.model_config.nb_samp,
-            batch_size=self.eval_batch_size,
-            workers=self.config.data_config.workers,
-            progress=lambda done, total: self.reporter.clips(f"scoring {name}", done, total),
-            should_stop=should_stop,
-        )
+        try:
+            trials = score_split(
+                self.score_function,
+                replicate(variables),
+                self.splits[name],
+                samples=self.config.model_config.nb_samp,
+                batch_size=self.eval_batch_size,
+                workers=self.config.data_config.workers,
+                progress=lambda done, total: self.reporter.clips(f"scoring {name}", done, total),
+                should_stop=should_stop,
+            )
+        except Exception:
+            # The signal to stop may have ended the workers as well.
+            if not self.signals.requested:
+                raise
+            trials = None
         if trials is None:
             if may_stop:
                 return None
@@ -521,7 +547,8 @@ class _Run:
             bad = trials.utterances[~np.isfinite(trials.scores)]
             raise TrainingError(f"split {name!r}: scores are not finite, first for {bad[0]}; the model has diverged")
         if self.folder.is_writer:
-            write_scores(path, trials, "2019")
+            with writing(path):
+                write_scores(path, trials, "2019")
         return trials
 
     def _figures(self, trials: Trials) -> dict[str, Any]:

@@ -1,12 +1,20 @@
-"""What a run tells the person who watches it: bars on a terminal, plain lines elsewhere."""
+"""What a run tells the person who watches it: bars on a terminal, plain lines elsewhere, TensorBoard."""
 
+import contextlib
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from aasist_jax.training.run_folder import writing
 
 LINE_SECONDS = 10.0
 
@@ -80,3 +88,46 @@ class Reporter:
         elif time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             self.say(f"{what} {done}/{total}  {figures}")
+
+
+class Board:
+    """A TensorBoard event file, written by the calling thread.
+
+    tensorboardX's own `SummaryWriter` hands events to a thread: what is in its queue is lost with a killed run, and
+    where the disk is full that thread dies and the run waits for it for ever.
+
+    Args:
+        folder: made if it is missing; every start of a run adds a file.
+        first_step: TensorBoard drops what earlier files hold of this step and those behind it.
+
+    Raises:
+        TrainingError: the file cannot be written; so do the methods.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self._folder = folder
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._events = EventsWriter(str(folder / "events"))
+        self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
+        self.flush()
+
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add a point to the curve of every figure."""
+        for name, value in figures.items():
+            self._write(Event(step=step, summary=scalar(name, value)))
+
+    def flush(self) -> None:
+        """Hand everything to the operating system, where a killed run does not lose it."""
+        with writing(self._folder):
+            self._events.flush()
+
+    def close(self) -> None:
+        """Flush and close; a fault has been reported before."""
+        with contextlib.suppress(OSError):
+            self._events.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        with writing(self._folder):
+            self._events.write_event(event)

@@ -10,14 +10,14 @@ weights/          the final model as released: model.safetensors and config.json
 summary.json      written last: the run is complete
 """
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,18 +47,28 @@ class RunFolder:
             except OSError as error:
                 raise TrainingError(f"{root}: cannot be used as a run folder ({error.strerror})") from None
 
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file that this class wrote; None where there is none.
+
+        Raises:
+            TrainingError: it cannot be read.
+        """
+        path = self.root / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path}: cannot be read ({error}); remove it, or give another --output") from None
+
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file whole or not at all."""
         if not self.is_writer:
             return
-        try:
-            with tempfile.NamedTemporaryFile("w", dir=self.root, delete=False, encoding="utf-8") as file:
-                json.dump(value, file, indent=2)
-                file.write("\n")
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, self.root / name)
-        except OSError as error:
-            raise TrainingError(f"{self.root / name}: cannot be written ({error.strerror})") from None
+        part = self.root / f".{name}.part"
+        with writing(self.root / name):
+            part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+            os.replace(part, self.root / name)
 
     def open_log(self, step: int, epoch: int) -> None:
         """Open the log to go on behind `step` and the evaluation of `epoch`; later lines were never saved and go."""
@@ -66,30 +76,26 @@ class RunFolder:
             return
         kept = [line for line in self._lines() if _is_before(line, step, epoch)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        scratch = self._log_path.with_suffix(".part")
-        try:
-            scratch.write_text(text, encoding="utf-8")
-            os.replace(scratch, self._log_path)
+        part = self._log_path.with_name(f".{self._log_path.name}.part")
+        with writing(self._log_path):
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, self._log_path)
             self._log = self._log_path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise TrainingError(f"{self._log_path}: cannot be written ({error.strerror})") from None
 
     def log(self, **entry: Any) -> None:
         """Append a line to the log."""
         if self._log is None:
             return
-        try:
+        with writing(self._log_path):
             self._log.write(json.dumps(entry) + "\n")
             self._log.flush()
-        except OSError as error:
-            raise TrainingError(
-                f"{self._log_path}: cannot be written ({error.strerror}); the last good checkpoint is intact"
-            ) from None
 
     def close(self) -> None:
         """Close the log."""
         if self._log is not None:
-            self._log.close()
+            # What could not be written has been reported, and the file tries once more as it closes.
+            with contextlib.suppress(OSError):
+                self._log.close()
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self._log_path.exists():
@@ -102,6 +108,22 @@ class RunFolder:
                 # A killed run may leave half a line behind.
                 continue
         return lines
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line which file of a run could not be written.
+
+    Raises:
+        TrainingError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be written ({error.strerror}); start again once that is mended, "
+            "the last good checkpoint is intact"
+        ) from error
 
 
 def _is_before(line: Mapping[str, Any], step: int, epoch: int) -> bool:

@@ -1,5 +1,7 @@
 """SIGTERM and SIGINT as a request to stop at the next step."""
 
+import contextlib
+import os
 import signal
 from types import FrameType, TracebackType
 from typing import Any
@@ -33,4 +35,8 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not self.requested:
+            # Not `print`: the signal may have come in the midst of one.
+            with contextlib.suppress(OSError):
+                os.write(2, b"stopping behind a checkpoint; Ctrl-C once more stops at once\n")
         self.requested = True

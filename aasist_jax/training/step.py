@@ -11,6 +11,7 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
+from aasist_jax.models.registry import build_model
 from aasist_jax.training.loss import weighted_cross_entropy
 
 Batch = Mapping[str, Array]
@@ -24,6 +25,18 @@ class TrainState(struct.PyTreeNode):
     params: Any
     batch_stats: Any
     opt_state: Any
+
+
+def random_variables(config: Any, seed: int) -> dict[str, Any]:
+    """Draw a model's first variables (`params`, `batch_stats`) from a seed."""
+    model = build_model(config)
+
+    def init(key: Array) -> dict[str, Any]:
+        variables = model.init(key, jnp.zeros((1, config.nb_samp)))
+        return {k: variables[k] for k in ("params", "batch_stats")}
+
+    # Run once, so not worth optimising: compiling it is nearly all of the time it takes.
+    return jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(jax.random.key(seed))
 
 
 def init_state(variables: Mapping[str, Any], optimizer: optax.GradientTransformation) -> TrainState:

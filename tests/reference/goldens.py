@@ -22,14 +22,14 @@ class ForwardGolden:
     config: dict[str, Any]
     wave: np.ndarray
     """(clip, sample)"""
-    sinc_filters: np.ndarray
+    sinc_filters: np.ndarray | None
     """(filter, tap), float32"""
     stages: Arrays
     """Outputs by stage name in PyTorch's layout, thinned out by `strides`; `last_hidden` and `logits` too."""
     strides: dict[str, tuple[int, ...]]
     shapes: dict[str, tuple[int, ...]]
     """Full shape of each stage."""
-    logits_float32: np.ndarray
+    logits_float32: np.ndarray | None
 
     def stage_error(self, stage: str, output: np.ndarray, clips: slice = slice(None)) -> float:
         """Relative error of a stage's full `output` for the given `clips` of `wave`."""
@@ -72,7 +72,8 @@ def golden_names(reference: Path, kind: str) -> list[str]:
 
 def read_forward_golden(reference: Path, name: str) -> ForwardGolden:
     arrays = _read(reference, name, "forward")
-    stages = _under(arrays, "stage/") | {key: arrays[key] for key in ("last_hidden", "logits")}
+    # A file may hold the logits alone.
+    stages = _under(arrays, "stage/") | {key: arrays[key] for key in ("last_hidden", "logits") if key in arrays}
     strides = _under(arrays, "stride/")
     shapes = _under(arrays, "shape/")
     return ForwardGolden(
@@ -80,13 +81,13 @@ def read_forward_golden(reference: Path, name: str) -> ForwardGolden:
         weights=_weights(reference, name),
         config=json.loads(str(arrays["config_json"])),
         wave=_wave(arrays),
-        sinc_filters=arrays["sinc_filters"],
+        sinc_filters=arrays.get("sinc_filters"),
         stages=stages,
         strides={
             key: tuple(map(int, strides[key])) if key in strides else (1,) * stage.ndim for key, stage in stages.items()
         },
         shapes={key: tuple(map(int, shapes[key])) if key in shapes else stage.shape for key, stage in stages.items()},
-        logits_float32=arrays["logits_float32"],
+        logits_float32=arrays.get("logits_float32"),
     )
 
 

@@ -26,8 +26,9 @@ from .goldens import (  # noqa: E402
 )
 from .torch_aasist import TorchAASIST, load_torch_aasist, silence_a_run  # noqa: E402
 
-FORWARD = golden_names(REFERENCE, "forward")
-TRAIN = golden_names(REFERENCE, "train")
+# Other architectures may have goldens there too.
+FORWARD = [name for name in golden_names(REFERENCE, "forward") if name.startswith("AASIST")]
+TRAIN = [name for name in golden_names(REFERENCE, "train") if name.startswith("AASIST")]
 
 SMALL_CONFIG: dict[str, Any] = {
     "filts": [12, [1, 4], [4, 4], [4, 6], [6, 6]],
