@@ -51,6 +51,9 @@ def score(
         Windows, typer.Option(help="The published rule (first window alone), or the mean over all windows.")
     ] = Windows.first,
     format: Annotated[Format, typer.Option(help="How to print the scores.")] = Format.table,
+    p_spoof: Annotated[
+        float | None, typer.Option(help="Prior of a spoof: also give P(spoof), where the weights are calibrated.")
+    ] = None,
 ) -> None:
     """Score audio files: a higher score is more human.
 
@@ -61,7 +64,7 @@ def score(
 
     check_backend()
     use_compilation_cache()
-    rows = score_files(files, find_weights(weights), windows.value)
+    rows = score_files(files, find_weights(weights), windows.value, p_spoof)
     failed = print_rows(rows, format.value)
     if failed:
         raise typer.Exit(EXIT_FAILURE if failed == len(files) else EXIT_SOME_FAILED)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -12,9 +13,11 @@ from jaxtyping import Float32
 
 from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, load_audio, to_mono_16k
 from aasist_jax.errors import AudioError
+from aasist_jax.evaluation.calibration import Calibration, load_calibration, probability_of_spoof
 from aasist_jax.models.registry import build_model
 from aasist_jax.weights import LABELS, Weights, load_weights
 
+CALIBRATION_FILE = "calibration.json"
 BATCH_SIZE = 8
 SHORT_SECONDS = 0.5
 
@@ -36,6 +39,8 @@ class Score:
             or a constant, which is not scored.
         model_id: the model that scored it.
         window_scores: the score of every window, in order.
+        llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None where the weights
+            folder has no calibration.
     """
 
     label: str | None
@@ -45,6 +50,13 @@ class Score:
     status: Status
     model_id: str
     window_scores: tuple[float, ...]
+    llr: float | None = None
+
+    def probability_of_spoof(self, p_spoof: float) -> float | None:
+        """Posterior probability of a spoof at the prior `p_spoof`; None where there is no `llr`."""
+        if self.llr is None:
+            return None
+        return float(probability_of_spoof(np.array([self.llr]), p_spoof)[0])
 
 
 class Detector:
@@ -54,9 +66,10 @@ class Detector:
     reference to 2e-5.
     """
 
-    def __init__(self, weights: Weights, *, dtype: Any = jnp.float32) -> None:
+    def __init__(self, weights: Weights, *, dtype: Any = jnp.float32, calibration: Calibration | None = None) -> None:
         """Take weights that `load_weights` read; `dtype` is the type computed in (float32, bfloat16)."""
         self.weights = weights
+        self.calibration = calibration
         model = build_model(weights.config, dtype=dtype)
         variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
 
@@ -69,8 +82,14 @@ class Detector:
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str], *, dtype: Any = jnp.float32) -> "Detector":
-        """Load a weights folder, as `convert_weights.py`, `aasist-jax fetch-weights` and training write it."""
-        return cls(load_weights(folder), dtype=dtype)
+        """Load a weights folder, as `convert_weights.py`, `aasist-jax fetch-weights` and training write it.
+
+        A `calibration.json` beside the weights, as `aasist-jax calibrate` writes it, turns scores into log-likelihood
+        ratios as well.
+        """
+        path = Path(folder, CALIBRATION_FILE)
+        calibration = load_calibration(path) if path.is_file() else None
+        return cls(load_weights(folder), dtype=dtype, calibration=calibration)
 
     @property
     def window(self) -> int:
@@ -140,6 +159,7 @@ class Detector:
             status="short" if duration < SHORT_SECONDS else "ok",
             model_id=model_id,
             window_scores=tuple(float(x) for x in logits[:, LABELS.index("bonafide")]),
+            llr=None if self.calibration is None else float(self.calibration.apply(np.array([bonafide]))[0]),
         )
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aasist_jax.detection.detector import Detector, Score, Windows
-from aasist_jax.errors import AudioError
+from aasist_jax.detection.detector import CALIBRATION_FILE, Detector, Score, Windows
+from aasist_jax.errors import AudioError, WeightsError
 
 COLUMNS = (
     "file",
@@ -24,6 +24,8 @@ COLUMNS = (
     "spoof_logit",
     "bonafide_logit",
     "model_id",
+    "llr",
+    "p_spoof",
     "error",
 )
 
@@ -35,6 +37,8 @@ class Row:
     file: str
     result: Score | None
     error: str = ""
+    p_spoof: float | None = None
+    """Posterior probability of a spoof, where a prior was stated."""
 
     def as_dict(self) -> dict[str, object]:
         """Flatten for JSON and CSV; the same keys in every row."""
@@ -49,6 +53,8 @@ class Row:
             spoof,
             bonafide,
             result.model_id if result else None,
+            result.llr if result else None,
+            self.p_spoof,
             self.error or None,
         )
         return dict(zip(COLUMNS, values, strict=True)) | (
@@ -56,15 +62,26 @@ class Row:
         )
 
 
-def score_files(files: Iterable[Path], weights: Path, windows: Windows) -> Iterator[Row]:
-    """Score files one after another; a file that cannot be scored gives a row that says why."""
+def score_files(files: Iterable[Path], weights: Path, windows: Windows, p_spoof: float | None = None) -> Iterator[Row]:
+    """Score files one after another; a file that cannot be scored gives a row that says why.
+
+    Raises:
+        WeightsError: a prior is stated and the weights have no calibration to apply it to.
+    """
     detector = Detector.from_pretrained(weights)
-    return (_score_file(detector, file, windows) for file in files)
+    if p_spoof is not None and detector.calibration is None:
+        raise WeightsError(
+            f"--p-spoof: {weights} has no {CALIBRATION_FILE}; fit one on development scores with "
+            f"`aasist-jax calibrate --scores FILE --out {weights / CALIBRATION_FILE}`"
+        )
+    return (_score_file(detector, file, windows, p_spoof) for file in files)
 
 
-def _score_file(detector: Detector, file: Path, windows: Windows) -> Row:
+def _score_file(detector: Detector, file: Path, windows: Windows, p_spoof: float | None) -> Row:
     try:
-        return Row(str(file), detector.score(file, windows=windows))
+        result = detector.score(file, windows=windows)
+        posterior = None if p_spoof is None else result.probability_of_spoof(p_spoof)
+        return Row(str(file), result, p_spoof=posterior)
     except AudioError as error:
         return Row(str(file), None, str(error))
 
@@ -101,9 +118,13 @@ def print_rows(rows: Iterable[Row], format: str) -> int:
 
 def _table(rows: Iterable[Row]) -> Table:
     table = Table(box=box.SIMPLE)
+    rows = list(rows)
+    calibrated = any(row.result and row.result.llr is not None for row in rows)
     table.add_column("file", overflow="fold")
     for name in ("label", "score", "seconds", "status"):
         table.add_column(name, justify="right" if name in ("score", "seconds") else "left")
+    for name in ("LLR", "P(spoof)") if calibrated else ():
+        table.add_column(name, justify="right")
     for row in rows:
         result = row.result
         # A terminal would obey what an unprintable name holds.
@@ -114,5 +135,9 @@ def _table(rows: Iterable[Row]) -> Table:
         colour = {"bonafide": "green", "spoof": "red"}.get(result.label or "", "")
         score = "" if result.score is None else f"{result.score:+.3f}"
         label = Text(result.label or "-", colour)
-        table.add_row(file, label, score, f"{result.duration:.2f}", result.status)
+        cells: list[RenderableType] = [label, score, f"{result.duration:.2f}", result.status]
+        if calibrated:
+            cells.append("" if result.llr is None else f"{result.llr:+.2f}")
+            cells.append("" if row.p_spoof is None else f"{row.p_spoof:.3f}")
+        table.add_row(file, *cells)
     return table

@@ -1,0 +1,109 @@
+"""Scoring a data set into a file, interrupted and gone on with; and calibrated scores."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import toy
+from toy import toy_weights
+
+from aasist_jax import Detector
+from aasist_jax.cli import app
+from aasist_jax.data.pipeline import ClipSource
+from aasist_jax.data.protocols import Utterance
+from aasist_jax.detection.dataset import score_dataset
+from aasist_jax.errors import AasistError, ScoreFileError
+from aasist_jax.evaluation.calibration import LogisticCalibration, save_calibration
+from aasist_jax.evaluation.score_files import read_scores
+from aasist_jax.training.datasets import Split
+from aasist_jax.weights import Source, save_weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def architecture() -> Iterator[None]:
+    with toy.registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    clips = []
+    for i in range(21):
+        path = folder / f"C{i:02d}.flac"
+        soundfile.write(path, rng.uniform(-0.5, 0.5, 3000 + 300 * i), 16_000, subtype="PCM_16")
+        label = "bonafide" if i % 3 else "spoof"
+        clips.append(Utterance(f"C{i:02d}", path, label, "-" if i % 3 else "A01", "-", f"list:{i + 1}"))
+    return Split("eval", ClipSource(clips), "data 1")
+
+
+def test_every_clip_gets_the_detectors_score(split: Split, tmp_path: Path) -> None:
+    detector, seen = Detector(toy_weights()), []
+    path = score_dataset(detector, split, tmp_path / "s.txt", progress=lambda done, total: seen.append((done, total)))
+    scores = read_scores(path)
+    assert scores.utterances.tolist() == [clip.utterance for clip in split.utterances]
+    expected = [detector.score(clip.path).score for clip in split.utterances]
+    np.testing.assert_allclose(scores.scores, expected, rtol=1e-5, atol=1e-6)
+    assert seen[0] == (0, 21)
+    assert seen[-1] == (21, 21)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 20, 21])
+def test_rows_already_written_are_kept(split: Split, tmp_path: Path, kept: int) -> None:
+    detector = Detector(toy_weights())
+    path = score_dataset(detector, split, tmp_path / "s.txt", progress=lambda done, total: None)
+    whole = path.read_text()
+    rows = whole.splitlines(keepends=True)
+    # A mark in the last kept row shows that it is not scored again; the next row was cut off halfway.
+    marked = "".join(rows[: max(kept - 1, 0)]) + (rows[kept - 1].rsplit(" ", 1)[0] + " 77.5\n" if kept else "")
+    path.write_text(marked + (rows[kept][:9] if kept < 21 else ""))
+    begun = []
+    score_dataset(detector, split, path, progress=lambda done, total: begun.append(done))
+    assert begun[0] == kept
+    assert path.read_text().startswith(marked)
+    after = read_scores(path)
+    assert after.utterances.tolist() == [clip.utterance for clip in split.utterances]
+    np.testing.assert_allclose(after.scores[kept:], read_scores_of(rows)[kept:], rtol=1e-5, atol=1e-6)
+
+
+def read_scores_of(rows: list[str]) -> np.ndarray:
+    return np.array([float(row.split()[-1]) for row in rows])
+
+
+def test_another_models_scores_are_not_gone_on_with(split: Split, tmp_path: Path) -> None:
+    path = tmp_path / "s.txt"
+    score_dataset(Detector(toy_weights()), split, path, progress=lambda done, total: None)
+    before = path.read_text()
+    other = Split("eval", split.source, "data 2")
+    with pytest.raises(ScoreFileError, match="another model or data set"):
+        score_dataset(Detector(toy_weights()), other, path, progress=lambda done, total: None)
+    assert path.read_text() == before
+
+
+def test_a_calibration_beside_the_weights_gives_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = toy_weights()
+    folder = save_weights(tmp_path / "w", weights.config, weights.variables, Source("toy", "0" * 64))
+    clip = tmp_path / "c.wav"
+    soundfile.write(clip, np.random.default_rng(3).uniform(-0.5, 0.5, 9000), 16_000)
+    plain = Detector.from_pretrained(folder).score(clip)
+    assert plain.llr is None
+    assert plain.probability_of_spoof(0.5) is None
+    with pytest.raises(AasistError, match="calibration"):
+        app(["score", str(clip), "--weights", str(folder), "--p-spoof", "0.5"], standalone_mode=False)
+
+    save_calibration(LogisticCalibration((2.0,), -0.25, 0.5), folder / "calibration.json")
+    result = Detector.from_pretrained(folder).score(clip)
+    assert result.score == plain.score
+    assert result.llr == pytest.approx(2 * plain.score - 0.25, rel=1e-12)
+    odds = np.exp(-result.llr) * 0.2 / 0.8
+    assert result.probability_of_spoof(0.2) == pytest.approx(odds / (1 + odds), rel=1e-12)
+
+    command = ["score", str(clip), "--weights", str(folder), "--p-spoof", "0.2", "--format", "jsonl"]
+    app(command, standalone_mode=False)
+    row = json.loads(capsys.readouterr().out)
+    assert row["llr"] == result.llr
+    assert row["p_spoof"] == result.probability_of_spoof(0.2)
