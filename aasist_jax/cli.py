@@ -142,9 +142,9 @@ def _end_interrupted() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    # Messages may quote files and their names, which must neither break the line nor command a terminal.
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-    print(f"error: {line}", file=sys.stderr)
+    # Messages may quote files and their names, which must not command a terminal. Lists have a line for each item.
+    lines = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in message.split("\n"))
+    print("error: " + "\n".join(lines), file=sys.stderr)
     sys.exit(code)
 
 

@@ -73,6 +73,7 @@ class DataConfig:
 class TrainConfig:
     """How a run proceeds, beyond the published recipe.
 
+    `cpu_devices` splits a CPU into as many devices, each computing on a core of its own; other backends ignore it.
     `dtype` is the compute type; parameters stay float32. `accumulation` splits each batch into as many equal
     parts on every device, and gradients are summed (batch-norm statistics are then those of a part).
     `class_weights` are the cross-entropy weights of spoof and bona fide. `checkpoint_steps` and
@@ -82,6 +83,7 @@ class TrainConfig:
     """
 
     seed: int = 1234
+    cpu_devices: int = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     accumulation: int = 1
     class_weights: tuple[float, float] = (0.1, 0.9)
@@ -99,14 +101,14 @@ class TrainConfig:
         """Check ranges."""
         if self.seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
-        for name in ("accumulation", "log_steps"):
+        for name in ("cpu_devices", "accumulation", "log_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
         for name in ("checkpoint_steps", "checkpoint_minutes", "eval_batch_size"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if min(self.class_weights) < 0 or max(self.class_weights) == 0:
-            raise ValueError(f"class_weights: expected two weights, not both 0, got {self.class_weights}")
+        if min(self.class_weights) <= 0:
+            raise ValueError(f"class_weights: expected two positive weights, got {list(self.class_weights)}")
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ class ExperimentConfig:
         for name in ("batch_size", "num_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        if self.data_config.corpus and self.data_config.layout == "csv":
+            raise ValueError('data_config.corpus: expected "" where data_config.layout is "csv"')
 
 
 def load_config(path: str | PathLike[str], overrides: Sequence[str] = ()) -> ExperimentConfig:

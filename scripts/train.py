@@ -4,13 +4,14 @@ Start the same command again to resume: a run can be killed at any moment. Exit 
 says why), 2 usage, 75 stopped by SIGTERM or SIGINT behind a saved checkpoint.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasist_jax.cli import run, use_compilation_cache
+from aasist_jax.cli import check_backend, run, use_compilation_cache
 
 if TYPE_CHECKING:
     from aasist_jax.config import ExperimentConfig
@@ -41,13 +42,17 @@ def main(
     from aasist_jax.training.reporting import Reporter
     from aasist_jax.training.signals import EXIT_STOPPED, StopRequested
 
-    keep_freed_memory()
     overrides = list(set_ or [])
     overrides += [f"train_config.init={init}"] if init else []
     overrides += [f"train_config.selection={selection}"] if selection else []
     experiment = load_config(config, overrides)
     use_compilation_cache()
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", experiment.train_config.cpu_devices)
     initialize_hosts(coordinator, processes, process_id)
+    check_backend()
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
     folder = output or Path("runs", config.stem)
     with Reporter(quiet=jax.process_index() > 0) as reporter:
         if experiment.data_config.corpus:

@@ -179,7 +179,7 @@ def test_truth_values_may_be_strings(tmp_path: Path, text: str) -> None:
         ("data_config", {"layout": "zip"}, "data_config.layout: expected 'asvspoof2019_la' or 'csv', got \"zip\""),
         ("train_config", {"seed": -1}, "train_config.seed: expected 0 or more, got -1"),
         ("train_config", {"accumulation": 0}, "train_config.accumulation: expected 1 or more, got 0"),
-        ("train_config", {"class_weights": [0, 0]}, "train_config.class_weights: expected two weights, not both 0"),
+        ("train_config", {"class_weights": [0, 0]}, "train_config.class_weights: expected two positive weights"),
         ("train_config", {"freeze": "x"}, 'train_config.freeze: expected a list, each item a string, got "x"'),
         ("train_config", {"freeze": ["x", 1]}, "train_config.freeze[1]: expected a string, got 1"),
         ("train_config", {"dtype": "float16"}, "train_config.dtype: expected 'float32' or 'bfloat16', got \"float16\""),

@@ -9,7 +9,7 @@ from aasist_jax.errors import DataError
 
 
 def fingerprint(utterances: Sequence[Utterance], *, exact: bool = False) -> str:
-    """SHA-256 over the clips' ids, labels and file sizes, in order, as 64 hexadecimal digits.
+    """SHA-256 over the clips' ids, labels, attacks, speakers and file sizes, in order, as 64 hexadecimal digits.
 
     It stays the same when the data set moves to another folder or machine.
 
@@ -26,7 +26,7 @@ def fingerprint(utterances: Sequence[Utterance], *, exact: bool = False) -> str:
             status = utterance.path.stat()
         except OSError as error:
             raise DataError(f"{utterance.origin}: {utterance.path}: {error.strerror}") from error
-        fields = [utterance.utterance, utterance.label, status.st_size]
+        fields = [utterance.utterance, utterance.label, utterance.attack, utterance.speaker, status.st_size]
         if exact:
             fields += [str(utterance.path.absolute()), status.st_mtime_ns]
         digest.update(json.dumps(fields).encode() + b"\n")

@@ -1,6 +1,7 @@
 """Lists of labelled clips: the ASVspoof 2019 layout and plain CSV files."""
 
 import csv
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable
@@ -91,7 +92,8 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utt
 
     Args:
         path: of the CSV file, UTF-8.
-        split: keep only the lines whose split column says this.
+        split: keep only the lines whose split column says this. Without such a column every fifth speaker (or
+            clip, where no speaker is named), picked by a hash of the name, is `dev` and the others are `train`.
 
     Raises:
         DataError: no such file, column or split; malformed lines, all of them in one message.
@@ -103,9 +105,10 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utt
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise DataError(f"{listing}:{reader.line_num}: not CSV ({error})") from error
-    required = {"path", "label"} if split is None else {"path", "label", "split"}
-    if missing := sorted(required - set(header)):
+    if missing := sorted({"path", "label"} - set(header)):
         raise DataError(f"{listing}: no column {', '.join(missing)} in the header: {', '.join(header)}")
+    if "split" not in header:
+        rows = [(number, row | {"split": _default_split(row)}) for number, row in rows]
     if split is not None:
         splits = {row["split"] for _, row in rows}
         if split not in splits:
@@ -138,6 +141,11 @@ def shown(faults: list[str]) -> str:
     """The first `SHOWN` faults, one a line, and how many more there are."""
     more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     return "\n".join(f"  {fault}" for fault in [*faults[:SHOWN], *more])
+
+
+def _default_split(row: dict[str | None, str | None]) -> str:
+    digest = hashlib.sha256((row.get("speaker") or row.get("path") or "").strip().encode())
+    return "dev" if digest.digest()[0] % 5 == 0 else "train"
 
 
 def _utterance(utterance: str, path: Path, label: Label, attack: str, speaker: str, origin: str) -> Utterance:

@@ -32,12 +32,11 @@ def add_to_average(average: Average, params: Any) -> Average:
     return Average(np.asarray(count, np.int32), mean)
 
 
-def make_statistics_step(
-    model: nn.Module, *, freq_aug: bool, seed: int, axis_name: str | None
-) -> Callable[[Any, Batch], Any]:
+def make_statistics_step(model: nn.Module, *, seed: int, axis_name: str | None) -> Callable[[Any, Batch], Any]:
     """Make `step(variables, batch)`, which returns the batch statistics of one batch in training mode.
 
-    `batch` has `wave` (batch, samples) and `step` (1,), which the random numbers follow from.
+    `batch` has `wave` (batch, samples) and `step` (batch,), one number that the random streams follow from. As in the
+    published procedure dropout is on and `freq_aug` off.
     """
 
     def step(variables: Any, batch: Batch) -> Any:
@@ -45,13 +44,11 @@ def make_statistics_step(
         zeros = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
         key = jax.random.fold_in(jax.random.key(seed), batch["step"][0])
         device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
-        dropout_key, mask_key = jax.random.split(key)
-        rngs = {"dropout": jax.random.fold_in(dropout_key, device), "freq_aug": mask_key}
+        rngs = {"dropout": jax.random.fold_in(key, device)}
         _, updates = model.apply(
             {"params": variables["params"], "batch_stats": zeros},
             batch["wave"],
             train=True,
-            freq_aug=freq_aug,
             rngs=rngs,
             mutable=["batch_stats"],
         )
@@ -73,10 +70,10 @@ def mean_statistics(batch_stats: Any, each: Iterable[Any]) -> Any:
     if total is None:
         raise ValueError("no batch to take statistics from")
 
-    def finish(target: Any, value: np.ndarray) -> np.ndarray:
+    def finish(target: Any, value: Any) -> np.ndarray:
         target = np.asarray(target)
         if np.issubdtype(target.dtype, np.integer):
             return np.asarray(batches, target.dtype)
-        return (value / batches / BATCH_NORM_MOMENTUM).astype(target.dtype)
+        return np.asarray(value / batches / BATCH_NORM_MOMENTUM, target.dtype)
 
     return jax.tree.map(finish, batch_stats, total)

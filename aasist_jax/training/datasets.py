@@ -1,9 +1,12 @@
 """The data set of an experiment: its splits, checked before the first step."""
 
+import csv
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from aasist_jax.config import ExperimentConfig
@@ -13,6 +16,7 @@ from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.preflight import usable_utterances
 from aasist_jax.data.protocols import ASVSPOOF2019_LISTS, Utterance, read_asvspoof2019_la, read_csv
 from aasist_jax.errors import DataError
+from aasist_jax.training.parallel import first_host_first
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,16 @@ def read_split(config: ExperimentConfig, name: str) -> list[Utterance]:
 def has_split(config: ExperimentConfig, name: str) -> bool:
     """Tell whether the data set has a split of that name."""
     if config.data_config.layout == "csv":
-        return bool(read_csv(config.database_path, name))
+        try:
+            with open(config.database_path, encoding="utf-8-sig", newline="") as file:
+                return any(row.get("split") == name for row in csv.DictReader(file, skipinitialspace=True))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return False  # Reading any split then says what is wrong with the file.
+    database = f"ASVspoof2019_{config.track}"
     protocol = f"ASVspoof2019.{config.track}.cm.{ASVSPOOF2019_LISTS[name]}.txt"
-    return Path(config.database_path, f"ASVspoof2019_{config.track}_cm_protocols", protocol).is_file()
+    # The published protocols come together; the clips of a split may have been left out.
+    listed = Path(config.database_path, f"{database}_cm_protocols", protocol).is_file()
+    return listed and Path(config.database_path, f"{database}_{name}").is_dir()
 
 
 def open_splits(config: ExperimentConfig, names: Iterable[str], report_folder: Path) -> dict[str, Split]:
@@ -62,28 +73,44 @@ def open_splits(config: ExperimentConfig, names: Iterable[str], report_folder: P
     """
     checked, faults = {}, []
     for name in names:
-        utterances = read_split(config, name)
         try:
-            checked[name] = usable_utterances(
-                utterances, on_bad=config.data_config.on_bad_file, report=report_folder / f"bad_files_{name}.txt"
-            )
+            checked[name] = _checked(config, name, report_folder)
         except DataError as error:
             faults.append(f"{name}: {error}")
     if faults:
-        raise DataError("\n".join(faults) + "\nTo go on without them: --set data_config.on_bad_file=skip")
+        way_out = "\nTo go on without them: --set data_config.on_bad_file=skip"
+        raise DataError("\n".join(faults) + (way_out if config.data_config.on_bad_file == "fail" else ""))
+    for name, utterances in checked.items():
+        labels = {utterance.label for utterance in utterances}
+        if len(labels) == 1:
+            missing = "spoofed" if "bonafide" in labels else "bona fide"
+            raise DataError(f"{config.database_path}: split {name!r} has no {missing} clip; both kinds are needed")
     splits = {}
     for name, utterances in checked.items():
         mark = fingerprint(utterances)
         if name == "train" and config.train_config.shuffle_labels:
             utterances = shuffled_labels(utterances, config.train_config.seed)
-        cache = open_cache(Path(config.data_config.cache), utterances) if config.data_config.cache else None
+        cache = None
+        if config.data_config.cache:
+            folder = Path(config.data_config.cache)
+            cache = first_host_first(functools.partial(open_cache, folder, utterances))
         splits[name] = Split(name, ClipSource(utterances, cache), mark)
-    for name in ("train", "dev"):
-        labels = {utterance.label for utterance in checked.get(name, ())}
-        if len(labels) == 1:
-            missing = "spoofed" if "bonafide" in labels else "bona fide"
-            raise DataError(f"{config.database_path}: split {name!r} has no {missing} clip; both kinds are needed")
     return splits
+
+
+def _checked(config: ExperimentConfig, name: str, report_folder: Path) -> list[Utterance]:
+    """Read a split and decode every file to its end, once: the same files are not checked again on a resume."""
+    utterances = read_split(config, name)
+    note = report_folder / f"checked_{name}.txt"
+    all_there = note.exists() and all(utterance.path.is_file() for utterance in utterances)
+    if all_there and note.read_text(encoding="utf-8").strip() == fingerprint(utterances, exact=True):
+        return utterances
+    is_writer = jax.process_index() == 0
+    report = report_folder / f"bad_files_{name}.txt" if is_writer else None
+    usable = usable_utterances(utterances, on_bad=config.data_config.on_bad_file, report=report, deep=True)
+    if is_writer and len(usable) == len(utterances):
+        note.write_text(fingerprint(utterances, exact=True) + "\n", encoding="utf-8")
+    return usable
 
 
 def shuffled_labels(utterances: list[Utterance], seed: int) -> list[Utterance]:

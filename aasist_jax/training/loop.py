@@ -22,7 +22,7 @@ from aasist_jax.data.protocols import Utterance
 from aasist_jax.errors import TrainingError, WeightsError
 from aasist_jax.evaluation.breakdowns import break_down
 from aasist_jax.evaluation.score_files import Trials, read_asv_scores, write_scores
-from aasist_jax.metrics import AsvErrorRates, asv_error_rates, equal_error_rate, min_tdcf_2019
+from aasist_jax.metrics import AsvErrorRates, ScoresError, asv_error_rates, equal_error_rate, min_tdcf_2019
 from aasist_jax.models.registry import architecture_of, build_model
 from aasist_jax.training.averaging import (
     add_to_average,
@@ -36,6 +36,7 @@ from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimiz
 from aasist_jax.training.parallel import (
     AXIS,
     any_host,
+    as_global,
     batch_to_devices,
     check_batch_size,
     gather_hosts,
@@ -107,18 +108,19 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
         DataError: clips are missing or unreadable, found before the first step.
     """
     run_folder = RunFolder(folder, is_writer=jax.process_index() == 0)
-    with StopSignals() as signals:
-        run = _Run(config, run_folder, reporter, signals)
-        try:
-            if run_folder.summary.exists():
-                return run.finished_summary()
-            run.check_unchanged()
-            with CheckpointStore(run_folder.checkpoints) as store:
-                run.resume(store)
-                run.train(store)
-                return run.finish()
-        finally:
-            run.close()
+    # Until the run is set up a signal ends it at once: there is nothing to save yet.
+    signals = StopSignals()
+    run = _Run(config, run_folder, reporter, signals)
+    try:
+        if run_folder.summary.exists():
+            return run.finished_summary()
+        run.check_unchanged()
+        with signals, CheckpointStore(run_folder.checkpoints) as store:
+            run.resume(store)
+            run.train(store)
+            return run.finish()
+    finally:
+        run.close()
 
 
 class _Run:
@@ -171,9 +173,7 @@ class _Run:
                 axis_name=AXIS,
             )
         )
-        self.statistics_function = parallel_map(
-            make_statistics_step(training_model, freq_aug=config.freq_aug, seed=options.seed, axis_name=AXIS)
-        )
+        self.statistics_function = parallel_map(make_statistics_step(training_model, seed=options.seed, axis_name=AXIS))
         self.score_function = make_score_function(build_model(config.model_config, dtype=dtype))
 
         self.state = replicate(init_state(variables, optimizer))
@@ -205,6 +205,9 @@ class _Run:
         """Read the summary of a run that is complete, refusing another configuration."""
         summary: dict[str, Any] = self.folder.read_json(self.folder.summary.name)
         self._check_identity(summary["identity"])
+        for name in ("dev", "eval"):
+            if name in summary:
+                self.reporter.table(name, summary[name])
         self.reporter.say(f"{self.folder.root}: this run is complete")
         return summary
 
@@ -284,11 +287,12 @@ class _Run:
                 settled.clear()
             if self.step == self.total_steps:
                 break
-            if any_host(self.signals.requested):
-                stop()
             due = 0 < options.checkpoint_steps <= self.step - saved_step
-            if options.checkpoint_minutes > 0:
-                due = any_host(due or time.monotonic() - saved_at >= 60 * options.checkpoint_minutes)
+            due = due or 0 < options.checkpoint_minutes <= (time.monotonic() - saved_at) / 60
+            # One question to the other hosts, as each waits for the slowest.
+            asked_to_stop, due = any_host(self.signals.requested, due)
+            if asked_to_stop:
+                stop()
             if due:
                 save()
 
@@ -323,6 +327,9 @@ class _Run:
         if self.folder.is_writer:
             save_weights(self.folder.weights, self.config.model_config, variables, source)
             summary["model_id"] = load_weights(self.folder.weights).model_id
+            if self.config.train_config.selection == "published" and self.progress.best_epoch:
+                # The counterpart of the published best.pth.
+                save_weights(self.folder.root / "weights_best", self.config.model_config, self.best, source)
         self.folder.write_json("summary.json", summary | {"identity": self.identity()})
         self.reporter.say(f"weights: {self.folder.weights}")
         return summary
@@ -350,7 +357,7 @@ class _Run:
         return asv_error_rates(asv.target, asv.nontarget, asv.spoof)
 
     def _checkpoint_tree(self) -> dict[str, Any]:
-        return {"train": self.state, "best": self.best, "average": self.average}
+        return {"train": as_global(self.state), "best": self.best, "average": self.average}
 
     def _take_up(self, restored: Restored) -> None:
         self._check_identity(restored.extras["identity"])
@@ -454,22 +461,29 @@ class _Run:
         self.best = variables
 
     def _published_epoch(self, epoch: int, variables: Any, dev: Trials, entry: dict[str, Any]) -> bool:
-        """Follow the published procedure: it chooses `best` on the eval set, which leaks; see docs/fidelity.md."""
-        assert self.asv is not None
-        entry["dev_min_tdcf_2019"] = min_tdcf_2019(dev.bonafide, dev.spoof, self.asv)
+        """Follow the published procedure: it chooses `best` on the eval set, which leaks; see docs/training.md."""
+        entry["dev_min_tdcf_2019"] = self._tdcf(dev)
         if entry["dev_eer"] > min(self.progress.best_dev_eer, PUBLISHED_FIRST_EER):
             return True
         trials = self._score(variables, "eval", self.folder.scores / f"eval_epoch_{epoch:03d}.txt", may_stop=True)
         if trials is None:
             return False
         entry["eval_eer"] = equal_error_rate(trials.bonafide, trials.spoof).eer
-        entry["eval_min_tdcf_2019"] = min_tdcf_2019(trials.bonafide, trials.spoof, self.asv)
+        entry["eval_min_tdcf_2019"] = self._tdcf(trials)
         self.progress.best_dev_eer = entry["dev_eer"]
-        if entry["eval_min_tdcf_2019"] < self.progress.best_eval_tdcf:
+        if entry["eval_min_tdcf_2019"] is not None and entry["eval_min_tdcf_2019"] < self.progress.best_eval_tdcf:
             self.progress.best_eval_tdcf = entry["eval_min_tdcf_2019"]
             self.progress.best_epoch, self.best = epoch, variables
         self.average = add_to_average(self.average, variables["params"])
         return True
+
+    def _tdcf(self, trials: Trials) -> float | None:
+        """The min t-DCF of 2019, or None where a collapsed model scores nearly all trials alike."""
+        assert self.asv is not None
+        try:
+            return min_tdcf_2019(trials.bonafide, trials.spoof, self.asv)
+        except ScoresError:
+            return None
 
     def _select(self) -> tuple[str, Any, dict[str, Any]]:
         """Choose the final variables, and say what there was to choose from."""
@@ -514,14 +528,14 @@ class _Run:
 
     def _stop_if_asked(self) -> None:
         # The last checkpoint holds all steps: what comes after them is done anew.
-        if any_host(self.signals.requested):
+        if any_host(self.signals.requested)[0]:
             raise StopRequested
 
     def _score(self, variables: Any, name: str, path: Path, *, may_stop: bool = False) -> Any:
         """Score a split and write the scores; None (with `may_stop`) where a signal came."""
 
         def should_stop() -> bool:
-            return any_host(self.signals.requested)
+            return any_host(self.signals.requested)[0]
 
         try:
             trials = score_split(

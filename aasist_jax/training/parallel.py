@@ -1,7 +1,7 @@
 """Devices and hosts: one replicated state, the batch split over every device."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,8 @@ def initialize_hosts(coordinator: str = "", processes: int = 0, process_id: int 
         processes: number of processes.
         process_id: this process, from 0.
     """
+    if not coordinator and (processes or process_id >= 0):
+        raise TrainingError("--processes and --process-id: go with --coordinator HOST:PORT")
     if coordinator:
         if processes < 1 or not 0 <= process_id < processes:
             raise TrainingError(
@@ -36,12 +38,12 @@ def initialize_hosts(coordinator: str = "", processes: int = 0, process_id: int 
         jax.distributed.initialize()
 
 
-def parallel_step(step: Callable[..., Any]) -> Callable[..., Any]:
+def parallel_step(step: Callable[..., Any], devices: Sequence[jax.Device] | None = None) -> Callable[..., Any]:
     """Run `step(state, batch)` on every device: state in and out as one replicated tree, donated; batch split.
 
-    No stacked copies: the state has no device axis.
+    No stacked copies: the state has no device axis. `devices` are all there are unless given.
     """
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0)
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
 
 
 def parallel_map(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,6 +70,13 @@ def replicate(tree: Any) -> Any:
     return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec()))
 
 
+def as_global(tree: Any) -> Any:
+    """View a tree that `parallel_step` returned as arrays of all hosts, which is what checkpoints hold."""
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.host_local_array_to_global_array(tree, _mesh(), PartitionSpec())
+
+
 def batch_to_devices(batch: Mapping[str, Shaped[np.ndarray, "batch ..."]]) -> dict[str, jax.Array]:
     """Start sending this host's part of a batch to its devices; returns at once."""
     sharding = NamedSharding(_mesh(), PartitionSpec(AXIS))
@@ -79,11 +88,28 @@ def _mesh() -> Mesh:
     return Mesh(np.asarray(jax.devices()), (AXIS,))
 
 
-def any_host(flag: bool) -> bool:
-    """Tell whether the flag is set on any host; every host must ask at the same time."""
+def any_host(*flags: bool) -> list[bool]:
+    """Tell of each flag whether it is set on any host; every host must ask at the same time."""
     if jax.process_count() == 1:
-        return flag
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+        return list(flags)
+    gathered = multihost_utils.process_allgather(np.asarray(flags))
+    by_host = np.asarray(gathered).reshape(-1, len(flags))
+    return [bool(by_host[:, i].any()) for i in range(len(flags))]
+
+
+def first_host_first(work: Callable[[], Any]) -> Any:
+    """Do the same work on every host, the others after process 0: what it left on a shared disk is then there."""
+    if jax.process_index() == 0:
+        result = work()
+        _meet("first host")
+        return result
+    _meet("first host")
+    return work()
+
+
+def _meet(name: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def gather_hosts(values: Shaped[np.ndarray, "batch ..."]) -> Shaped[np.ndarray, "global ..."]:

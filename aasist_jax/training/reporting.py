@@ -37,7 +37,6 @@ class Reporter:
         self._last_line = 0.0
 
     def __enter__(self) -> "Reporter":
-        self._bars.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -60,6 +59,9 @@ class Reporter:
         self._show(what, done, total, "")
         if done == total and what in self._tasks:
             self._bars.remove_task(self._tasks.pop(what))
+            if not self._tasks:
+                # Others may draw bars of their own, which two live displays on one terminal would garble.
+                self._bars.stop()
 
     def epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
         """Report the end of an epoch."""
@@ -83,6 +85,7 @@ class Reporter:
     def _show(self, what: str, done: int, total: int, figures: str) -> None:
         if not self._bars.disable:
             if what not in self._tasks:
+                self._bars.start()
                 self._tasks[what] = self._bars.add_task(what, total=total, figures=figures)
             self._bars.update(self._tasks[what], completed=done, total=total, figures=figures)
         elif time.monotonic() - self._last_line > LINE_SECONDS:

@@ -71,15 +71,13 @@ def make_train_step(
         return x if axis_name is None else jax.lax.psum(x, axis_name)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        # Dropout differs between devices; the masked filters are one draw for the whole batch.
+        dropout_key, mask_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
         device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
-        weights = jnp.asarray(class_weights, jnp.float32)[batch["label"]]
-        denominator = over_devices(weights.sum())
 
-        def loss_share(params: Any, batch_stats: Any, piece: Batch, index: int) -> tuple[Array, Any]:
-            dropout_key, mask_key = jax.random.split(jax.random.fold_in(key, index))
-            rngs = {"dropout": jax.random.fold_in(dropout_key, device), "freq_aug": mask_key}
+        def weighted_sum(params: Any, batch_stats: Any, piece: Batch, index: int) -> tuple[Array, Any]:
+            # Dropout differs between pieces and devices; the masked filters are one draw for the whole batch.
+            piece_key = jax.random.fold_in(dropout_key, index)
+            rngs = {"dropout": jax.random.fold_in(piece_key, device), "freq_aug": mask_key}
             (_, logits), updates = model.apply(
                 {"params": _stop_gradients(params, frozen), "batch_stats": batch_stats},
                 piece["wave"],
@@ -88,23 +86,21 @@ def make_train_step(
                 rngs=rngs,
                 mutable=["batch_stats"],
             )
-            numerator, _ = weighted_cross_entropy(logits, piece["label"], class_weights)
-            return numerator / denominator.astype(numerator.dtype), updates["batch_stats"]
-
-        def add_piece(carry: tuple[Any, Any, Array], piece: Batch, index: int) -> tuple[Any, Any, Array]:
-            gradient, batch_stats, loss = carry
-            grad_function = jax.value_and_grad(loss_share, has_aux=True)
-            (share, batch_stats), more = grad_function(state.params, batch_stats, piece, index)
-            return jax.tree.map(jnp.add, gradient, more), batch_stats, loss + share
+            numerator, denominator = weighted_cross_entropy(logits, piece["label"], class_weights)
+            return numerator, (denominator, updates["batch_stats"])
 
         pieces = {k: batch[k].reshape(accumulation, -1, *batch[k].shape[1:]) for k in ("wave", "label")}
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
-        carry = (zeros, state.batch_stats, jnp.zeros(()))
+        batch_stats = state.batch_stats
+        sums = []
         # Unrolled, not scanned: XLA's CPU backend runs the convolutions of a loop on one thread.
         for i in range(accumulation):
-            carry = add_piece(carry, {k: v[i] for k, v in pieces.items()}, i)
-        gradient, batch_stats, loss = carry
-        gradient, loss = over_devices((gradient, loss))
+            piece = {k: v[i] for k, v in pieces.items()}
+            grad_function = jax.value_and_grad(weighted_sum, has_aux=True)
+            (numerator, (denominator, batch_stats)), gradient = grad_function(state.params, batch_stats, piece, i)
+            sums.append((gradient, numerator, denominator))
+        gradient, numerator, denominator = over_devices(jax.tree.map(lambda *terms: sum(terms), *sums))
+        gradient = jax.tree.map(lambda g: g / denominator.astype(g.dtype), gradient)
+        loss = numerator / denominator
 
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -156,13 +156,25 @@ def test_csv_faults(tmp_path: Path) -> None:
             assert f"{listing}:{number}: {reason}" in str(caught.value)
 
 
+def test_without_a_split_column_speakers_are_dealt_out(tmp_path: Path) -> None:
+    lines = [f"{i}.wav,{'real' if i % 2 else 'fake'},speaker {i % 50}" for i in range(500)]
+    listing = write_csv(tmp_path, "\n".join(["path,label,speaker", *lines]) + "\n")
+    train, dev = (read_csv(listing, split) for split in ("train", "dev"))
+    assert {clip.utterance for clip in train + dev} == {str(i) for i in range(500)}
+    assert not {clip.speaker for clip in train} & {clip.speaker for clip in dev}
+    assert 20 < len(dev) < 200
+    # The same speakers go to dev whatever the order of the lines.
+    shuffled = write_csv(tmp_path, "\n".join(["path,label,speaker", *lines[::-1]]) + "\n")
+    assert {clip.utterance for clip in read_csv(shuffled, "dev")} == {clip.utterance for clip in dev}
+
+
 def test_csv_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_csv(tmp_path / "none.csv")
     with pytest.raises(DataError, match="no column label in the header: path, key"):
         read_csv(write_csv(tmp_path, "path,key\na.wav,real\n"))
-    with pytest.raises(DataError, match="no column split"):
-        read_csv(write_csv(tmp_path, "path,label\na.wav,real\n"), split="train")
+    with pytest.raises(DataError, match="no line of split 'eval'"):
+        read_csv(write_csv(tmp_path, "path,label\na.wav,real\n"), split="eval")
     with pytest.raises(DataError, match="no line of split 'test'; there are: dev, train"):
         read_csv(write_csv(tmp_path, "path,label,split\na.wav,real,train\nb.wav,real,dev\n"), split="test")
     with pytest.raises(DataError, match="no column label, path"):

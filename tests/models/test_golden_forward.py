@@ -59,6 +59,7 @@ def test_goldens_of_both_official_models_are_there() -> None:
 @pytest.mark.parametrize("name", FORWARD)
 def test_every_stage_in_float64(name: str) -> None:
     # 4e-15 is reached; the rest is room for other processors' order of summation.
+    print(f"{name}: float64, worst of {len(errors(name))} stages {max(errors(name).values()):.1e}")
     assert max(errors(name).values()) < 1e-13, errors(name)
 
 
@@ -67,6 +68,7 @@ def test_logits_in_float32(name: str) -> None:
     golden = official.golden(name)
     logits = np.concatenate([official.detector(name).logits(wave[None].astype(np.float32)) for wave in golden.wave])
     assert logits.dtype == np.float32
+    print(f"{name}: float32 logits against float64 {np.abs(logits - golden.stages['logits']).max():.1e}")
     np.testing.assert_allclose(logits, golden.stages["logits"], rtol=0, atol=2e-5)
     assert np.array_equal(logits.argmax(1), golden.stages["logits"].argmax(1))
 

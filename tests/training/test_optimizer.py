@@ -1,0 +1,90 @@
+"""Adam with L2 against PyTorch's, the schedule against its formula, and frozen parameters."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+
+from aasist_jax.config import OptimConfig
+from aasist_jax.errors import TrainingError
+from aasist_jax.models.registry import architecture_of
+from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer
+from tests.models import tiny
+
+CONFIG = OptimConfig(base_lr=3e-2, lr_min=1e-3, betas=(0.8, 0.95), weight_decay=0.02)
+TOTAL = 7
+
+
+def flat(tree: Any) -> dict[str, np.ndarray]:
+    return {path: np.asarray(value) for path, value in flatten_dict(tree, sep="/").items()}
+
+
+def test_the_schedule_is_half_a_cosine() -> None:
+    with jax.enable_x64(True):
+        schedule = learning_rate(CONFIG, TOTAL)
+        for step in range(TOTAL + 3):
+            cosine = math.cos(math.pi * min(step, TOTAL) / TOTAL)
+            expected = CONFIG.lr_min + (CONFIG.base_lr - CONFIG.lr_min) * (1 + cosine) / 2
+            assert float(schedule(step)) == pytest.approx(expected, rel=1e-12)
+    constant = learning_rate(OptimConfig(base_lr=0.5, scheduler="constant"), TOTAL)
+    assert {float(constant(step)) for step in range(TOTAL)} == {0.5}
+
+
+def test_the_optimizer_is_pytorchs_adam_with_weight_decay() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    params = {"a": {"kernel": rng.normal(size=(4, 3)), "bias": rng.normal(size=3)}, "b": rng.normal(size=5)}
+    gradients = [jax.tree.map(lambda p: rng.normal(size=p.shape), params) for _ in range(TOTAL)]
+    theirs = {path: torch.nn.Parameter(torch.tensor(value)) for path, value in flat(params).items()}
+    adam = torch.optim.Adam(theirs.values(), lr=1.0, betas=CONFIG.betas, weight_decay=CONFIG.weight_decay)
+
+    with jax.enable_x64(True):
+        optimizer = make_optimizer(CONFIG, TOTAL, params, lambda path: False)
+        state, ours = optimizer.init(params), params
+        update = jax.jit(optimizer.update)
+        for step, gradient in enumerate(gradients):
+            cosine = math.cos(math.pi * step / TOTAL)
+            adam.param_groups[0]["lr"] = CONFIG.lr_min + (CONFIG.base_lr - CONFIG.lr_min) * (1 + cosine) / 2
+            for path, value in flat(gradient).items():
+                theirs[path].grad = torch.tensor(value)
+            adam.step()
+            updates, state = update(gradient, state, ours)
+            ours = optax.apply_updates(ours, updates)
+            for path, value in flat(ours).items():
+                np.testing.assert_allclose(value, theirs[path].detach().numpy(), rtol=1e-11, atol=1e-13)
+
+
+def test_frozen_parameters_and_the_unused_batch_norm_stay_to_the_bit() -> None:
+    params = tiny.random_variables()["params"]
+    untouched = architecture_of(tiny.CONFIG).frozen_parameter
+    frozen = frozen_by(["encoder/block1/conv1/*", "*/att_proj*/bias"], params)
+    optimizer = make_optimizer(CONFIG, TOTAL, params, lambda path: untouched(path) or path in frozen)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, state = jax.jit(optimizer.update)(gradient, optimizer.init(params), params)
+    before, after = flat(params), flat(optax.apply_updates(params, updates))
+    kept = {path for path in before if np.array_equal(before[path], after[path])}
+    unused = {path for path in before if "/bn1/" in path}
+    # Block 1 has no bn1.
+    assert len(unused) == 5 * 2
+    assert len(frozen) > 2
+    assert kept == frozen | unused
+    # And no moments are kept for them: two for each of the others.
+    moments = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim > 0]
+    assert len(moments) == 2 * (len(before) - len(kept))
+
+
+def test_patterns_name_parameters() -> None:
+    params = {"encoder": {"conv": {"kernel": 0, "bias": 0}}, "out": {"bias": 0}}
+    assert frozen_by([], params) == set()
+    assert frozen_by(["encoder/*"], params) == {"encoder/conv/kernel", "encoder/conv/bias"}
+    assert frozen_by(["*/bias"], params) == {"encoder/conv/bias", "out/bias"}
+    assert frozen_by(["out/*", "*/kernel"], params) == {"encoder/conv/kernel", "out/bias"}
+    with pytest.raises(TrainingError, match=r"freeze: 'decoder/\*' matches no parameter; names are such as 'encoder/"):
+        frozen_by(["out/*", "decoder/*"], params)
+    with pytest.raises(TrainingError, match="nothing is left to train"):
+        frozen_by(["encoder/*", "out/*"], params)

@@ -1,0 +1,285 @@
+"""Real runs, stopped by real signals and real faults, end in the bits of the run that was left alone."""
+
+import json
+import random
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aasist_jax.training.signals import EXIT_STOPPED
+
+from .short_run import (
+    Outcome,
+    Start,
+    board_points,
+    make_config,
+    outcome,
+    outcome_differences,
+    read_log,
+    write_asv_scores,
+    write_corpus,
+)
+
+STEPS = 18
+
+
+class Bench:
+    """A corpus, compiled programs, and the run that was left alone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.cache = root, root / "compiled"
+        self.config = make_config(write_corpus(root / "LA"))
+        self.alone_folder = root / "alone" / "run"
+        start = self.start(self.alone_folder)
+        assert start.end() == 0, start.output
+        self.alone: Outcome = outcome(self.alone_folder)
+
+    def start(self, folder: Path, config: dict[str, Any] | None = None, **options: Any) -> Start:
+        return Start(config or self.config, folder, self.cache, **options)
+
+    def finish(self, folder: Path) -> None:
+        """Let a stopped run end, and compare."""
+        start = self.start(folder)
+        assert start.end() == 0, start.output
+        ended = outcome(folder)
+        assert outcome_differences(self.alone, ended) == []
+        assert [line["step"] for line in ended.steps] == list(range(1, STEPS + 1))
+        points = board_points(folder)
+        assert {step for name, step in points if name == "loss"} == set(range(1, STEPS + 1))
+        assert all(len(set(values)) == 1 for values in points.values())
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bench"))
+
+
+def newest(folder: Path) -> int:
+    return max(int(entry.name) for entry in (folder / "checkpoints").iterdir() if entry.name.isdigit())
+
+
+def test_run_folder_of_a_finished_run(bench: Bench) -> None:
+    from aasist_jax.detection.detector import Detector
+
+    folder = bench.alone_folder
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["steps"] == STEPS
+    assert [epoch["epoch"] for epoch in summary["epochs"]] == [1, 2, 3]
+    assert summary["chosen"] in ("best", "average")
+    assert min(summary["candidates"][name]["dev_eer"] for name in ("best", "average")) == summary["dev"]["eer"]
+    assert set(summary["eval"]["attacks"]) == {"A01", "A02", "A03"}
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["identity"] == summary["identity"]
+    assert environment["packages"]["jax"]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model_config"]["filts"] == bench.config["model_config"]["filts"]
+    assert config == summary["identity"]["config"]
+    assert len({tuple(line["utterances"]) for line in bench.alone.steps}) == STEPS
+    assert Detector.from_pretrained(folder / "weights").weights.model_id == summary["model_id"]
+
+
+def test_a_finished_run_is_not_run_again(bench: Bench) -> None:
+    before = {path: path.stat().st_mtime_ns for path in bench.alone_folder.rglob("*")}
+    start = bench.start(bench.alone_folder)
+    assert start.end() == 0
+    assert "this run is complete" in start.output
+    assert {path: path.stat().st_mtime_ns for path in bench.alone_folder.rglob("*")} == before
+
+
+def kill_at_random(bench: Bench, folder: Path, kills: int) -> None:
+    moments = random.Random(kills)
+    done = 0
+    while done < kills:
+        start = bench.start(folder)
+        start.until("start ")
+        # Some lines later, among the steps, saves and evaluations.
+        for _ in range(moments.randrange(8)):
+            start.until("")
+        time.sleep(moments.uniform(0, 0.3))
+        code = start.end(signal.SIGKILL)
+        assert code in (-signal.SIGKILL, 0), start.output
+        done += 1
+        if code == 0:  # It was faster than the kill: kill another one.
+            assert outcome_differences(bench.alone, outcome(folder)) == []
+            shutil.rmtree(folder)
+    bench.finish(folder)
+
+
+def test_killed(bench: Bench, tmp_path: Path) -> None:
+    kill_at_random(bench, tmp_path / "run", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_killed_25_times(bench: Bench, tmp_path: Path) -> None:
+    kill_at_random(bench, tmp_path / "run", 25)
+
+
+MOMENTS = [
+    ("step 8", signal.SIGTERM),
+    ("scoring dev 8", signal.SIGINT),
+]
+MORE_MOMENTS = [
+    ("start ", signal.SIGTERM),
+    ("step 1", signal.SIGTERM),
+    ("step 2", signal.SIGINT),
+    ("step 6", signal.SIGTERM),
+    ("step 7", signal.SIGINT),
+    ("step 13", signal.SIGTERM),
+    ("step 18", signal.SIGTERM),
+    ("epoch 3", signal.SIGTERM),
+    ("batch-norm statistics 2", signal.SIGTERM),
+    ("scoring eval 8", signal.SIGTERM),
+]
+
+
+def stop_and_resume(bench: Bench, folder: Path, moment: str, number: signal.Signals) -> None:
+    start = bench.start(folder)
+    assert start.until(moment), start.output
+    code = start.end(number)
+    assert code == EXIT_STOPPED, start.output
+    # Every step that was taken is saved: at most the one under way is lost, and here not even that.
+    taken = max([int(line.split()[1]) for line in start.output.splitlines() if line.startswith("step ")], default=0)
+    if taken:
+        assert newest(folder) >= taken
+        assert read_log(folder)[-1]["step"] <= newest(folder)
+    bench.finish(folder)
+
+
+@pytest.mark.parametrize(("moment", "number"), MOMENTS)
+def test_stopped_by_a_signal(bench: Bench, tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    stop_and_resume(bench, tmp_path / "run", moment, number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "number"), MORE_MOMENTS)
+def test_stopped_anywhere(bench: Bench, tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    stop_and_resume(bench, tmp_path / "run", moment, number)
+
+
+@pytest.mark.slow
+def test_stopped_twice_in_one_evaluation(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for _ in range(2):
+        start = bench.start(folder)
+        assert start.until("scoring dev 8")
+        assert start.end(signal.SIGTERM) == EXIT_STOPPED, start.output
+        assert newest(folder) == 6
+    bench.finish(folder)
+
+
+def copy_stopped(bench: Bench, folder: Path) -> None:
+    """A run stopped at step 8 or so."""
+    start = bench.start(folder)
+    assert start.until("step 8")
+    assert start.end(signal.SIGTERM) == EXIT_STOPPED, start.output
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_changes_are_refused_and_damage_is_passed_over(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    copy_stopped(bench, folder)
+    before = contents(folder)
+
+    def refused(message: str, config: dict[str, Any], **options: Any) -> None:
+        start = bench.start(folder, config, **options)
+        assert start.end() == 1
+        assert message in start.output
+        assert "Traceback" not in start.output
+        assert contents(folder) == before
+
+    corpus = Path(bench.config["database_path"])
+    refused("config.num_epochs: was 3, is 4", make_config(corpus, num_epochs=4))
+    refused("config.data_config.workers: was 0, is 2", make_config(corpus, workers=2))
+    refused("devices: was 1, is 2", bench.config, devices=2)
+    model = bench.config["model_config"] | {"gat_dims": [5, 8]}
+    refused("config.model_config.gat_dims: was [5, 7], is [5, 8]", make_config(corpus, model_config=model))
+    clip = next((corpus / "ASVspoof2019_LA_dev" / "flac").iterdir())
+    whole = clip.read_bytes()
+    try:
+        clip.write_bytes(whole + b"\0")
+        refused("data.dev: was ", bench.config)
+    finally:
+        clip.write_bytes(whole)
+
+    step = newest(folder)
+    largest = max((folder / "checkpoints" / str(step)).rglob("*"), key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    start = bench.start(folder)
+    assert start.end() == 0
+    assert f"checkpoint of step {step} not used" in start.output
+    assert outcome_differences(bench.alone, outcome(folder)) == []
+
+
+@pytest.mark.slow
+def test_loss_that_is_not_finite(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = make_config(Path(bench.config["database_path"]), base_lr=1e30, checkpoint_steps=1)
+    start = bench.start(folder, config)
+    assert start.end() == 1
+    assert "Traceback" not in start.output
+    (report,) = folder.glob("bad_batch_*.json")
+    bad = json.loads(report.read_text())
+    assert len(bad["files"]) == 8
+    assert all(Path(file).name in start.output for file in bad["files"])
+    kept = [int(entry.name) for entry in (folder / "checkpoints").iterdir() if entry.name.isdigit()]
+    assert all(step < bad["step"] for step in kept)
+
+
+@pytest.mark.slow
+def test_full_disk(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    copy_stopped(bench, folder)
+    step = newest(folder)
+    limit = lambda: (  # noqa: E731
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
+    )
+    start = bench.start(folder, preexec_fn=limit)
+    assert start.end() == 1
+    errors = [line for line in start.output.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1, start.output
+    assert newest(folder) == step
+    bench.finish(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_data_order_with_workers(bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "run"
+    config = make_config(Path(bench.config["database_path"]), workers=2)
+    start = bench.start(folder, config)
+    assert start.until("step 7")
+    assert start.end(number) in (EXIT_STOPPED, -signal.SIGKILL), start.output
+    start = bench.start(folder, config)
+    assert start.end() == 0, start.output
+    assert outcome(folder).steps == bench.alone.steps
+
+
+@pytest.mark.slow
+def test_published_selection(bench: Bench, tmp_path: Path) -> None:
+    asv = write_asv_scores(tmp_path / "asv.txt")
+    corpus = Path(bench.config["database_path"])
+    config = make_config(corpus, selection="published", asv_score_path=str(asv))
+    folder = tmp_path / "run"
+    start = bench.start(folder, config)
+    assert start.end() == 0, start.output
+    summary = json.loads((folder / "summary.json").read_text())
+    best, averaged = 0.01, 0
+    for epoch in summary["epochs"]:
+        snapshot = epoch["dev_eer"] <= best
+        assert ("eval_min_tdcf_2019" in epoch) == snapshot
+        best, averaged = (epoch["dev_eer"], averaged + 1) if snapshot else (best, averaged)
+    assert summary["candidates"]["averaged"] == averaged
+    assert summary["chosen"] == ("average" if averaged else "last epoch (no dev EER reached 1 %)")

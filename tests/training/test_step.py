@@ -1,0 +1,188 @@
+"""One training step: accumulation, random keys, frozen layers, compute types, and any architecture."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toy
+from flax.traverse_util import flatten_dict
+
+from aasist_jax.config import OptimConfig
+from aasist_jax.models.registry import architecture_of, build_model
+from aasist_jax.training.loss import weighted_cross_entropy
+from aasist_jax.training.optimizer import frozen_by, make_optimizer
+from aasist_jax.training.parallel import AXIS, parallel_step, replicate
+from aasist_jax.training.step import init_state, make_train_step
+from tests.models import tiny
+
+from .two_processes_step import Small, make_batch, recording, recording_sgd, small_variables
+
+
+def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> None:
+    """Written out: the pieces one after another, each normalised by its own statistics."""
+    batch, variables, optimizer = make_batch(), small_variables(), recording_sgd()
+    with jax.enable_x64(True):
+        model = Small(jnp.float64)
+        step = jax.jit(make_train_step(model, optimizer, accumulation=2))
+        state, metrics = step(init_state(variables, optimizer), batch)
+
+        def numerator(params: Any, stats: Any, wave: Any, label: Any) -> tuple[Any, Any]:
+            (_, logits), updates = model.apply(
+                {"params": params, "batch_stats": stats}, wave, train=True, mutable=["batch_stats"]
+            )
+            return weighted_cross_entropy(logits, label, (0.1, 0.9))[0], updates["batch_stats"]
+
+        piece = jax.jit(jax.value_and_grad(numerator, has_aux=True))
+        stats, values, gradients = variables["batch_stats"], [], []
+        for part in (slice(0, 4), slice(4, 8)):
+            (value, stats), gradient = piece(variables["params"], stats, batch["wave"][part], batch["label"][part])
+            values.append(value)
+            gradients.append(gradient)
+        denominator = 5 * 0.1 + 3 * 0.9
+        expected = jax.tree.map(lambda a, b: (a + b) / denominator, *gradients)
+        assert float(metrics["loss"]) == pytest.approx(float(sum(values)) / denominator, rel=1e-12)
+        assert float(metrics["gradient_norm"]) == pytest.approx(float(optax.tree.norm(expected)), rel=1e-12)
+        largest = max(np.abs(g).max() for g in jax.tree.leaves(expected))
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12 * largest),
+            state.opt_state[0],
+            expected,
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), state.batch_stats, stats)
+        assert int(state.batch_stats["bn1"]["count"]) == 2
+        assert int(state.step) == 1
+
+
+class Drawing(nn.Module):
+    """Keeps what it draws from its random streams: a row per piece, a column per device."""
+
+    pieces: int
+    axis_name: str
+
+    @nn.compact
+    def __call__(self, wave: Any, *, train: bool, freq_aug: bool) -> Any:
+        devices = jax.device_count()
+        count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
+        for stream in ("dropout", "freq_aug"):
+            drawn = self.variable("batch_stats", stream, jnp.zeros, (self.pieces, devices))
+            value = jax.random.uniform(self.make_rng(stream))
+            drawn.value = drawn.value.at[count.value].set(jax.lax.all_gather(value, self.axis_name))
+        count.value += 1
+        return wave, wave[:, :2] * self.param("gain", nn.initializers.ones, (1, 1))
+
+
+def test_dropout_differs_by_step_piece_and_device_and_the_mask_by_step_alone() -> None:
+    pieces, devices = 2, jax.device_count()
+    zeros = np.zeros((pieces, devices), np.float32)
+    stats = {"count": np.zeros((), np.int32), "dropout": zeros, "freq_aug": zeros.copy()}
+    variables = {"params": {"gain": np.ones((1, 1), np.float32)}, "batch_stats": stats}
+
+    def draw(seed: int) -> list[Any]:
+        optimizer = optax.sgd(0.1)
+        options = {"accumulation": pieces, "freq_aug": True, "seed": seed, "axis_name": AXIS}
+        step = parallel_step(make_train_step(Drawing(pieces, AXIS), optimizer, **options))
+        batch = {"wave": np.ones((devices, pieces, 3), np.float32), "label": np.zeros((devices, pieces), np.int32)}
+        state, drawn = replicate(init_state(variables, optimizer)), []
+        for _ in range(2):
+            state, _ = step(state, batch)
+            drawn.append(jax.tree.map(np.asarray, state.batch_stats))
+            state = state.replace(batch_stats=replicate(stats))
+        return drawn
+
+    first, again, other = draw(0), draw(0), draw(1)
+    dropout = np.stack([drawn["dropout"] for drawn in [*first, *other]])
+    assert len(np.unique(dropout)) == dropout.size == 4 * pieces * devices
+    masks = np.stack([drawn["freq_aug"] for drawn in [*first, *other]]).reshape(4, -1)
+    assert (masks == masks[:, :1]).all(), "one draw for the whole batch"
+    assert len(np.unique(masks)) == 4
+    jax.tree.map(np.testing.assert_array_equal, again, first)
+
+
+def test_frozen_layers_get_no_gradient() -> None:
+    variables = small_variables(np.float32)
+    frozen = frozen_by(["conv1/*", "bn1/*"], variables["params"])
+    step = jax.jit(make_train_step(Small(), recording(), frozen=frozen))
+    state, _ = step(init_state(variables, recording()), make_batch())
+    largest = max(np.abs(g).max() for g in jax.tree.leaves(state.opt_state))
+    for path, gradient in flatten_dict(state.opt_state, sep="/").items():
+        if path in frozen:
+            assert not np.asarray(gradient).any(), path
+        elif not path.startswith("conv2/bias"):
+            assert np.abs(gradient).max() > 1e-4 * largest, path
+
+
+def test_no_backward_pass_runs_through_a_frozen_encoder() -> None:
+    variables = small_variables(np.float32)
+    batch = jax.tree.map(jnp.asarray, make_batch())
+
+    def convolutions(frozen: set[str]) -> int:
+        step = make_train_step(Small(), optax.sgd(0.1), frozen=frozen)
+        state = init_state(variables, optax.sgd(0.1))
+        return str(jax.make_jaxpr(step)(state, batch)).count("conv_general_dilated[")
+
+    everything = frozen_by(["conv*", "bn*"], variables["params"])
+    assert convolutions(everything) == 2
+    assert convolutions(frozen_by(["conv1/*", "bn1/*"], variables["params"])) < convolutions(set())
+
+
+def dtypes(state: Any) -> list[Any]:
+    return [leaf.dtype for leaf in jax.tree.leaves(state)]
+
+
+def test_bfloat16_computes_and_float32_stores() -> None:
+    variables = small_variables(np.float32)
+    optimizer = make_optimizer(OptimConfig(), 10, variables["params"], lambda path: False)
+    losses = {}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        step = jax.jit(make_train_step(Small(dtype), optimizer))
+        state = init_state(variables, optimizer)
+        after, metrics = step(state, make_batch())
+        losses[dtype] = float(metrics["loss"])
+        assert metrics["loss"].dtype == jnp.float32
+        kinds = {leaf.dtype for leaf in jax.tree.leaves(after)}
+        assert kinds == {np.dtype(np.float32), np.dtype(np.int32)}
+        assert dtypes(after) == dtypes(state)
+    assert losses[jnp.bfloat16] != losses[jnp.float32]
+    assert losses[jnp.bfloat16] == pytest.approx(losses[jnp.float32], rel=0.02)
+
+
+def test_aasist_in_bfloat16_keeps_the_types_of_its_state() -> None:
+    variables = jax.device_put(tiny.random_variables())
+    optimizer = make_optimizer(OptimConfig(), 10, variables["params"], architecture_of(tiny.CONFIG).frozen_parameter)
+    step = make_train_step(build_model(tiny.CONFIG, dtype=jnp.bfloat16), optimizer)
+    state = init_state(variables, optimizer)
+
+    def leaves(batch: Any) -> Any:
+        after, metrics = step(state, batch)
+        return jax.tree.leaves(after), metrics["loss"]
+
+    after, loss = jax.eval_shape(leaves, make_batch(tiny.SAMPLES))
+    assert dtypes(after) == dtypes(state)
+    assert loss.dtype == jnp.float32
+
+
+def test_a_strangers_architecture_learns() -> None:
+    """The toy is told apart by loudness alone, and registered without a change to the package."""
+    with toy.registered():
+        weights = toy.toy_weights()
+        params = weights.variables["params"]
+        params["judge"]["kernel"] *= 0
+        optimizer = make_optimizer(
+            OptimConfig(base_lr=0.05), 100, params, architecture_of(weights.config).frozen_parameter
+        )
+        step = parallel_step(make_train_step(build_model(weights.config, axis_name=AXIS), optimizer, axis_name=AXIS))
+    state = replicate(init_state(weights.variables, optimizer))
+    batch = make_batch(toy.WINDOW)
+    batch = {"wave": batch["wave"].astype(np.float32)[:, None], "label": batch["label"][:, None]}
+    losses = []
+    for _ in range(10):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[0] == pytest.approx(np.log(2))
+    assert losses[-1] < 0.5 * losses[0]
+    assert int(state.step) == 10
+    assert int(state.batch_stats["norm"]["count"]) == 13
