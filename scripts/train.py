@@ -60,7 +60,7 @@ def main(
         try:
             train(experiment, folder, reporter)
         except StopRequested:
-            reporter.say(f"stopped on request behind a checkpoint in {folder}; the same command goes on from there")
+            reporter.say(f"stopped on request; the same command goes on from the newest checkpoint in {folder}")
             sys.exit(EXIT_STOPPED)
         if experiment.data_config.corpus:
             _score_examples(experiment, folder)

@@ -4,14 +4,14 @@ import functools
 from typing import Any
 
 import jax.numpy as jnp
-from conftest import REFERENCE
-from reference.goldens import ForwardGolden, read_forward_golden
 
 from aasist_jax.config import parse_model_config
 from aasist_jax.conversion.names import from_torch
 from aasist_jax.conversion.torch_file import read_torch_file
 from aasist_jax.detection.detector import Detector
 from aasist_jax.weights import Source, Weights
+from tests.conftest import REFERENCE
+from tests.reference.goldens import ForwardGolden, read_forward_golden
 
 
 @functools.cache

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import toy
-from conftest import REPOSITORY
-from models.tiny import CONFIG, random_variables
 
 from aasist_jax import Detector
 from aasist_jax.cli import main, run
 from aasist_jax.detection.files import COLUMNS
 from aasist_jax.weights import Source, save_weights
+from tests import toy
+from tests.conftest import REPOSITORY
+from tests.models.tiny import CONFIG, random_variables
 
 Output = tuple[int, str, str]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from http_server import Behaviour, Site, serve
 
 from aasist_jax.download import DownloadError, download, progress_bar
+from tests.http_server import Behaviour, Site, serve
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BODY = np.random.default_rng(0).bytes(3_000_000)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from http_server import Behaviour, Site, serve
 from safetensors.numpy import load_file
 
 from aasist_jax import pretrained
 from aasist_jax.config import load_config
 from aasist_jax.errors import WeightsError
 from aasist_jax.pretrained import CHECKPOINTS, URL_VARIABLE, fetch_weights, find_weights
+from tests.http_server import Behaviour, Site, serve
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import toy
-from conftest import REFERENCE, REPOSITORY
-from models.test_registry import toy_tensors
 from safetensors.numpy import load_file, save_file
 
 from aasist_jax.conversion.convert import convert_checkpoint, export_checkpoint
 from aasist_jax.conversion.torch_file import read_torch_file, write_torch_file
 from aasist_jax.errors import AasistError, CheckpointError, ConfigError, WeightsError
 from aasist_jax.weights import CONFIG_FILE, MODEL_FILE, load_weights
+from tests import toy
+from tests.conftest import REFERENCE, REPOSITORY
+from tests.models.test_registry import toy_tensors
 
 OFFICIAL = ("AASIST", "AASIST-L")
 
@@ -55,7 +55,7 @@ def test_official_weights_come_back_bit_for_bit(converted: tuple[str, Path, Path
 @pytest.mark.reference
 def test_pytorch_loads_what_comes_back(converted: tuple[str, Path, Path]) -> None:
     torch = pytest.importorskip("torch")
-    from reference.torch_aasist import TorchAASIST
+    from tests.reference.torch_aasist import TorchAASIST
 
     name, _, back = converted
     config = json.loads((REPOSITORY / "configs" / f"{name}.json").read_text())["model_config"]

@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from models.tiny import CONFIG
 
 from aasist_jax.conversion.names import check_variables, from_torch, to_torch, torch_name, variable_shapes
 from aasist_jax.errors import WeightsError
 from aasist_jax.models.registry import architecture_of
+from tests.models.tiny import CONFIG
 
 KERNEL_TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
 
@@ -41,9 +41,8 @@ def variables(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def test_names_are_those_of_the_pytorch_model(tensors: dict[str, np.ndarray]) -> None:
     pytest.importorskip("torch")
-    from reference.torch_aasist import TorchAASIST
-
     from aasist_jax.config import to_json
+    from tests.reference.torch_aasist import TorchAASIST
 
     state = TorchAASIST(to_json(CONFIG)).state_dict()
     assert {name: tuple(value.shape) for name, value in state.items()} == {

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from la_zip import TRIALS, la_files, unlisted, write_zip
 
 from aasist_jax.data import la_archive
 from aasist_jax.data.la_archive import check, unpack
 from aasist_jax.errors import DataError
+from tests.la_zip import TRIALS, la_files, unlisted, write_zip
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 FLAC = "LA/ASVspoof2019_LA_eval/flac/LA_E_1000003.flac"

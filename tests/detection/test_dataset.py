@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import toy
-from toy import toy_weights
 
 from aasist_jax import Detector
 from aasist_jax.cli import app
@@ -20,6 +18,8 @@ from aasist_jax.evaluation.calibration import LogisticCalibration, save_calibrat
 from aasist_jax.evaluation.score_files import read_scores
 from aasist_jax.training.datasets import Split
 from aasist_jax.weights import Source, save_weights
+from tests import toy
+from tests.toy import toy_weights
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,18 +11,17 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import official
 import pytest
 import soundfile
 import soxr
-import toy
-from conftest import REPOSITORY
-from toy import WIDTH, WINDOW, toy_weights
 
 from aasist_jax import Detector
 from aasist_jax.audio import load_audio
 from aasist_jax.errors import AudioError, WeightsError
 from aasist_jax.weights import save_weights
+from tests import official, toy
+from tests.conftest import REPOSITORY
+from tests.toy import WIDTH, WINDOW, toy_weights
 
 
 @pytest.fixture(scope="module", autouse=True)

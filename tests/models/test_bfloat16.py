@@ -5,14 +5,14 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import official
 import pytest
-from conftest import REFERENCE
-from reference.goldens import golden_names
 
 from aasist_jax.audio import first_window, load_audio
 from aasist_jax.models.aasist import AASIST
-from models.tiny import CONFIG, SAMPLES
+from tests import official
+from tests.conftest import REFERENCE
+from tests.models.tiny import CONFIG, SAMPLES
+from tests.reference.goldens import golden_names
 
 FORWARD = golden_names(REFERENCE, "forward")
 CORPUS = REFERENCE.parent / "corpus" / "ASVspoof2019_LA_eval" / "flac"

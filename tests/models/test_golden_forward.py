@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import official
 import pytest
-from conftest import REFERENCE
 from flax.traverse_util import flatten_dict
-from reference.goldens import golden_names
 
 from aasist_jax.models.registry import build_model
 from aasist_jax.models.sinc import sinc_filters
+from tests import official
+from tests.conftest import REFERENCE
+from tests.reference.goldens import golden_names
 
 FORWARD = golden_names(REFERENCE, "forward")
 

@@ -18,7 +18,7 @@ from aasist_jax.models.aasist import AASIST, AASISTConfig, DropoutRates
 
 torch = pytest.importorskip("torch")
 
-from reference.torch_aasist import TorchAASIST  # noqa: E402
+from tests.reference.torch_aasist import TorchAASIST  # noqa: E402
 
 CLASS_WEIGHTS = np.array([0.1, 0.9])
 BAR = 1e-9

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy
 
 from aasist_jax import Detector
 from aasist_jax.config import load_config, parse_config, to_json
@@ -14,6 +13,7 @@ from aasist_jax.conversion.convert import convert_checkpoint, export_checkpoint
 from aasist_jax.conversion.torch_file import read_torch_file, write_torch_file
 from aasist_jax.errors import ConfigError
 from aasist_jax.models.registry import Architecture, architecture, architecture_names, architecture_of, register
+from tests import toy
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from conftest import REFERENCE  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+
+from tests.conftest import REFERENCE  # noqa: E402
 
 from .goldens import (  # noqa: E402
     TrainGolden,

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from http_server import Behaviour, Site, serve
-from la_zip import TRIALS, la_files, unlisted, write_zip
 
 from aasist_jax.data import la_archive
 from aasist_jax.errors import AasistError
+from tests.http_server import Behaviour, Site, serve
+from tests.la_zip import TRIALS, la_files, unlisted, write_zip
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SCRIPT = REPOSITORY / "scripts" / "download_dataset.py"

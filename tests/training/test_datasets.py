@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import toy
 
 from aasist_jax.config import DataConfig, ExperimentConfig, TrainConfig
 from aasist_jax.data.pipeline import LABEL_INDEX
@@ -17,6 +16,7 @@ from aasist_jax.errors import DataError
 from aasist_jax.models.registry import build_model
 from aasist_jax.training.datasets import has_split, open_splits, read_split
 from aasist_jax.training.scoring import make_score_function, score_split
+from tests import toy
 
 CLIPS = {"train": 7, "dev": 11}
 

@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import REFERENCE
-from reference.goldens import TrainGolden, golden_names, has_noise_gradient, read_train_golden, relative_error
 
 from aasist_jax.config import OptimConfig, parse_model_config
 from aasist_jax.conversion.names import from_torch, to_torch
@@ -17,6 +15,8 @@ from aasist_jax.models.aasist import AASIST, DropoutRates
 from aasist_jax.models.registry import architecture_of
 from aasist_jax.training.optimizer import learning_rate, make_optimizer
 from aasist_jax.training.step import init_state, make_train_step
+from tests.conftest import REFERENCE
+from tests.reference.goldens import TrainGolden, golden_names, has_noise_gradient, read_train_golden, relative_error
 
 pytestmark = pytest.mark.reference
 

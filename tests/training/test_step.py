@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import toy
 from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
@@ -17,6 +16,7 @@ from aasist_jax.training.loss import weighted_cross_entropy
 from aasist_jax.training.optimizer import frozen_by, make_optimizer
 from aasist_jax.training.parallel import AXIS, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
+from tests import toy
 from tests.models import tiny
 
 from .two_processes_step import Small, make_batch, recording, recording_sgd, small_variables
