@@ -289,7 +289,9 @@ class _Run:
                 break
             due = 0 < options.checkpoint_steps <= self.step - saved_step
             due = due or 0 < options.checkpoint_minutes <= (time.monotonic() - saved_at) / 60
-            # One question to the other hosts, as each waits for the slowest.
+            if jax.process_count() > 1:
+                # Two collectives under way at once may start in another order on another host, and wait for ever.
+                settle()
             asked_to_stop, due = any_host(self.signals.requested, due)
             if asked_to_stop:
                 stop()
