@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aasist_jax.errors import AasistError
+from aasist_jax.errors import AasistError, DataError
 from aasist_jax.evaluation import command as evaluation_command
 
 EXIT_FAILURE, EXIT_SOME_FAILED = 1, 3
@@ -123,7 +123,7 @@ def run(command: Callable[..., Any] | typer.Typer) -> None:
         finally:
             print(end="", flush=True)
     except AasistError as error:
-        _fail(str(error), EXIT_FAILURE)
+        _fail(str(error), EXIT_FAILURE, is_list=isinstance(error, DataError))
     except OSError as error:
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", EXIT_FAILURE)
     except KeyboardInterrupt:
@@ -141,10 +141,12 @@ def _end_interrupted() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _fail(message: str, code: int) -> None:
-    # Messages may quote files and their names, which must not command a terminal. Lists have a line for each item.
-    lines = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in message.split("\n"))
-    print("error: " + "\n".join(lines), file=sys.stderr)
+def _fail(message: str, code: int, *, is_list: bool = False) -> None:
+    # Messages may quote files and their names, which must neither break the line nor command a terminal. What is
+    # wrong with a data set is listed in lines of its own.
+    lines = message.split("\n") if is_list else [message]
+    safe = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
+    print("error: " + "\n".join(safe), file=sys.stderr)
     sys.exit(code)
 
 

@@ -81,6 +81,8 @@ def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None
             "status": result.status,
             "spoof_logit": result.logits[0],
             "bonafide_logit": result.logits[1],
+            "llr": None,
+            "p_spoof": None,
             "model_id": result.model_id,
             "error": None,
         }
@@ -234,7 +236,7 @@ def test_the_script_is_the_same_command(scratch: Path) -> None:
     ],
 )
 def test_a_start_imports_no_jax(code: str) -> None:
-    heavy = "{'jax', 'jaxlib', 'flax', 'torch', 'numpy', 'scipy', 'soundfile', 'orbax', 'grain'}"
+    heavy = "{'jax', 'jaxlib', 'flax', 'torch', 'matplotlib', 'soundfile', 'orbax', 'grain'}"
     done = child(["-c", f"import sys\n{code}\nprint('heavy:', sorted({heavy} & set(sys.modules)))"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "heavy: []"
@@ -250,7 +252,9 @@ def test_a_platform_that_jax_lacks_is_one_line(aasist_folder: Path, scratch: Pat
     assert done.stderr.count("\n") == 1
 
 
+# A shell starts what it puts in the background with SIGINT ignored, and children inherit that.
 TOY_MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "import sys; sys.path.insert(0, 'tests'); import toy; toy.register(toy.TOY); import aasist_jax.cli as c; c.main()"
 )
 

@@ -33,9 +33,17 @@ def initialize_hosts(coordinator: str = "", processes: int = 0, process_id: int 
                 "--coordinator: goes with --processes N and --process-id I, 0 <= I < N; "
                 f"got {processes} processes and process id {process_id}"
             )
+        _compile_alike()
         jax.distributed.initialize(coordinator, processes, process_id)
     elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+        _compile_alike()
         jax.distributed.initialize()
+
+
+def _compile_alike() -> None:
+    # Only process 0 writes to the compilation cache. On a restart it would be minutes ahead of the hosts that compile,
+    # and CPU collectives (Gloo) give up on the others after 30 seconds.
+    jax.config.update("jax_enable_compilation_cache", False)
 
 
 def parallel_step(step: Callable[..., Any], devices: Sequence[jax.Device] | None = None) -> Callable[..., Any]:
