@@ -110,6 +110,7 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utt
     if "split" not in header:
         rows = [(number, row | {"split": _default_split(row)}) for number, row in rows]
     if split is not None:
+        rows = [(number, row | {"split": row["split"] and row["split"].strip()}) for number, row in rows]
         splits = {row["split"] for _, row in rows}
         if split not in splits:
             raise DataError(

@@ -14,6 +14,7 @@ from aasist_jax.config import DataConfig, ExperimentConfig, TrainConfig
 from aasist_jax.data.pipeline import LABEL_INDEX
 from aasist_jax.errors import DataError
 from aasist_jax.models.registry import build_model
+from aasist_jax.training import datasets
 from aasist_jax.training.datasets import has_split, open_splits, read_split
 from aasist_jax.training.scoring import make_score_function, score_split
 from tests import toy
@@ -183,3 +184,24 @@ def test_every_clip_is_scored_once_in_order(database: Path, tmp_path: Path) -> N
         should_stop=lambda: next(answers),
     )
     assert stopped is None
+
+
+def test_damage_behind_an_intact_header_is_found_before_the_first_step(copy: Path, tmp_path: Path) -> None:
+    experiment = config(copy)
+    open_splits(experiment, ["train"], tmp_path)
+    clip = next(iter(sorted((copy / "ASVspoof2019_LA_train" / "flac").iterdir())))
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    # The note of the earlier check does not hold for the changed file.
+    with pytest.raises(DataError, match=clip.stem):
+        open_splits(experiment, ["train"], tmp_path)
+
+
+def test_unchanged_files_are_checked_once(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_splits(config(database), ["train"], tmp_path)["train"].fingerprint
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise AssertionError("checked again")
+
+    monkeypatch.setattr(datasets, "usable_utterances", fail)
+    assert open_splits(config(database), ["train"], tmp_path)["train"].fingerprint == before
