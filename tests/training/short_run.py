@@ -138,14 +138,19 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def outcome(folder: Path) -> Outcome:
-    """Read a finished run."""
+def newest_state(folder: Path) -> dict[str, bytes]:
+    """Read the newest checkpoint of one process."""
     import orbax.checkpoint as ocp
     from jax.tree_util import keystr, tree_leaves_with_path
 
     newest = max(int(entry.name) for entry in (folder / "checkpoints").iterdir() if entry.name.isdigit())
     tree = ocp.StandardCheckpointer().restore(folder.resolve() / "checkpoints" / str(newest) / "state")
-    state = {keystr(path): np.asarray(leaf).tobytes() for path, leaf in tree_leaves_with_path(tree["train"])}
+    return {keystr(path): np.asarray(leaf).tobytes() for path, leaf in tree_leaves_with_path(tree["train"])}
+
+
+def outcome(folder: Path, *, with_state: bool = True) -> Outcome:
+    """Read a finished run; without the checkpoint's state where several processes saved it."""
+    state = newest_state(folder) if with_state else {}
     log = read_log(folder)
     timed = {"clips_per_second", "data_wait_share"}
     return Outcome(

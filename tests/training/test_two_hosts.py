@@ -59,4 +59,6 @@ def test_two_hosts_killed_and_resumed(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     run_to_the_end(config, folder)
-    assert outcome_differences(outcome(tmp_path / "alone"), outcome(folder)) == []
+    # One process cannot read what two have saved; the final weights and every logged loss tell as much.
+    alone, killed = (outcome(run, with_state=False) for run in (tmp_path / "alone", folder))
+    assert outcome_differences(alone, killed) == []
