@@ -74,7 +74,8 @@ def _build_corpus(experiment: "ExperimentConfig", reporter: "Reporter") -> None:
     downloads = folder.with_name(folder.name + "-downloads")
     summary = build_corpus(folder, downloads=downloads, progress=reporter.clips)
     found = "found" if summary.reused else "built"
-    reporter.say(f"{folder}: {found}, {summary.bonafide} human and {summary.spoof} synthetic clips")
+    human, synthetic = sum(summary.bonafide.values()), sum(summary.spoof.values())
+    reporter.say(f"{folder}: {found}, {human} human and {synthetic} synthetic clips")
 
 
 def _score_examples(experiment: "ExperimentConfig", folder: Path) -> None:
