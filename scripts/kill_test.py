@@ -15,9 +15,9 @@ from typing import Annotated
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "training"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from short_run import Start, board_points, make_config, outcome, outcome_differences, write_corpus  # type: ignore[import-not-found]
+from tests.training.short_run import Start, board_points, make_config, outcome, outcome_differences, write_corpus
 
 
 def main(

@@ -1,7 +1,13 @@
-"""Test set-up: shape checking, several CPU devices, strict rank promotion, the reference folder."""
+"""Test set-up: several CPU devices, strict rank promotion, the reference folder, the optional extras.
+
+Shapes are checked by the `--jaxtyping-packages` of pyproject.toml.
+"""
 
 import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 # Before JAX is imported anywhere: eight virtual devices, so that every multi-device test runs on one CPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -13,12 +19,7 @@ os.environ.setdefault(
 # PyTorch takes its large buffers as huge pages: half of its time goes into page faults otherwise.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-from jaxtyping import install_import_hook
-
-install_import_hook("aasist_jax", "beartype.beartype")
-
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -34,6 +35,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("reference"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def extra(module: str, name: str) -> Any:
+    """Import a module of one of the package's optional extras; without the extra, skip what needs it.
+
+    `make test` installs them all, and `.ci/run` fails where this reason is given.
+    """
+    return pytest.importorskip(module, reason=f"the extra `{name}` is not installed")
 
 
 @pytest.fixture(scope="session")

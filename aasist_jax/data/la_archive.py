@@ -65,6 +65,8 @@ def unpack(
             _extract(source, _named(members, [*texts, *clips], archive), part, progress)
         check(part, trials)
         os.replace(part, folder)
+    # All that zipfile raises on damage, by what the damaged bytes claim: no archive or a wrong CRC, broken deflate
+    # data, a member cut short, an unheard-of compression method or version, a name that is no UTF-8.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{archive} is damaged ({error}); remove it and download it again") from error
     except OSError as error:

@@ -185,6 +185,7 @@ def eval_dataset(
     *,
     samples: int,
     batch_size: int,
+    start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
     workers: int = 0,
@@ -198,6 +199,7 @@ def eval_dataset(
         source: the clips.
         samples: length of the window.
         batch_size: of the global batch, over all processes.
+        start: position of the first clip.
         process_index: this process.
         process_count: must divide `batch_size`.
         workers: decoding processes; 0 decodes in threads of this process.
@@ -205,8 +207,8 @@ def eval_dataset(
     Raises:
         DataError: `process_count` does not divide `batch_size`.
     """
-    steps = -(-len(source) // batch_size)
-    clips = grain.MapDataset.range(steps * batch_size).map(FirstWindow(source, samples))
+    steps = -(-(len(source) - start) // batch_size)
+    clips = grain.MapDataset.range(start, start + steps * batch_size).map(FirstWindow(source, samples))
     return _prefetched(_local_batches(clips, steps, batch_size, process_index, process_count), workers)
 
 

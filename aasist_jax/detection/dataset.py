@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from aasist_jax.data.pipeline import ClipSource, eval_dataset
+from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.training.datasets import Split
@@ -38,30 +38,17 @@ def score_dataset(
     progress(done, total)
     if done == total:
         return path
-    clips = split.utterances[done:]
-    source = _Rest(split.source, done)
+    batches = eval_dataset(split.source, samples=detector.window, batch_size=BATCH_SIZE, start=done, workers=workers)
     with path.open("a", encoding="utf-8") as file:
-        for batch in eval_dataset(source, samples=detector.window, batch_size=BATCH_SIZE, workers=workers):
+        for batch in batches:
             scores = detector.logits(batch["wave"])[batch["valid"], 1]
             for index, score in zip(batch["index"], scores, strict=False):
-                clip = clips[index]
+                clip = split.utterances[index]
                 file.write(f"{clip.utterance} {clip.attack} {clip.label} {float(score)!r}\n")
             file.flush()
             done += len(scores)
             progress(done, total)
     return path
-
-
-class _Rest(ClipSource):
-    """The clips of a source from a position on, counted from 0."""
-
-    def __init__(self, source: ClipSource, start: int) -> None:
-        super().__init__(source.utterances[start:])
-        self._source, self._start = source, start
-
-    def __getitem__(self, index: object) -> dict[str, object]:
-        position = int(index)  # type: ignore[call-overload]
-        return self._source[position + self._start] | {"index": position}
 
 
 def _rows_there(path: Path, identity_path: Path, identity: dict[str, str], utterances: list[str]) -> int:

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, load_audio, to_mono_16k
 from aasist_jax.errors import AudioError
 from aasist_jax.evaluation.calibration import Calibration, load_calibration, probability_of_spoof
-from aasist_jax.models.registry import build_model
+from aasist_jax.models.registry import build_model, model_logits
 from aasist_jax.weights import LABELS, Weights, load_weights
 
 CALIBRATION_FILE = "calibration.json"
@@ -73,12 +73,7 @@ class Detector:
         model = build_model(weights.config, dtype=dtype)
         variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
 
-        @jax.jit
-        def logits(wave: jax.Array) -> jax.Array:
-            scores: jax.Array = model.apply(variables, wave)[1]  # type: ignore[assignment]
-            return scores
-
-        self._logits = logits
+        self._logits = jax.jit(lambda wave: model_logits(model, variables, wave))
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str], *, dtype: Any = jnp.float32) -> "Detector":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
+from jaxtyping import Array, Float
 
 from aasist_jax.errors import ConfigError
 
@@ -79,3 +80,10 @@ def architecture_of(config: Any) -> Architecture:
 def build_model(config: Any, **options: Any) -> nn.Module:
     """Build the Flax module of a parsed `model_config`; options are `dtype` and `axis_name`."""
     return architecture_of(config).build(config, **options)
+
+
+def model_logits(model: nn.Module, variables: Any, wave: Array) -> Float[Array, "batch 2"]:
+    """Apply a module in evaluation mode to `wave` (batch, samples); index 1 is bona fide."""
+    # What `apply` returns is the module's own affair, of which Flax's annotation can only guess.
+    outputs: Any = model.apply(variables, wave)
+    return outputs[1]

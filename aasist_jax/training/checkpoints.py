@@ -146,7 +146,8 @@ class CheckpointStore:
             self._release_lock()
             raise
         # A program that ends without `close` must not lose its last save. `atexit` comes too late: by then the
-        # thread pools that Orbax writes with take no more work. This hook runs before they are shut down.
+        # thread pools that Orbax writes with take no more work. This hook, by which `concurrent.futures` itself ends
+        # its pools, runs before that. It is private, so the type stubs lack it; there is no public one as early.
         close = weakref.WeakMethod(self.close)
         threading._register_atexit(lambda: (closing := close()) and closing())  # type: ignore[attr-defined]
 

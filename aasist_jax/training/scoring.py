@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.evaluation.score_files import Trials
+from aasist_jax.models.registry import model_logits
 from aasist_jax.training.datasets import Split
 from aasist_jax.training.parallel import gather_hosts, parallel_map, split_over_devices
 
@@ -18,12 +19,7 @@ ScoreFunction = Callable[[Any, Any], Any]
 
 def make_score_function(model: nn.Module) -> ScoreFunction:
     """Make the function that gives (devices, clips) scores: the raw logit of bona fide."""
-
-    def score(variables: Any, wave: jax.Array) -> jax.Array:
-        logits: jax.Array = model.apply(variables, wave)[1]  # type: ignore[assignment]
-        return logits[:, 1]
-
-    return parallel_map(score)
+    return parallel_map(lambda variables, wave: model_logits(model, variables, wave)[:, 1])
 
 
 def score_split(

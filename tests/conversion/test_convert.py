@@ -18,7 +18,7 @@ from aasist_jax.conversion.torch_file import read_torch_file, write_torch_file
 from aasist_jax.errors import AasistError, CheckpointError, ConfigError, WeightsError
 from aasist_jax.weights import CONFIG_FILE, MODEL_FILE, load_weights
 from tests import toy
-from tests.conftest import REFERENCE, REPOSITORY
+from tests.conftest import REFERENCE, REPOSITORY, extra
 from tests.models.test_registry import toy_tensors
 
 OFFICIAL = ("AASIST", "AASIST-L")
@@ -54,7 +54,7 @@ def test_official_weights_come_back_bit_for_bit(converted: tuple[str, Path, Path
 
 @pytest.mark.reference
 def test_pytorch_loads_what_comes_back(converted: tuple[str, Path, Path]) -> None:
-    torch = pytest.importorskip("torch")
+    torch = extra("torch", "torch")
     from tests.reference.torch_aasist import TorchAASIST
 
     name, _, back = converted

@@ -10,6 +10,7 @@ import pytest
 from aasist_jax.conversion.names import check_variables, from_torch, to_torch, torch_name, variable_shapes
 from aasist_jax.errors import WeightsError
 from aasist_jax.models.registry import architecture_of
+from tests.conftest import extra
 from tests.models.tiny import CONFIG
 
 KERNEL_TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
@@ -40,7 +41,7 @@ def variables(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def test_names_are_those_of_the_pytorch_model(tensors: dict[str, np.ndarray]) -> None:
-    pytest.importorskip("torch")
+    extra("torch", "torch")
     from aasist_jax.config import to_json
     from tests.reference.torch_aasist import TorchAASIST
 

@@ -16,14 +16,14 @@ from aasist_jax.conversion import torch_zip
 from aasist_jax.conversion.torch_file import read_torch_file, write_torch_file
 from aasist_jax.conversion.torch_pickle import STORAGE_DTYPES
 from aasist_jax.errors import CheckpointError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, extra
 
 OFFICIAL = ["AASIST.pth", "AASIST-L.pth", "RawGAT-ST-mul.pth"]
 
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    return pytest.importorskip("torch")
+    return extra("torch", "torch")
 
 
 def assert_same(arrays: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> None:

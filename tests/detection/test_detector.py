@@ -117,9 +117,9 @@ def test_all_windows_are_scored_and_averaged(detector: Detector, speech: np.ndar
 def test_results_and_weights_are_frozen(detector: Detector, speech: np.ndarray) -> None:
     result = detector.score((speech, 16_000))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        result.score = 3.0  # type: ignore[misc]
+        result.score = 3.0
     with pytest.raises(dataclasses.FrozenInstanceError):
-        detector.weights.model_id = "x"  # type: ignore[misc]
+        detector.weights.model_id = "x"
     assert hash(result) == hash(detector.score((speech, 16_000)))
     json.dumps(dataclasses.asdict(result), allow_nan=False)
 

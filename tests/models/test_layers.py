@@ -14,10 +14,11 @@ from scipy import stats
 from aasist_jax.models.aasist import AASIST
 from aasist_jax.models.graph import xavier_normal
 from aasist_jax.models.layers import BatchNorm, Conv, Linear, first_max, max_pool_time
+from tests.conftest import extra
 
 from .tiny import CONFIG, SAMPLES
 
-torch = pytest.importorskip("torch")
+torch = extra("torch", "torch")
 F = torch.nn.functional
 
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from aasist_jax.config import to_json
 from aasist_jax.conversion.names import from_torch
 from aasist_jax.models.aasist import AASIST, AASISTConfig, DropoutRates
+from tests.conftest import extra
 
-torch = pytest.importorskip("torch")
+torch = extra("torch", "torch")
 
-from tests.reference.torch_aasist import TorchAASIST  # noqa: E402
+from tests.reference.torch_aasist import TorchAASIST
 
 CLASS_WEIGHTS = np.array([0.1, 0.9])
 BAR = 1e-9

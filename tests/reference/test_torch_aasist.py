@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+from tests.conftest import REFERENCE, extra
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+torch = extra("torch", "torch")
 
-from tests.conftest import REFERENCE  # noqa: E402
+from torch.nn import functional as F
 
-from .goldens import (  # noqa: E402
+from .goldens import (
     TrainGolden,
     golden_names,
     has_noise_gradient,
@@ -25,7 +25,7 @@ from .goldens import (  # noqa: E402
     read_train_golden,
     relative_error,
 )
-from .torch_aasist import TorchAASIST, load_torch_aasist, silence_a_run  # noqa: E402
+from .torch_aasist import TorchAASIST, load_torch_aasist, silence_a_run
 
 # Other architectures may have goldens there too.
 FORWARD = [name for name in golden_names(REFERENCE, "forward") if name.startswith("AASIST")]

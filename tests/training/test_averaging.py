@@ -8,6 +8,7 @@ import pytest
 
 from aasist_jax.training.averaging import add_to_average, empty_average, make_statistics_step, mean_statistics
 from aasist_jax.training.parallel import AXIS, parallel_map
+from tests.conftest import extra
 
 from .two_processes_step import Small, make_batch, small_variables
 
@@ -64,7 +65,7 @@ def test_statistics_are_the_mean_over_batches(devices: bool) -> None:
 
 
 def test_statistics_are_those_of_pytorchs_update_bn() -> None:
-    torch = pytest.importorskip("torch")
+    torch = extra("torch", "torch")
     rng = np.random.default_rng(1)
     batches = [rng.normal(2 + i, 1 + i, size=(6, 3)) for i in range(4)]
     norm = torch.nn.BatchNorm1d(3).double()

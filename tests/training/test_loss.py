@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aasist_jax.training.loss import weighted_cross_entropy
+from tests.conftest import extra
 
 WEIGHTS = (0.1, 0.9)
 
@@ -19,7 +20,7 @@ LABELS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1], np.int32)
 
 
 def test_the_ratio_is_pytorchs_loss(logits: np.ndarray) -> None:
-    torch = pytest.importorskip("torch")
+    torch = extra("torch", "torch")
     expected = torch.nn.CrossEntropyLoss(weight=torch.tensor(WEIGHTS, dtype=torch.float64))(
         torch.from_numpy(logits), torch.from_numpy(LABELS).long()
     )

@@ -14,6 +14,7 @@ from aasist_jax.config import OptimConfig
 from aasist_jax.errors import TrainingError
 from aasist_jax.models.registry import architecture_of
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer
+from tests.conftest import extra
 from tests.models import tiny
 
 CONFIG = OptimConfig(base_lr=3e-2, lr_min=1e-3, betas=(0.8, 0.95), weight_decay=0.02)
@@ -36,7 +37,7 @@ def test_the_schedule_is_half_a_cosine() -> None:
 
 
 def test_the_optimizer_is_pytorchs_adam_with_weight_decay() -> None:
-    torch = pytest.importorskip("torch")
+    torch = extra("torch", "torch")
     rng = np.random.default_rng(0)
     params = {"a": {"kernel": rng.normal(size=(4, 3)), "bias": rng.normal(size=3)}, "b": rng.normal(size=5)}
     gradients = [jax.tree.map(lambda p: rng.normal(size=p.shape), params) for _ in range(TOTAL)]

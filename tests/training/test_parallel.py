@@ -94,8 +94,9 @@ def test_devices_take_the_step_of_one_with_aasist(devices: int) -> None:
     variables = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x, tiny.random_variables())
 
     def run(devices: int) -> Records:
-        model = lambda axis: AASIST(tiny.CONFIG, jnp.float64, axis, rates)  # noqa: E731
-        return run_steps(model, variables, devices, 1, tiny.SAMPLES)
+        return run_steps(
+            lambda axis: AASIST(tiny.CONFIG, jnp.float64, axis, rates), variables, devices, 1, tiny.SAMPLES
+        )
 
     assert_close(run(devices), run(0))
 

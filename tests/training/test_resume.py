@@ -242,10 +242,11 @@ def test_full_disk(bench: Bench, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     copy_stopped(bench, folder)
     step = newest(folder)
-    limit = lambda: (  # noqa: E731
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
-    )
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+
     start = bench.start(folder, preexec_fn=limit)
     assert start.end() == 1
     errors = [line for line in start.output.splitlines() if line.startswith("error:")]

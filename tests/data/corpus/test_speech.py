@@ -6,6 +6,7 @@ import soundfile
 
 from aasist_jax.data.corpus.speech import Voice, load_recording, recorded_seconds, recordings
 from aasist_jax.errors import DataError
+from tests.conftest import extra
 
 RATE = 16000
 
@@ -29,7 +30,7 @@ def test_no_recordings_names_the_package(tmp_path: Path) -> None:
 
 
 def test_g722_is_decoded(tmp_path: Path) -> None:
-    codec = pytest.importorskip("G722", reason="the extra `quickstart` is not installed")
+    codec = extra("G722", "quickstart")
     wave = tone(1.0)
     path = tmp_path / "a.g722"
     path.write_bytes(codec.G722(RATE, 64000).encode(np.round(wave * 32767).astype(np.int16).tolist()))

@@ -4,7 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("hibari", reason="the extra `quickstart` is not installed")
+from tests.conftest import extra
+
+extra("hibari", "quickstart")
 
 from aasist_jax.data.corpus.text_to_speech import piper_ids, speak
 from aasist_jax.errors import DataError

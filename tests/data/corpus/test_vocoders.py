@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
-pytest.importorskip("pyworld", reason="the extra `quickstart` is not installed")
+from tests.conftest import extra
+
+extra("pyworld", "quickstart")
 
 from aasist_jax.data.corpus import vocoders
 
