@@ -4,7 +4,10 @@ Every batch is a dictionary of arrays with a fixed shape: `wave` float32 (batch,
 0 spoof and 1 bona fide, `index` int32 (batch,), the clip's position in the list of utterances.
 """
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
@@ -230,4 +233,21 @@ def _prefetched(batches: grain.MapDataset, workers: int) -> grain.IterDataset:
         return dataset
     if not flags.FLAGS.is_parsed():  # Grain reads a flag of absl's here, which nobody parses outside absl.app
         flags.FLAGS.mark_as_parsed()
-    return dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+    options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+    return dataset.mp_prefetch(options, worker_init_fn=_follow_parent)
+
+
+def _follow_parent(index: int, count: int) -> None:
+    """Let a decoding process end when, and only when, the process that it works for says so or is gone."""
+    # A terminal's Ctrl-C reaches every process of its group, and the batches up to the checkpoint are still needed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def outlive_nobody() -> None:
+        # Killed, the parent can tell nobody, and Grain's worker would wait for ever.
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=outlive_nobody, daemon=True).start()

@@ -379,7 +379,7 @@ class _Run:
             )
 
     def _stage(self) -> StagedBatch | None:
-        """Get the next batch and start sending it; None where the signal to stop has ended the workers as well."""
+        """Get the next batch and start sending it; None where the signal to stop ended workers not yet up."""
         began = time.monotonic()
         try:
             batch = next(self.iterator)
@@ -551,7 +551,7 @@ class _Run:
                 should_stop=should_stop,
             )
         except Exception:
-            # The signal to stop may have ended the workers as well.
+            # The signal to stop may have ended workers not yet up.
             if not self.signals.requested:
                 raise
             trials = None

@@ -1,6 +1,7 @@
 """Real runs, stopped by real signals and real faults, end in the bits of the run that was left alone."""
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -255,14 +256,35 @@ def test_full_disk(bench: Bench, tmp_path: Path) -> None:
     bench.finish(folder)
 
 
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_data_order_with_workers(bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("moment", "number"), [("start ", signal.SIGINT), ("step 7", signal.SIGTERM), ("step 7", signal.SIGKILL)]
+)
+def test_data_order_with_workers(bench: Bench, tmp_path: Path, moment: str, number: signal.Signals) -> None:
     folder = tmp_path / "run"
     config = make_config(Path(bench.config["database_path"]), workers=2)
-    start = bench.start(folder, config)
-    assert start.until("step 7")
-    assert start.end(number) in (EXIT_STOPPED, -signal.SIGKILL), start.output
+    start = bench.start(folder, config, start_new_session=True)
+    assert start.until(moment)
+    main = start.process.pid
+    children = [int(child) for child in Path(f"/proc/{main}/task/{main}/children").read_text().split()]
+    if number == signal.SIGKILL:
+        assert len(children) >= 2
+        assert start.end(number) == -signal.SIGKILL
+    else:
+        # As a terminal's Ctrl-C: to every process of the group.
+        os.killpg(main, number)
+        assert start.end() == EXIT_STOPPED, start.output
+    deadline = time.monotonic() + 30
+    while any(map(is_running, children)):
+        assert time.monotonic() < deadline, "workers outlive the run"
+        time.sleep(0.1)
     start = bench.start(folder, config)
     assert start.end() == 0, start.output
     assert outcome(folder).steps == bench.alone.steps
