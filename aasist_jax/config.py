@@ -79,7 +79,8 @@ class TrainConfig:
     `class_weights` are the cross-entropy weights of spoof and bona fide. `checkpoint_steps` and
     `checkpoint_minutes` set how often the run is saved, 0 switches one off. `freeze` lists patterns
     (fnmatch, on names such as `encoder/block1/conv1/kernel`) of parameters that stay as they are. `log_batches`
-    adds every logged batch's utterances to the log. `shuffle_labels` deals out the labels at random: a control.
+    adds every logged batch's utterances to the log. `shuffle_labels` deals out the labels of train and dev at
+    random: a control.
     """
 
     seed: int = 1234

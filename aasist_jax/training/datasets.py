@@ -88,7 +88,8 @@ def open_splits(config: ExperimentConfig, names: Iterable[str], report_folder: P
     splits = {}
     for name, utterances in checked.items():
         mark = fingerprint(utterances)
-        if name == "train" and config.train_config.shuffle_labels:
+        # True dev labels would still choose the best of many random models.
+        if name in ("train", "dev") and config.train_config.shuffle_labels:
             utterances = shuffled_labels(utterances, config.train_config.seed)
         cache = None
         if config.data_config.cache:

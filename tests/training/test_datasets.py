@@ -129,20 +129,25 @@ def test_a_split_of_one_kind_is_refused(copy: Path, tmp_path: Path, split: str, 
         open_splits(config(copy), ["train", "dev"], tmp_path)
 
 
-def test_shuffled_labels_are_the_same_labels_dealt_anew(database: Path, tmp_path: Path) -> None:
-    plain = open_splits(config(database), ["train", "dev"], tmp_path)
-    shuffled = open_splits(config(database, shuffle_labels=True), ["train", "dev"], tmp_path)
-    again = open_splits(config(database, shuffle_labels=True), ["train", "dev"], tmp_path)
-    other = open_splits(config(database, shuffle_labels=True, seed=3), ["train", "dev"], tmp_path)
+def test_shuffled_labels_are_the_same_labels_dealt_anew(copy: Path, tmp_path: Path) -> None:
+    (protocol,) = copy.glob("ASVspoof2019_LA_cm_protocols/*.dev.trl.txt")
+    shutil.copyfile(protocol, protocol.with_name(protocol.name.replace("dev", "eval")))
+    shutil.copytree(copy / "ASVspoof2019_LA_dev", copy / "ASVspoof2019_LA_eval")
+    names = ["train", "dev", "eval"]
+    plain = open_splits(config(copy), names, tmp_path)
+    shuffled = open_splits(config(copy, shuffle_labels=True), names, tmp_path)
+    again = open_splits(config(copy, shuffle_labels=True), names, tmp_path)
+    other = open_splits(config(copy, shuffle_labels=True, seed=3), names, tmp_path)
 
     def kinds(splits: Any, name: str) -> list[tuple[str, str]]:
         return [(u.label, u.attack) for u in splits[name].utterances]
 
-    assert kinds(shuffled, "train") != kinds(plain, "train")
-    assert Counter(kinds(shuffled, "train")) == Counter(kinds(plain, "train"))
+    for name in ("train", "dev"):
+        assert kinds(shuffled, name) != kinds(plain, name)
+        assert Counter(kinds(shuffled, name)) == Counter(kinds(plain, name))
     assert kinds(again, "train") == kinds(shuffled, "train") != kinds(other, "train")
     assert [u.path for u in shuffled["train"].utterances] == [u.path for u in plain["train"].utterances]
-    assert kinds(shuffled, "dev") == kinds(plain, "dev")
+    assert kinds(shuffled, "eval") == kinds(plain, "eval")
     source = shuffled["train"].source
     assert [int(source[i]["label"]) for i in range(7)] == [LABEL_INDEX[k] for k, _ in kinds(shuffled, "train")]
 
