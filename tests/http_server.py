@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import functools
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,3 +144,15 @@ def serve() -> Iterator[Site]:
         site.shutdown()
         site.server_close()
         thread.join()
+
+
+def kill_in_download(child: subprocess.Popen[bytes], part: Path, size: int) -> int:
+    """Kill -9 a process once it has downloaded more than `size` bytes; how many it leaves in `part`."""
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size > size):
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    return part.stat().st_size

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 
 from aasist_jax.download import DownloadError, download, progress_bar
-from tests.http_server import Behaviour, Site, serve
+from tests.http_server import Behaviour, Site, kill_in_download, serve
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BODY = np.random.default_rng(0).bytes(3_000_000)
@@ -114,14 +113,7 @@ def test_killed_run_goes_on(site: Site, tmp_path: Path, after_kill: Behaviour) -
     site.script = [Behaviour(pause=0.05)]
     command = "import sys; from aasist_jax.download import download; download(sys.argv[1], sys.argv[2])"
     child = subprocess.Popen([sys.executable, "-c", command, f"{site.url}/file", str(path)], cwd=REPOSITORY)
-    deadline = time.monotonic() + 30
-    while not (part.exists() and part.stat().st_size > 300_000):
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    kept = part.stat().st_size
+    kept = kill_in_download(child, part, 300_000)
     assert 300_000 < kept < len(BODY)
     assert not path.exists()
     site.behaviour = after_kill

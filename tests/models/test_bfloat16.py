@@ -34,6 +34,7 @@ def test_the_golden_clips_keep_their_labels(name: str) -> None:
     assert narrow.dtype == np.float32
     np.testing.assert_array_equal(narrow.argmax(1), wide.argmax(1))
     difference = np.abs(narrow - wide).max()
+    print(f"{name}: {len(wide)} golden clips, equal labels, max {difference:.3f}")
     # Measured: 0.20 for both official models, of logits up to 10.6.
     assert 1e-3 < difference < 0.4
 

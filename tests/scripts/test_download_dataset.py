@@ -3,10 +3,8 @@
 import hashlib
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from aasist_jax.data import la_archive
 from aasist_jax.errors import AasistError
-from tests.http_server import Behaviour, Site, serve
+from tests.http_server import Behaviour, Site, kill_in_download, serve
 from tests.la_zip import TRIALS, la_files, unlisted, write_zip
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -123,15 +121,7 @@ def test_killed_command_goes_on(site: Site, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     site.script = [Behaviour(pause=0.1)]
     child = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL)
-    part = output / "LA.zip.part"
-    deadline = time.monotonic() + 60
-    while not (part.exists() and part.stat().st_size > 200_000):
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    kept = part.stat().st_size
+    kept = kill_in_download(child, output / "LA.zip.part", 200_000)
     again = subprocess.run(arguments, env=environment, capture_output=True, text=True)
     assert site.seen[-1].range == f"bytes={kept}-"
     assert site.seen[-1].sent == published.stat().st_size - kept

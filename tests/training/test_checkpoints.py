@@ -4,7 +4,6 @@ import os
 import random
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from aasist_jax.training.checkpoints import CheckpointStore
 from aasist_jax.training.manifest import MANIFEST, find_fault, read_manifest, write_manifest
 
 from .checkpoint_child import make_extras, make_state
+from .two_processes import start_two, wait_for
 
 CHILD = Path(__file__).with_name("checkpoint_child.py")
 TWO_PROCESSES = Path(__file__).with_name("checkpoint_two_processes.py")
@@ -559,22 +559,7 @@ store.save(1, {{"w": jnp.arange(2**20)}}, data={{}}, extras={{}})
 
 
 def test_two_processes_save_and_restore_together(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(CHILD.parents[2]), "JAX_NUM_CPU_DEVICES": "2"}
-    commands = [[sys.executable, str(TWO_PROCESSES), str(index), str(port), str(tmp_path)] for index in (0, 1)]
-    pipe = subprocess.PIPE
-    with (
-        subprocess.Popen(commands[0], stdout=pipe, stderr=pipe, text=True, env=environment) as first,
-        subprocess.Popen(commands[1], stdout=pipe, stderr=pipe, text=True, env=environment) as second,
-    ):
-        try:
-            output, errors = first.communicate(timeout=120)
-            other_output, other_errors = second.communicate(timeout=120)
-        finally:
-            first.kill()
-            second.kill()
-    assert (first.returncode, second.returncode) == (0, 0), errors + other_errors
+    with start_two(lambda index, port: [str(TWO_PROCESSES), str(index), str(port), str(tmp_path)]) as processes:
+        output, other_output = wait_for(processes, timeout=120)
     assert output.splitlines()[-1] == "3 [4] [1, 3]"
     assert other_output.splitlines()[-1] == "3 [] [1, 3]"

@@ -1,9 +1,5 @@
 """The step over several devices, and over two processes, is the step of one device."""
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ from aasist_jax.training.parallel import AXIS, check_batch_size, initialize_host
 from aasist_jax.training.step import init_state, make_train_step
 from tests.models import tiny
 
+from .two_processes import start_two, wait_for
 from .two_processes_step import STEPS, Small, make_batch, recording_sgd, records, small_variables
 
 CHILD = Path(__file__).with_name("two_processes_step.py")
@@ -102,22 +99,8 @@ def test_devices_take_the_step_of_one_with_aasist(devices: int) -> None:
 
 
 def test_two_processes_take_the_step_of_one(single: Records, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(CHILD.parents[2]), "JAX_NUM_CPU_DEVICES": "2"}
-    commands = [[sys.executable, str(CHILD), str(index), str(port), str(tmp_path)] for index in (0, 1)]
-    pipe = subprocess.PIPE
-    with (
-        subprocess.Popen(commands[0], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment) as first,
-        subprocess.Popen(commands[1], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment) as second,
-    ):
-        try:
-            outputs = [process.communicate(timeout=300)[0] for process in (first, second)]
-        finally:
-            first.kill()
-            second.kill()
-    assert (first.returncode, second.returncode) == (0, 0), "".join(outputs)
+    with start_two(lambda index, port: [str(CHILD), str(index), str(port), str(tmp_path)]) as processes:
+        wait_for(processes, timeout=300)
     one, other = (dict(np.load(tmp_path / f"{index}.npz")) for index in (0, 1))
     assert_close(one, single)
     for path, value in one.items():
