@@ -369,6 +369,12 @@ class _Run:
         self.progress = Progress.from_json(restored.extras["progress"])
         self.step = restored.step
         self.reporter.say(f"{self.folder.root}: going on behind step {self.step} of {self.total_steps}")
+        now = describe_environment(self.config.train_config.seed)
+        before = self.folder.read_json("environment.json") or now
+        keys = ("python", "packages", "git_revision")
+        changed = differences({key: before[key] for key in keys}, {key: now[key] for key in keys})
+        if changed:
+            self.reporter.say(f"other software than at the start, so the last bits may differ: {'; '.join(changed)}")
 
     def _check_identity(self, before: dict[str, Any]) -> None:
         changed = differences(before, self.identity())

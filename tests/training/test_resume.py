@@ -139,6 +139,26 @@ MORE_MOMENTS = [
 ]
 
 
+def copy_stopped(bench: Bench, folder: Path) -> None:
+    """A run stopped at step 8 or so."""
+    start = bench.start(folder)
+    assert start.until("step 8")
+    assert start.end(signal.SIGTERM) == EXIT_STOPPED, start.output
+
+
+def test_other_software_is_told(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    copy_stopped(bench, folder)
+    path = folder / "environment.json"
+    environment = json.loads(path.read_text())
+    environment["packages"]["jax"] = "0.1"
+    path.write_text(json.dumps(environment))
+    start = bench.start(folder)
+    assert start.until("other software")
+    assert 'packages.jax: was "0.1", is' in start.output.splitlines()[-1]
+    assert start.end(signal.SIGTERM) == EXIT_STOPPED
+
+
 def stop_and_resume(bench: Bench, folder: Path, moment: str, number: signal.Signals) -> None:
     start = bench.start(folder)
     assert start.until(moment), start.output
@@ -172,13 +192,6 @@ def test_stopped_twice_in_one_evaluation(bench: Bench, tmp_path: Path) -> None:
         assert start.end(signal.SIGTERM) == EXIT_STOPPED, start.output
         assert newest(folder) == 6
     bench.finish(folder)
-
-
-def copy_stopped(bench: Bench, folder: Path) -> None:
-    """A run stopped at step 8 or so."""
-    start = bench.start(folder)
-    assert start.until("step 8")
-    assert start.end(signal.SIGTERM) == EXIT_STOPPED, start.output
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
