@@ -195,7 +195,8 @@ def test_stopped_twice_in_one_evaluation(bench: Bench, tmp_path: Path) -> None:
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Read all files but the notes of which clips have been decoded once, true of the data and of no run."""
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.startswith("checked_")}
 
 
 @pytest.mark.slow
@@ -257,11 +258,9 @@ def test_full_disk(bench: Bench, tmp_path: Path) -> None:
     copy_stopped(bench, folder)
     step = newest(folder)
 
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-
-    start = bench.start(folder, preexec_fn=limit)
+    start = bench.start(folder)
+    # A file that would grow beyond this fails as on a full disk; Python ignores the signal that comes with it.
+    resource.prlimit(start.process.pid, resource.RLIMIT_FSIZE, (6000, 6000))
     assert start.end() == 1
     errors = [line for line in start.output.splitlines() if line.startswith("error:")]
     assert len(errors) == 1, start.output
