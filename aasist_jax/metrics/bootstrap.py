@@ -8,6 +8,7 @@ its attack was (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -263,5 +264,7 @@ def _check_resamples(resamples: int) -> None:
 def _percentile_interval(estimate: float, draws: np.ndarray, confidence: float) -> Interval:
     if not 0 < confidence < 1:
         raise ScoresError(f"the confidence {confidence} does not lie between 0 and 1; write 95 % as 0.95")
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    # A threshold may be infinite, and between infinite values there is nothing to interpolate.
+    method: Literal["linear", "nearest"] = "linear" if np.isfinite(draws).all() else "nearest"
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], method=method)
     return Interval(estimate, float(low), float(high), confidence)

@@ -71,7 +71,7 @@ def expected_cost(
 
 def least_cost_of(curve: ErrorCurve, miss_weight: float, false_alarm_weight: float) -> PerResample:
     """Least weighted sum of the two error rates over all thresholds."""
-    return np.min(miss_weight * curve.miss + false_alarm_weight * curve.false_alarm, axis=-1)
+    return np.min(_costs_of(curve, miss_weight, false_alarm_weight), axis=-1)
 
 
 def min_dcf(
@@ -102,9 +102,12 @@ def cheapest_threshold(
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
     """
-    curve = det_points(bonafide, spoof)
-    cost = costs.miss_weight * curve.miss + costs.false_alarm_weight * curve.false_alarm
-    return float(curve.thresholds[np.argmin(cost)])
+    return float(cheapest_threshold_of(det_points(bonafide, spoof), costs))
+
+
+def cheapest_threshold_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> PerResample:
+    """Lowest thresholds of least cost; see `cheapest_threshold`."""
+    return curve.thresholds[np.argmin(_costs_of(curve, costs.miss_weight, costs.false_alarm_weight), axis=-1)]
 
 
 def act_dcf(
@@ -126,3 +129,10 @@ def act_dcf_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> Pe
     miss = curve.missed[..., point] / curve.missed[..., -1]
     false_alarm = curve.accepted[..., point] / curve.accepted[..., 0]
     return (costs.miss_weight * miss + costs.false_alarm_weight * false_alarm) / costs.uninformed
+
+
+def _costs_of(
+    curve: ErrorCurve, miss_weight: float, false_alarm_weight: float
+) -> Float[np.ndarray, "*resamples points"]:
+    """Weighted sum of the two error rates at every threshold."""
+    return miss_weight * curve.miss + false_alarm_weight * curve.false_alarm

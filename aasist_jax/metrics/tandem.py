@@ -11,16 +11,6 @@ from aasist_jax.metrics.error_rates import ErrorCurve, PerResample, det_points, 
 from aasist_jax.metrics.scores import ScoresError, checked
 
 
-def _check_priors(*priors: float) -> None:
-    if min(priors) < 0 or abs(sum(priors) - 1) > 1e-9:
-        raise ScoresError(f"the priors of target, non-target and spoof are {priors}; they must sum to 1")
-
-
-def _check_costs(*costs: float) -> None:
-    if not all(0 <= cost < math.inf for cost in costs):
-        raise ScoresError(f"the costs are {costs}; each must be a finite number, at least 0")
-
-
 @dataclass(frozen=True)
 class AsvErrorRates:
     """Error rates, from 0 to 1, of a verification system held at one threshold.
@@ -41,27 +31,43 @@ class AsvErrorRates:
 
 
 @dataclass(frozen=True)
-class TandemCosts:
-    """Priors of the three classes and costs of the errors; the defaults are those of ASVspoof 2019 and 2021.
-
-    The priors sum to 1. In the 2021 form the ASV costs stand for the whole tandem, and the countermeasure's
-    false-alarm cost for a spoof let through.
-    """
+class _Priors:
+    """Priors of the three classes of trial, summing to 1; the defaults are those of ASVspoof 2019, 2021 and 5."""
 
     p_target: float = 0.9405
     p_nontarget: float = 0.0095
     p_spoof: float = 0.05
+
+    def __post_init__(self) -> None:
+        priors = self.p_target, self.p_nontarget, self.p_spoof
+        if min(priors) < 0 or abs(sum(priors) - 1) > 1e-9:
+            raise ScoresError(f"the priors of target, non-target and spoof are {priors}; they must sum to 1")
+        costs = {name: value for name, value in vars(self).items() if name not in _Priors.__dataclass_fields__}
+        if not all(0 <= cost < math.inf for cost in costs.values()):
+            raise ScoresError(f"the costs are {costs}; each must be a finite number, at least 0")
+
+
+@dataclass(frozen=True)
+class TandemCosts(_Priors):
+    """Priors, and costs of the errors of ASV and countermeasure each; the defaults are those of ASVspoof 2019."""
+
     asv_miss: float = 1.0
     asv_false_alarm: float = 10.0
     cm_miss: float = 1.0
     cm_false_alarm: float = 10.0
 
-    def __post_init__(self) -> None:
-        _check_priors(self.p_target, self.p_nontarget, self.p_spoof)
-        _check_costs(self.asv_miss, self.asv_false_alarm, self.cm_miss, self.cm_false_alarm)
+
+@dataclass(frozen=True)
+class SpoofAwareCosts(_Priors):
+    """Priors, and costs of the errors of verification as a whole; the defaults are those of ASVspoof 2021 and 5."""
+
+    miss: float = 1.0
+    nontarget_false_alarm: float = 10.0
+    spoof_false_alarm: float = 10.0
 
 
-ASVSPOOF_TANDEM_COSTS = TandemCosts()
+ASVSPOOF2019_COSTS = TandemCosts()
+SPOOF_AWARE_COSTS = SpoofAwareCosts()
 
 
 def asv_error_rates(
@@ -90,7 +96,7 @@ def min_tdcf_2019(
     bonafide: Float[np.ndarray, "bonafide"],
     spoof: Float[np.ndarray, "spoof"],
     asv: AsvErrorRates,
-    costs: TandemCosts = ASVSPOOF_TANDEM_COSTS,
+    costs: TandemCosts = ASVSPOOF2019_COSTS,
 ) -> float:
     """Least normalised tandem detection cost over the countermeasure's thresholds, ASVspoof 2019's form.
 
@@ -104,7 +110,7 @@ def min_tdcf_2019(
     return float(min_tdcf_2019_of(det_points(bonafide, spoof), asv, costs))
 
 
-def min_tdcf_2019_of(curve: ErrorCurve, asv: AsvErrorRates, costs: TandemCosts = ASVSPOOF_TANDEM_COSTS) -> PerResample:
+def min_tdcf_2019_of(curve: ErrorCurve, asv: AsvErrorRates, costs: TandemCosts = ASVSPOOF2019_COSTS) -> PerResample:
     """Least costs; see `min_tdcf_2019`. The ASV's error rates are held fixed."""
     miss_weight = (
         costs.p_target * (costs.cm_miss - costs.asv_miss * asv.p_miss)
@@ -118,7 +124,7 @@ def min_tdcf_2021(
     bonafide: Float[np.ndarray, "bonafide"],
     spoof: Float[np.ndarray, "spoof"],
     asv: AsvErrorRates,
-    costs: TandemCosts = ASVSPOOF_TANDEM_COSTS,
+    costs: SpoofAwareCosts = SPOOF_AWARE_COSTS,
 ) -> float:
     """Least normalised tandem detection cost over the countermeasure's thresholds, ASVspoof 2021's form.
 
@@ -133,11 +139,11 @@ def min_tdcf_2021(
     return float(min_tdcf_2021_of(det_points(bonafide, spoof), asv, costs))
 
 
-def min_tdcf_2021_of(curve: ErrorCurve, asv: AsvErrorRates, costs: TandemCosts = ASVSPOOF_TANDEM_COSTS) -> PerResample:
+def min_tdcf_2021_of(curve: ErrorCurve, asv: AsvErrorRates, costs: SpoofAwareCosts = SPOOF_AWARE_COSTS) -> PerResample:
     """Least costs; see `min_tdcf_2021`. The ASV's error rates are held fixed."""
-    asv_cost = costs.p_target * costs.asv_miss * asv.p_miss + costs.p_nontarget * costs.asv_false_alarm * asv.p_fa
-    miss_weight = costs.p_target * costs.asv_miss - asv_cost
-    false_alarm_weight = costs.p_spoof * costs.cm_false_alarm * (1 - asv.p_miss_spoof)
+    asv_cost = costs.p_target * costs.miss * asv.p_miss + costs.p_nontarget * costs.nontarget_false_alarm * asv.p_fa
+    miss_weight = costs.p_target * costs.miss - asv_cost
+    false_alarm_weight = costs.p_spoof * costs.spoof_false_alarm * (1 - asv.p_miss_spoof)
     return _least_tandem_cost(curve, asv_cost, miss_weight, false_alarm_weight)
 
 
@@ -160,30 +166,11 @@ def _least_tandem_cost(
     return least / (asv_cost + min(miss_weight, false_alarm_weight))
 
 
-@dataclass(frozen=True)
-class SpoofAwareCosts:
-    """Priors (summing to 1) and costs of spoofing-aware verification; the defaults are ASVspoof 5's."""
-
-    p_target: float = 0.9405
-    p_nontarget: float = 0.0095
-    p_spoof: float = 0.05
-    miss: float = 1.0
-    nontarget_false_alarm: float = 10.0
-    spoof_false_alarm: float = 10.0
-
-    def __post_init__(self) -> None:
-        _check_priors(self.p_target, self.p_nontarget, self.p_spoof)
-        _check_costs(self.miss, self.nontarget_false_alarm, self.spoof_false_alarm)
-
-
-ASVSPOOF5_SPOOF_AWARE_COSTS = SpoofAwareCosts()
-
-
 def min_a_dcf(
     target: Float[np.ndarray, "target"],
     nontarget: Float[np.ndarray, "nontarget"],
     spoof: Float[np.ndarray, "spoof"],
-    costs: SpoofAwareCosts = ASVSPOOF5_SPOOF_AWARE_COSTS,
+    costs: SpoofAwareCosts = SPOOF_AWARE_COSTS,
 ) -> float:
     """Least normalised architecture-agnostic detection cost over the thresholds of one verification score.
 
@@ -243,7 +230,7 @@ def tandem_equal_error_rate(
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
     """
-    return tandem_equal_error_rate_of(det_points(bonafide, spoof), target, nontarget, asv_spoof)
+    return _tandem_equal_error_rate(det_points(bonafide, spoof), target, nontarget, asv_spoof)
 
 
 def tandem_equal_error_rate_of(
@@ -251,8 +238,19 @@ def tandem_equal_error_rate_of(
     target: Float[np.ndarray, "target"],
     nontarget: Float[np.ndarray, "nontarget"],
     asv_spoof: Float[np.ndarray, "asv_spoof"],
+) -> PerResample:
+    """Rates; see `tandem_equal_error_rate`. The ASV's trials are held fixed."""
+    rates = np.empty(cm.missed.shape[:-1])
+    for resample in np.ndindex(rates.shape):
+        one = ErrorCurve(cm.thresholds, cm.missed[resample], cm.accepted[resample])
+        rates[resample] = _tandem_equal_error_rate(one, target, nontarget, asv_spoof).eer
+    return rates
+
+
+def _tandem_equal_error_rate(
+    cm: ErrorCurve, target: np.ndarray, nontarget: np.ndarray, asv_spoof: np.ndarray
 ) -> TandemEqualErrorRate:
-    """Rate and thresholds from one curve without a resample axis; see `tandem_equal_error_rate`."""
+    """Rate and thresholds from one curve without a resample axis."""
     asv = det_points(checked(target, "target"), checked(nontarget, "non-target"))
     spoofs = np.sort(checked(asv_spoof, "ASV spoof"))
     asv_spoof_accepted = (spoofs.size - np.searchsorted(spoofs, asv.thresholds)) / spoofs.size

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from aasist_jax.metrics import (
+    DetectionCosts,
     Sampling,
     ScoresError,
     act_dcf,
@@ -15,6 +16,7 @@ from aasist_jax.metrics import (
     area_under_curve_of,
     bootstrap_classes,
     bootstrap_intervals,
+    cheapest_threshold_of,
     cllr_bits,
     cllr_bits_of,
     compare_systems,
@@ -27,6 +29,8 @@ from aasist_jax.metrics import (
     min_cllr_bits_of,
     min_dcf,
     min_dcf_of,
+    tandem_equal_error_rate,
+    tandem_equal_error_rate_of,
 )
 from aasist_jax.metrics.bootstrap import _draws, _Trials
 
@@ -131,6 +135,27 @@ def test_p_values_of_equal_systems_are_spread_evenly():
         p_values.append(result["auc"].p_value)
     # 5 % of 200 is 10, give or take three deviations of 3.1.
     assert 1 <= np.sum(np.array(p_values) <= 0.05) <= 19
+
+
+def test_an_infinite_threshold_has_an_infinite_end():
+    # Spoofs above all bona fide trials, and dear ones: accepting nothing is cheapest.
+    bonafide, spoof = np.array([0.0, 1.0, 2.0]), np.arange(3.0, 30.0)
+    statistics = {"threshold": lambda curve: cheapest_threshold_of(curve, DetectionCosts(p_spoof=0.5))}
+    interval = bootstrap_intervals(statistics, bonafide, spoof, resamples=50)["threshold"]
+    assert (interval.estimate, interval.high) == (np.inf, np.inf)
+
+
+def test_t_eer_of_resamples_is_that_of_the_drawn_trials():
+    random = np.random.default_rng(8)
+    bonafide, spoof = random.normal(2, 1, 60), random.normal(0, 1, 90)
+    asv = random.normal(2, 1, 50), random.normal(-2, 1, 70), random.normal(1, 1, 80)
+    counts = next(_draws(60, 90, Sampling(), 4, 0))
+    rates = tandem_equal_error_rate_of(_Trials.of(bonafide, spoof).curve(*counts), *asv)
+    expected = [
+        tandem_equal_error_rate(np.repeat(bonafide, b), np.repeat(spoof, s), *asv).eer
+        for b, s in zip(*counts, strict=True)
+    ]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
 
 
 def test_seeds_repeat_and_differ():
