@@ -19,7 +19,7 @@ from rich.table import Table
 from aasist_jax import metrics
 from aasist_jax.cli import run
 from aasist_jax.errors import ScoreFileError
-from aasist_jax.evaluation.score_files import AsvScores, join, read_asv_scores, read_scores
+from aasist_jax.evaluation.score_files import VerificationScores, join, read_asv_scores, read_scores
 
 
 def main(
@@ -39,7 +39,7 @@ def main(
         trials = join(system, system.keys)
         bonafide, spoof = trials.bonafide, trials.spoof
     if asv_scores is None:
-        asv = AsvScores(random.normal(4, 1, 5_370), random.normal(0, 1, 33_327), random.normal(3, 1.5, 63_882))
+        asv = VerificationScores(random.normal(4, 1, 5_370), random.normal(0, 1, 33_327), random.normal(3, 1.5, 63_882))
     else:
         asv = read_asv_scores(asv_scores)
     rates = metrics.asv_error_rates(asv.target, asv.nontarget, asv.spoof)

@@ -37,10 +37,14 @@ from aasist_jax.evaluation.score_files import (
     join,
     read_asv_scores,
     read_keys,
+    read_sasv_scores,
     read_scores,
     write_scores,
 )
 from aasist_jax.metrics import DetectionCosts, cllr_bits, min_cllr_bits
+
+MOST_ROWS = 15
+"""Groups of a breakdown, worst first, that the terminal shows."""
 
 
 class Method(enum.StrEnum):
@@ -76,6 +80,15 @@ def metrics(
     scores: ScoresOption,
     keys: KeysOption = None,
     asv_scores: Annotated[Path | None, typer.Option(help="The organisers' ASV scores, for t-DCF and t-EER.")] = None,
+    sasv_scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scores of one spoofing-aware verification system, for the a-DCF: `group key score` a line (key "
+            "target, nontarget or spoof), or ASVspoof 5's table with --sasv-keys. CM and ASV scores make no a-DCF: it "
+            "judges one score a trial."
+        ),
+    ] = None,
+    sasv_keys: Annotated[Path | None, typer.Option(help="ASVspoof 5's keys of those trials (track 2).")] = None,
     compare_with: Annotated[
         Path | None, typer.Option("--compare", help="Score file of a second system on the same trials.")
     ] = None,
@@ -94,14 +107,19 @@ def metrics(
     """Measure any system's score file: EER, t-DCF, minDCF, Cllr and more, with confidence intervals."""
     if compare_with is not None and not resamples:
         raise ScoreFileError("a comparison needs resamples; leave out --resamples 0")
+    if sasv_keys is not None and sasv_scores is None:
+        raise ScoreFileError("--sasv-keys goes with --sasv-scores; give both")
     costs = DetectionCosts(p_spoof, cost_miss, cost_false_alarm)
     bootstrap = BootstrapOptions(resamples, confidence, by_speaker, by_attack, seed)
     first = read_scores(scores)
     truth = _keys(first, keys, where)
     trials = join(first, truth)
     asv = read_asv_scores(asv_scores) if asv_scores else None
+    sasv = None
+    if sasv_scores is not None:
+        sasv = read_sasv_scores(sasv_scores, sasv_keys) if sasv_keys else read_asv_scores(sasv_scores)
     with Console(stderr=True).status(f"{resamples} resamples" if resamples else "measuring"):
-        evaluation = evaluate(trials, scores.stem, asv, costs, bootstrap)
+        evaluation = evaluate(trials, scores.stem, asv, costs, bootstrap, sasv)
         other, comparison = None, None
         if compare_with is not None:
             second = join(read_scores(compare_with), truth)
@@ -116,8 +134,11 @@ def metrics(
         _print(figures_table(evaluation))
         if comparison:
             _print(comparison_table(comparison))
-        if "attack" in evaluation.breakdowns:
-            _print(breakdown_table(evaluation, "attack"))
+        for column in evaluation.breakdowns:
+            header, rows = breakdown_table(evaluation, column)
+            _print((header, rows[:MOST_ROWS]))
+            if len(rows) > MOST_ROWS:
+                print(f"... and {len(rows) - MOST_ROWS} more, in --report and --json")
     if json is not None and str(json) != "-":
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(text, encoding="utf-8")

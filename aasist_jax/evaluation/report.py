@@ -22,10 +22,13 @@ FIGURE_NAMES = {
     "min_tdcf_2019": "min t-DCF (ASVspoof 2019)",
     "min_tdcf_2021": "min t-DCF (ASVspoof 2021)",
     "t_eer": "t-EER, concurrent",
+    "min_a_dcf": "min a-DCF",
     "min_dcf": "minDCF",
     "act_dcf": "actDCF",
     "cllr_bits": "Cllr, bits",
     "min_cllr_bits": "min Cllr, bits",
+    "eer_threshold": "Threshold of the EER",
+    "min_dcf_threshold": "Threshold of minDCF",
 }
 PERCENTAGES = ("eer", "eer_convex_hull", "auc", "t_eer")
 
@@ -209,10 +212,7 @@ def _html(
 
 
 def _summary(evaluation: Evaluation) -> str:
-    summary = (
-        f"{evaluation.n_bonafide:,} bona fide trials, {evaluation.n_spoof:,} spoofs. "
-        f"EER threshold {evaluation.eer_threshold:.6g}."
-    )
+    summary = f"{evaluation.n_bonafide:,} bona fide trials, {evaluation.n_spoof:,} spoofs."
     if evaluation.asv:
         summary += f" ASV: EER {100 * evaluation.asv.eer:.3f} %, threshold {evaluation.asv.threshold:.6g}."
     return summary
@@ -223,7 +223,8 @@ def _notes(evaluation: Evaluation) -> str:
     return (
         f"minDCF and actDCF at a spoof prior of {costs.p_spoof:g}, a miss costing {costs.miss:g} and a false alarm "
         f"{costs.false_alarm:g}. actDCF and Cllr take the scores as log-likelihood ratios (natural log, bona fide "
-        "over spoof). Intervals are percentile bootstrap intervals; the ASV is held fixed."
+        "over spoof). Intervals are percentile bootstrap intervals; the ASV is held fixed. t-DCF and a-DCF at the "
+        "challenges' priors and costs."
     )
 
 

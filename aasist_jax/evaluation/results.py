@@ -7,7 +7,7 @@ import numpy as np
 
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.evaluation.breakdowns import Group, break_down, informative_columns
-from aasist_jax.evaluation.score_files import AsvScores, Trials
+from aasist_jax.evaluation.score_files import Trials, VerificationScores
 from aasist_jax.metrics import (
     AsvErrorRates,
     Comparison,
@@ -18,13 +18,15 @@ from aasist_jax.metrics import (
     act_dcf_of,
     area_under_curve_of,
     asv_error_rates,
+    bootstrap_classes,
     bootstrap_intervals,
-    cheapest_threshold,
+    cheapest_threshold_of,
     cllr_bits_of,
     compare_systems,
     convex_hull_equal_error_rate_of,
     det_points,
     equal_error_rate_of,
+    min_a_dcf,
     min_cllr_bits_of,
     min_dcf_of,
     min_tdcf_2019_of,
@@ -56,8 +58,9 @@ class BootstrapOptions:
 class Evaluation:
     """The figures; rates from 0 to 1, costs normalised, calibration losses in bits.
 
-    What needs ASV scores is None without them. `eer_per_attack` is empty where the keys name no attacks.
-    `intervals` holds an interval for each figure by its name, `breakdowns` the groups of each column.
+    What needs ASV scores, or `min_a_dcf` the scores of spoofing-aware verification, is None without them.
+    `eer_per_attack` is empty where the keys name no attacks. `intervals` holds an interval for each figure by its
+    name, `breakdowns` the groups of each column.
     """
 
     system: str
@@ -70,6 +73,7 @@ class Evaluation:
     min_tdcf_2019: float | None
     min_tdcf_2021: float | None
     t_eer: float | None
+    min_a_dcf: float | None
     min_dcf: float
     act_dcf: float
     min_dcf_threshold: float
@@ -84,23 +88,29 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON can hold them; an infinite threshold becomes a string."""
-        figures = asdict(self)
-        if not np.isfinite(self.min_dcf_threshold):
-            figures["min_dcf_threshold"] = str(self.min_dcf_threshold)
-        return figures
+        return _finite_or_text(asdict(self))
 
 
 def evaluate(
     trials: Trials,
     system: str,
-    asv_scores: AsvScores | None = None,
+    asv_scores: VerificationScores | None = None,
     costs: DetectionCosts | None = None,
     bootstrap: BootstrapOptions | None = None,
+    sasv_scores: VerificationScores | None = None,
 ) -> Evaluation:
     """Compute every figure of one system.
 
-    The ASV's error rates are held fixed in the intervals, as the challenges hold them; `t_eer`, which is slow to
-    resample, has no interval.
+    The ASV's trials are held fixed in the intervals, as the challenges hold its error rates. For the a-DCF clips are
+    drawn, each class by itself, whatever is drawn for the other figures.
+
+    Args:
+        trials: The countermeasure's.
+        system: What a report calls it.
+        asv_scores: Of the verification system beside the countermeasure, for t-DCF and t-EER.
+        costs: Of minDCF and actDCF.
+        bootstrap: How intervals are made.
+        sasv_scores: Of one system that verifies speakers and turns spoofs away, for the a-DCF.
 
     Raises:
         ScoresError: The scores do not suit a metric.
@@ -108,13 +118,13 @@ def evaluate(
     """
     costs, bootstrap = costs or DetectionCosts(), bootstrap or BootstrapOptions()
     asv = asv_error_rates(asv_scores.target, asv_scores.nontarget, asv_scores.spoof) if asv_scores else None
-    statistics = _statistics(asv, costs)
+    # Thresholds depend on the scale of the scores: they have intervals, and no place in a comparison.
+    statistics = _statistics(asv_scores, asv, costs) | {
+        "eer_threshold": lambda curve: equal_error_rate_of(curve)[1],
+        "min_dcf_threshold": lambda curve: cheapest_threshold_of(curve, costs),
+    }
     curve = det_points(trials.bonafide, trials.spoof)
     figures = {name: float(statistic(curve)) for name, statistic in statistics.items()}
-    threshold = float(equal_error_rate_of(curve)[1])
-    t_eer = None
-    if asv_scores:
-        t_eer = tandem_equal_error_rate_of(curve, asv_scores.target, asv_scores.nontarget, asv_scores.spoof).eer
     intervals = {}
     if bootstrap.resamples:
         intervals = bootstrap_intervals(
@@ -126,6 +136,17 @@ def evaluate(
             confidence=bootstrap.confidence,
             seed=bootstrap.seed,
         )
+    if sasv_scores:
+        classes = sasv_scores.target, sasv_scores.nontarget, sasv_scores.spoof
+        figures["min_a_dcf"] = min_a_dcf(*classes)
+        if bootstrap.resamples:
+            intervals["min_a_dcf"] = bootstrap_classes(
+                min_a_dcf,
+                *classes,
+                resamples=bootstrap.resamples,
+                confidence=bootstrap.confidence,
+                seed=bootstrap.seed,
+            )
     breakdowns = {
         column: break_down(
             trials,
@@ -149,15 +170,16 @@ def evaluate(
         n_bonafide=trials.bonafide.size,
         n_spoof=trials.spoof.size,
         eer=figures["eer"],
-        eer_threshold=threshold,
+        eer_threshold=figures["eer_threshold"],
         eer_convex_hull=figures["eer_convex_hull"],
         auc=figures["auc"],
         min_tdcf_2019=figures.get("min_tdcf_2019"),
         min_tdcf_2021=figures.get("min_tdcf_2021"),
-        t_eer=t_eer,
+        t_eer=figures.get("t_eer"),
+        min_a_dcf=figures.get("min_a_dcf"),
         min_dcf=figures["min_dcf"],
         act_dcf=figures["act_dcf"],
-        min_dcf_threshold=cheapest_threshold(trials.bonafide, trials.spoof, costs),
+        min_dcf_threshold=figures["min_dcf_threshold"],
         costs=costs,
         cllr_bits=figures["cllr_bits"],
         min_cllr_bits=figures["min_cllr_bits"],
@@ -172,7 +194,7 @@ def evaluate(
 def compare(
     a: Trials,
     b: Trials,
-    asv_scores: AsvScores | None = None,
+    asv_scores: VerificationScores | None = None,
     costs: DetectionCosts | None = None,
     bootstrap: BootstrapOptions | None = None,
 ) -> dict[str, Comparison]:
@@ -188,7 +210,7 @@ def compare(
     bootstrap = bootstrap or BootstrapOptions()
     asv = asv_error_rates(asv_scores.target, asv_scores.nontarget, asv_scores.spoof) if asv_scores else None
     return compare_systems(
-        _statistics(asv, costs or DetectionCosts()),
+        _statistics(asv_scores, asv, costs or DetectionCosts()),
         (a.bonafide, b.bonafide),
         (a.spoof, b.spoof),
         sampling=_sampling(a, bootstrap),
@@ -198,7 +220,9 @@ def compare(
     )
 
 
-def _statistics(asv: AsvErrorRates | None, costs: DetectionCosts) -> dict[str, Statistic]:
+def _statistics(
+    asv_scores: VerificationScores | None, asv: AsvErrorRates | None, costs: DetectionCosts
+) -> dict[str, Statistic]:
     statistics: dict[str, Statistic] = {
         "eer": lambda curve: equal_error_rate_of(curve)[0],
         "eer_convex_hull": convex_hull_equal_error_rate_of,
@@ -208,8 +232,9 @@ def _statistics(asv: AsvErrorRates | None, costs: DetectionCosts) -> dict[str, S
         "cllr_bits": cllr_bits_of,
         "min_cllr_bits": min_cllr_bits_of,
     }
-    if asv is not None:
-        rates = asv
+    if asv_scores is not None and asv is not None:
+        classes, rates = (asv_scores.target, asv_scores.nontarget, asv_scores.spoof), asv
+        statistics["t_eer"] = lambda curve: tandem_equal_error_rate_of(curve, *classes)
         statistics["min_tdcf_2019"] = lambda curve: min_tdcf_2019_of(curve, rates)
         statistics["min_tdcf_2021"] = lambda curve: min_tdcf_2021_of(curve, rates)
     return statistics
@@ -229,3 +254,12 @@ def _sampling(trials: Trials, bootstrap: BootstrapOptions) -> Sampling:
         spoof_speakers=None if speakers is None else speakers[~is_bonafide],
         spoof_attacks=column("attack")[~is_bonafide] if bootstrap.by_attack else None,
     )
+
+
+def _finite_or_text(value: Any) -> Any:
+    """The same nest of dictionaries and lists, with the name of every float that JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite_or_text(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite_or_text(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value

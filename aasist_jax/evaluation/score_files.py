@@ -5,9 +5,12 @@ Scores and keys are joined by utterance id, never by line order.
 Score layouts, one trial a line: ASVspoof 2019 `utterance attack key score`; ASVspoof 2021 `utterance score`;
 ASVspoof 5 `filename<TAB>cm-score` under a header of those words.
 
-Key layouts: the countermeasure protocols of ASVspoof 2019, 2021 (LA and DF `trial_metadata.txt`) and 5; a
+Key layouts: the countermeasure protocols of ASVspoof 2019, 2021 (`trial_metadata.txt` of LA, PA and DF) and 5; a
 score file of the 2019 layout; any table (tabs, commas or spaces) with a header that names an utterance and
 a key column.
+
+Layouts of verification scores: ASVspoof 2019 `group key score`; ASVspoof 5 (track 2) tables of scores and of keys
+under a header.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +34,10 @@ KEY_LAYOUTS = {
     5: ("speaker", "utterance", "environment", "attack", "key"),
     8: ("speaker", "utterance", "codec", "transmission", "attack", "key", "trim", "subset"),
     10: ("speaker", "utterance", "gender", "codec", "codec_quality", "", "", "attack", "key", ""),
+    12: (
+        *("speaker", "utterance", "asv_room", "asv_microphone", "distance_to_asv", "attacker_room"),
+        *("attacker_microphone", "replay_device", "attacker_to_speaker", "key", "trim", "subset"),
+    ),
     13: (
         *("speaker", "utterance", "codec", "source", "attack", "key", "trim", "subset"),
         *("vocoder", "task", "team", "gender_pair", "language"),
@@ -38,7 +45,8 @@ KEY_LAYOUTS = {
 }
 """Columns of the layouts without a header, by their number; a column without a name is left out."""
 
-ASV_KEYS = ("target", "nontarget", "spoof")
+VERIFICATION_KEYS = ("target", "nontarget", "spoof")
+SASV_SCORE, SASV_KEY = "sasv-score", "asv-label"
 
 
 @dataclass(frozen=True)
@@ -120,8 +128,8 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class AsvScores:
-    """Scores of a speaker verification system by class of trial."""
+class VerificationScores:
+    """Scores of a speaker verification system, spoofing-aware or not, by class of trial."""
 
     target: Float[np.ndarray, "target"]
     nontarget: Float[np.ndarray, "nontarget"]
@@ -268,8 +276,8 @@ def join(scores: Scores, keys: Keys) -> Trials:
     return Trials(keys.utterances, joined, keys.is_bonafide, keys.columns, tuple(warnings))
 
 
-def read_asv_scores(path: Path) -> AsvScores:
-    """Read the organisers' ASV scores, one trial a line: `group key score`, key target, nontarget or spoof.
+def read_asv_scores(path: Path) -> VerificationScores:
+    """Read verification scores, one trial a line: `group key score`, key target, nontarget or spoof.
 
     Raises:
         ScoreFileError: The file cannot be read, a line is not of that layout, a score is not a finite number,
@@ -277,16 +285,53 @@ def read_asv_scores(path: Path) -> AsvScores:
     """
     rows = list(_rows(path))
     _check_width(path, rows, 3)
-    keys = np.array([row[1] for _, row in rows], dtype=str)
-    unknown = np.flatnonzero(~np.isin(keys, ASV_KEYS))
-    if unknown.size:
-        line, row = rows[unknown[0]]
-        raise ScoreFileError(f"{path}:{line}: key {row[1]!r} is none of {', '.join(ASV_KEYS)}")
     scores = _numbers(path, [(line, row[2]) for line, row in rows])
-    for key in ASV_KEYS:
-        if not np.any(keys == key):
-            raise ScoreFileError(f"{path}: no {key} trial; the t-DCF needs all of {', '.join(ASV_KEYS)}")
-    return AsvScores(*(scores[keys == key] for key in ASV_KEYS))
+    return _by_verification_key(path, [(line, row[1]) for line, row in rows], scores)
+
+
+def read_sasv_scores(path: Path, keys: Path) -> VerificationScores:
+    """Read scores and keys of spoofing-aware verification in the layouts of ASVspoof 5, track 2.
+
+    Both are tables under a header: the scores with the columns `filename` and `sasv-score`, the keys with `filename`
+    and `asv-label` (target, nontarget or spoof). They are joined by the file name, and by the claimed speaker where
+    there is a column `spk`. Scores without a key are left out.
+
+    Raises:
+        ScoreFileError: A file cannot be read, has not those columns, or holds a trial twice; a trial has no score, or
+            one that is not a finite number; a class has no trial.
+    """
+    score_rows, trials = _verification_table(path, SASV_SCORE)
+    key_rows, keyed = _verification_table(keys, SASV_KEY)
+    scores = in_order(Scores(str(path), trials, _numbers(path, score_rows)), keyed, str(keys))
+    return _by_verification_key(keys, key_rows, scores)
+
+
+def _verification_table(path: Path, column: str) -> tuple[list[tuple[int, str]], Shaped[np.ndarray, "trials"]]:
+    """Line number and word of one column, and what names each trial: the claimed speaker, if told, and the file."""
+    rows = list(_rows(path))
+    header = [word.lower() for word in rows[0][1]] if rows else []
+    if missing := [name for name in ("filename", column) if name not in header]:
+        raise ScoreFileError(f"{path}: no column {' and no '.join(missing)} in its first line, which names the columns")
+    del rows[0]
+    _check_width(path, rows, len(header))
+    naming = [header.index(name) for name in ("spk", "filename") if name in header]
+    trials = np.array([" ".join(row[place] for place in naming) for _, row in rows], dtype=str)
+    _check_unique(path, trials)
+    return [(line, row[header.index(column)]) for line, row in rows], trials
+
+
+def _by_verification_key(
+    path: Path, keys: Sequence[tuple[int, str]], scores: Float[np.ndarray, "trials"]
+) -> VerificationScores:
+    words = np.array([word for _, word in keys], dtype=str)
+    unknown = np.flatnonzero(~np.isin(words, VERIFICATION_KEYS))
+    if unknown.size:
+        line, word = keys[unknown[0]]
+        raise ScoreFileError(f"{path}:{line}: key {word!r} is none of {', '.join(VERIFICATION_KEYS)}")
+    for key in VERIFICATION_KEYS:
+        if not np.any(words == key):
+            raise ScoreFileError(f"{path}: no {key} trial; all of {', '.join(VERIFICATION_KEYS)} are needed")
+    return VerificationScores(*(scores[words == key] for key in VERIFICATION_KEYS))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

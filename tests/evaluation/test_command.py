@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from aasist_jax.errors import AasistError
 from aasist_jax.evaluation import command
-from aasist_jax.evaluation.score_files import read_scores
+from aasist_jax.evaluation.report import FIGURE_NAMES
+from aasist_jax.evaluation.score_files import read_asv_scores, read_scores
+from aasist_jax.metrics import min_a_dcf
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for function in (command.metrics, command.calibrate, command.fuse, command.llr):
@@ -50,9 +52,9 @@ def files(tmp_path):
         lines = [f"u{index} {scores[index]}\n" for index in random.permutation(n)]
         (tmp_path / f"{name}.txt").write_text("".join(lines))
     asv = [("bonafide", "target", 3), ("bonafide", "nontarget", 0), ("A01", "spoof", 2.5)]
-    (tmp_path / "asv.txt").write_text(
-        "".join(f"{group} {kind} {random.normal(mean)}\n" for group, kind, mean in asv for _ in range(300))
-    )
+    for name in ("asv", "sasv"):
+        lines = [f"{group} {kind} {random.normal(mean)}\n" for group, kind, mean in asv for _ in range(300)]
+        (tmp_path / f"{name}.txt").write_text("".join(lines))
     return tmp_path
 
 
@@ -80,7 +82,16 @@ class Page(HTMLParser):
 def test_metrics_writes_json_and_a_self_contained_report(files):
     run(
         *("metrics", "--scores", files / "good.txt", "--keys", files / "keys.txt", "--asv-scores", files / "asv.txt"),
-        *("--compare", files / "poor.txt", "--json", files / "out" / "m.json", "--report", files / "report"),
+        *(
+            "--sasv-scores",
+            files / "sasv.txt",
+            "--compare",
+            files / "poor.txt",
+            "--json",
+            files / "out" / "m.json",
+            "--report",
+            files / "report",
+        ),
         *("--resamples", 60),
     )
     figures = json.loads((files / "out" / "m.json").read_text())
@@ -88,9 +99,13 @@ def test_metrics_writes_json_and_a_self_contained_report(files):
     assert set(figures["asv"]) == {"eer", "threshold", "p_fa", "p_miss", "p_miss_spoof"}
     assert (figures["n_bonafide"], figures["n_spoof"]) == (200, 400)
     assert list(figures["eer_per_attack"]) == ["A01", "A<2>"]
+    numbers = {name for name, value in figures.items() if isinstance(value, float)}
+    assert numbers == set(figures["intervals"]) == set(FIGURE_NAMES)
     for name, interval in figures["intervals"].items():
-        assert interval["low"] <= interval["high"], name
+        assert interval["low"] < interval["high"], name
         assert interval["estimate"] == figures[name]
+        assert interval["low"] <= figures[name] <= interval["high"], name
+    assert figures["min_a_dcf"] == min_a_dcf(*vars(read_asv_scores(files / "sasv.txt")).values())
     assert figures["comparison"]["eer"]["difference"]["high"] < 0
     assert (files / "report" / "metrics.json").read_text() == (files / "out" / "m.json").read_text()
     page = Page((files / "report" / "report.html").read_text())
@@ -102,6 +117,36 @@ def test_metrics_writes_json_and_a_self_contained_report(files):
     assert f"| EER | {100 * figures['eer']:.3f} % |" in markdown
     for image in re.findall(r"\]\((.*?)\)", markdown):
         assert (files / "report" / image).read_text().startswith("<?xml")
+
+
+def test_every_column_of_the_keys_is_broken_down_worst_first(files):
+    random = np.random.default_rng(1)
+    columns = ("filename", "label", "attack", "codec", "language", "duration", "speaker")
+    rows = []
+    for index in range(600):
+        bonafide = index < 200
+        seconds = f"{random.uniform(1, 9):.3f}"
+        kind = ("bonafide", "-") if bonafide else ("spoof", f"A{index % 3}")
+        rows.append(
+            (f"u{index}", *kind, ("opus", "gsm")[index % 2], ("de", "fr")[index // 2 % 2], seconds, f"s{index % 40}")
+        )
+    (files / "keys.csv").write_text("".join(",".join(row) + "\n" for row in [columns, *rows]))
+    base = ("metrics", "--scores", files / "poor.txt", "--keys", files / "keys.csv", "--resamples", 5)
+    result = run(*base, "--json", files / "m.json", "--report", files / "report")
+    breakdowns = json.loads((files / "m.json").read_text())["breakdowns"]
+    assert list(breakdowns) == ["attack", "codec", "language", "duration", "speaker"]
+    assert {name: len(groups) for name, groups in breakdowns.items()} == {
+        **{"attack": 3, "codec": 2, "language": 2, "duration": 4, "speaker": 40}
+    }
+    page, markdown = ((files / "report" / f"report.{kind}").read_text() for kind in ("html", "md"))
+    for name, groups in breakdowns.items():
+        rates = [group["eer"] for group in groups if group["eer"] is not None]
+        assert rates == sorted(rates, reverse=True)
+        assert name.capitalize() in result.stdout
+        for text in (page, markdown):
+            assert f"By {name}" in text
+            assert all(group["value"] in text for group in groups)
+    assert "... and 25 more, in --report and --json" in result.stdout
 
 
 def test_the_table_on_the_terminal_shows_the_figures(files):
@@ -180,6 +225,7 @@ def test_fused_scores_and_probabilities(files):
             ("metrics", "--scores", "good.txt", "--keys", "keys.txt", "--compare", "poor.txt", "--resamples", "0"),
             "needs",
         ),
+        (("metrics", "--scores", "good.txt", "--keys", "keys.txt", "--sasv-keys", "k.tsv"), "goes with --sasv-scores"),
         (("fuse", "--scores", "good.txt", "--keys", "keys.txt", "--out", "f.json"), "at least two systems"),
     ],
 )

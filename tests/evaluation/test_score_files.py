@@ -13,6 +13,7 @@ from aasist_jax.evaluation.score_files import (
     join,
     read_asv_scores,
     read_keys,
+    read_sasv_scores,
     read_scores,
     write_scores,
 )
@@ -75,9 +76,13 @@ def test_what_is_written_reads_back_to_the_last_bit(tmp_path_factory, layout, nu
             {"codec": "g722", "transmission": "loc_tx", "attack": "A08", "subset": "progress"},
         ),
         (
-            "s1 u1 nocodec asvspoof - bonafide notrim eval - - - - -\n"
-            "s2 u3 mp3m4a vcc2020 A08 spoof notrim progress neural Task1 team12 FF E\n",
-            {"codec": "mp3m4a", "vocoder": "neural", "language": "E"},
+            "s1 u1 nocodec asvspoof bonafide bonafide notrim eval bonafide - - - -\n"
+            "s2 u3 mp3m4a vcc2020 Task1-team12 spoof notrim progress neural_vocoder_autoregressive Task1 team12 FF E\n",
+            {"codec": "mp3m4a", "vocoder": "neural_vocoder_autoregressive", "language": "E"},
+        ),
+        (
+            "s1 u1 R1 M1 D1 - - - - bonafide notrim eval\ns2 u3 R3 M3 d4 r1 m2 s4 c3 spoof notrim hidden\n",
+            {"asv_room": "R3", "attacker_microphone": "m2", "replay_device": "s4", "attacker_to_speaker": "c3"},
         ),
         ("s1 u1 F - - - AC1 - bonafide -\ns2 u3 M C01 2 - AC2 A08 spoof -\n", {"codec": "C01", "attack": "A08"}),
         ("filename,label,language\nu1,bonafide,de\nu3,spoof,fr\n", {"language": "fr"}),
@@ -184,6 +189,26 @@ def test_asv_scores_are_read_by_class(write):
         read_asv_scores(write("bonafide target 1\nA07 spoof 2\n"))
     with pytest.raises(ScoreFileError, match=r":2: key 'fake' is none of"):
         read_asv_scores(write("bonafide target 1\nA07 fake 2\n"))
+
+
+SASV_SCORES = "spk\tfilename\tcm-score\tasv-score\tsasv-score\ns1\tu1\t-\t-\t3\ns2\tu1\t-\t-\t1\ns1\tu2\t-\t-\t2\n"
+SASV_KEYS = (
+    "spk\tfilename\tcm-label\tasv-label\ns1\tu2\tspoof\tspoof\ns2\tu1\tbonafide\tnontarget\ns1\tu1\tbonafide\ttarget\n"
+)
+
+
+def test_spoofing_aware_scores_join_their_keys_by_speaker_and_file(write):
+    keys = write(SASV_KEYS, "keys.tsv")
+    sasv = read_sasv_scores(write(SASV_SCORES), keys)
+    assert (sasv.target.tolist(), sasv.nontarget.tolist(), sasv.spoof.tolist()) == ([3], [1], [2])
+    with pytest.raises(ScoreFileError, match=r"no score for 1 of 3 trials of .*keys.tsv, first s1 u2;"):
+        read_sasv_scores(write(SASV_SCORES.replace("s1\tu2", "s1\tu9")), keys)
+    with pytest.raises(ScoreFileError, match=r"1 utterances come more than once, first s1 u1"):
+        read_sasv_scores(write(SASV_SCORES.replace("s2", "s1")), keys)
+    with pytest.raises(ScoreFileError, match="no column sasv-score"):
+        read_sasv_scores(write("filename\tcm-score\nu1\t1\n"), keys)
+    with pytest.raises(ScoreFileError, match=r":2: key 'fake' is none of"):
+        read_sasv_scores(write(SASV_SCORES), write(SASV_KEYS.replace("spoof\tspoof", "spoof\tfake"), "k.tsv"))
 
 
 @pytest.mark.reference
