@@ -22,7 +22,7 @@ FIGURE_NAMES = {
     "min_tdcf_2019": "min t-DCF (ASVspoof 2019)",
     "min_tdcf_2021": "min t-DCF (ASVspoof 2021)",
     "t_eer": "t-EER, concurrent",
-    "min_a_dcf": "min a-DCF",
+    "min_a_dcf": "min a-DCF of the SASV scores",
     "min_dcf": "minDCF",
     "act_dcf": "actDCF",
     "cllr_bits": "Cllr, bits",
