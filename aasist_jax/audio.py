@@ -1,51 +1,24 @@
-"""Audio in: decode, down-mix, resample, and cut to windows. The only module that touches audio files.
+"""Audio in: decode, down-mix, resample, and cut to windows. All of this package that hears audio files hears them here.
 
 Everything downstream hears 16 kHz mono float32, where a 16-bit sample s is s / 32768 exactly.
 """
 
 import io
-import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
 
 import numpy as np
-import soundfile
 import soxr
 from jaxtyping import Float32, Num
 
+from aasist_jax.decoding.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
+from aasist_jax.decoding.limits import SAMPLE_RATE as SAMPLE_RATE
+from aasist_jax.decoding.limits import Limits as Limits
+from aasist_jax.decoding.m4a import is_m4a, open_m4a
+from aasist_jax.decoding.sound_file import open_sound_file
+from aasist_jax.decoding.stream import AudioSource, AudioStream, open_source, source_name
 from aasist_jax.errors import AudioError
-
-SAMPLE_RATE = 16_000
-"""Samples per second of everything the models hear."""
-
-MAX_SECONDS = 4 * 3600.0
-"""Longest recording that is decoded, in seconds."""
-
-MIN_RATE, MAX_RATE = 4_000, 384_000
-MAX_CHANNELS = 32
-
-BLOCK_VALUES = 1 << 22
-"""Samples times channels decoded at once (16 MiB): no more is ever allocated on a header's word."""
-
-MP3_TAG_BYTES = 8192
-"""What may follow the last MP3 frame unread."""
-
-
-@runtime_checkable
-class _BinaryFile(Protocol):
-    """A file object opened in binary mode that can seek: an open file, io.BytesIO, a temporary file."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-    def tell(self) -> int: ...
-    def seekable(self) -> bool: ...
-
-
-AudioSource = str | os.PathLike[str] | _BinaryFile
 
 
 @dataclass(frozen=True)
@@ -62,48 +35,97 @@ class AudioInfo:
         return self.frames / self.sample_rate
 
 
-def load_audio(
-    source: AudioSource, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None
-) -> Float32[np.ndarray, "samples"]:
-    """Decode a recording to mono float32 at `sample_rate`.
+def iter_audio(
+    source: AudioSource, *, channel: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Float32[np.ndarray, "samples"]]:
+    """Decode a recording, block by block, to mono float32 at 16 kHz; memory does not grow with its length.
 
-    Reads whatever libsndfile reads (WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF, ...). Channels are averaged;
-    another rate is resampled with soxr (HQ). At the right rate the samples pass bit for bit. Values
-    are neither clipped nor normalised: AASIST's scores depend on gain.
+    Reads whatever libsndfile reads (WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF, ...), and AAC (M4A, MP4, ADTS) where the
+    extra `m4a` is installed. Channels are averaged, or one is taken; another rate is resampled with soxr (HQ). At the
+    right rate the samples pass bit for bit. Values are neither clipped nor normalised: AASIST's scores depend on gain.
+
+    That a file is truncated shows at its end alone: the blocks are of use once all of them have come.
 
     Args:
         source: a path, or a binary file object that can seek; an object is read from its start.
-        sample_rate: of the result, in Hz.
-        max_seconds: a recording longer than this is an error (default `MAX_SECONDS`), never silently cut.
+        channel: the one to hear, from 0; default: the mean of all. On a stereo call each is one speaker.
+        limits: what breaks one is an error, never silently cut.
+
+    Yields:
+        (samples,), never empty, in [-1, 1] but for floating-point and lossy sources.
 
     Raises:
-        AudioError: not a readable audio file; empty; truncated; NaN or infinite samples; a rate outside
-            4 to 384 kHz; more than 32 channels; too long.
+        AudioError: once iterated: not a readable audio file; empty; truncated; NaN or infinite samples; no such
+            channel; beyond a limit.
     """
-    name = _name(source)
-    with _opened(source, name) as (raw, file):
-        blocks = _blocks(raw, file, name, MAX_SECONDS if max_seconds is None else max_seconds)
-        return _mono(blocks, file.samplerate, sample_rate, name)
+    name = source_name(source)
+    with _opened(source, name, limits) as stream:
+        yield from _resampled(_mono(stream.blocks, stream.channels, channel, name), stream.sample_rate, name)
 
 
-def to_mono_16k(array: Num[np.ndarray, "*shape"], sample_rate: int) -> Float32[np.ndarray, "samples"]:
+def load_audio(
+    source: AudioSource, *, channel: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Float32[np.ndarray, "samples"]:
+    """Decode a whole recording to mono float32 at 16 kHz: the blocks of `iter_audio` in one, with the same errors."""
+    return np.concatenate(list(iter_audio(source, channel=channel, limits=limits)))
+
+
+def load_start(
+    source: AudioSource, samples: int, *, channel: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> tuple[Float32[np.ndarray, "start"], int]:
+    """Decode a recording to its end, as `load_audio` does, and keep only the first `samples` samples.
+
+    Returns:
+        (at most samples,), and the count of samples of the whole recording.
+
+    Raises:
+        AudioError: as `load_audio`; a fault behind the start counts as well.
+        ValueError: `samples` is not positive.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, not {samples}")
+    kept: list[np.ndarray] = []
+    length = 0
+    for block in iter_audio(source, channel=channel, limits=limits):
+        if length < samples:
+            kept.append(block[: samples - length])
+        length += block.size
+    return np.concatenate(kept), length
+
+
+def load_channels(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Float32[np.ndarray, "samples"]]:
+    """Every channel of a recording as `load_audio` gives it, one after the other; decodes anew for each.
+
+    Raises:
+        AudioError: as `load_audio`.
+    """
+    for channel in range(inspect_audio(source, limits=limits).channels):
+        yield load_audio(source, channel=channel, limits=limits)
+
+
+def to_mono_16k(
+    array: Num[np.ndarray, "*shape"], sample_rate: int, *, channel: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Float32[np.ndarray, "samples"]:
     """Make mono float32 at 16 kHz of an array in memory, by the rules of `load_audio`.
 
     Args:
         array: (samples,) or (samples, channels); int16 and int32 are scaled to [-1, 1), floats are
             taken as they are.
         sample_rate: of `array`, in Hz.
+        channel: as in `iter_audio`.
+        limits: as in `iter_audio`, but for those on bytes.
 
     Raises:
-        AudioError: another shape or type; no samples; NaN or infinity; a rate outside 4 to 384 kHz.
+        AudioError: another shape or type; no samples; NaN or infinity; no such channel; beyond a limit.
     """
     name = f"the array of shape {array.shape}"
     if array.ndim not in (1, 2):
         raise AudioError(f"{name}: expected (samples,) or (samples, channels)")
     frames = array[:, np.newaxis] if array.ndim == 1 else array
-    if frames.shape[1] > MAX_CHANNELS and frames.shape[0] <= MAX_CHANNELS:
+    if frames.shape[1] > limits.channels and frames.shape[0] <= limits.channels:
         raise AudioError(f"{name}: expected (samples, channels); transpose it")
-    _check_format(name, sample_rate, frames.shape[1])
+    limits.check_format(name, sample_rate, frames.shape[1])
+    limits.check_length(name, frames.shape[0], sample_rate, frames.shape[1], array.nbytes)
     if array.dtype in (np.int16, np.int32):
         frames = frames.astype(np.float32) * np.float32(1 / -float(np.iinfo(array.dtype).min))
     elif np.issubdtype(array.dtype, np.floating):
@@ -111,20 +133,20 @@ def to_mono_16k(array: Num[np.ndarray, "*shape"], sample_rate: int) -> Float32[n
             frames = frames.astype(np.float32)
     else:
         raise AudioError(f"{name}: samples of type {array.dtype}; give int16, int32 or floating-point samples")
-    return _mono([frames], sample_rate, SAMPLE_RATE, name)
+    return np.concatenate(list(_resampled(_mono([frames], frames.shape[1], channel, name), sample_rate, name)))
 
 
-def inspect_audio(source: AudioSource) -> AudioInfo:
+def inspect_audio(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> AudioInfo:
     """Read the header only: cheap, and blind to damage further in.
 
     Raises:
         AudioError: what `load_audio` can tell from a header: no such file, not audio, no samples, the limits.
     """
-    name = _name(source)
-    with _opened(source, name) as (_, file):
-        if file.frames == 0:
+    name = source_name(source)
+    with _opened(source, name, limits) as stream:
+        if stream.frames == 0:
             raise AudioError(f"{name}: holds no samples")
-        return AudioInfo(file.samplerate, file.channels, file.frames)
+        return AudioInfo(stream.sample_rate, stream.channels, stream.frames)
 
 
 def first_window(wave: Float32[np.ndarray, "samples"], length: int) -> Float32[np.ndarray, "length"]:
@@ -180,108 +202,69 @@ def all_windows(
     return np.stack([first_window(wave[start:], length) for start in window_starts(wave.size, length, hop)])
 
 
-def _name(source: AudioSource) -> str:
-    """How messages call the source: one printable line."""
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
-    if not isinstance(name, str):
-        return "audio stream"
-    return name if name.isprintable() else repr(name)
-
-
 @contextmanager
-def _opened(source: AudioSource, name: str) -> Iterator[tuple[_BinaryFile, Any]]:
-    """The raw bytes and libsndfile's view of them, with every failure inside turned into an AudioError."""
+def _opened(source: AudioSource, name: str, limits: Limits) -> Iterator[AudioStream]:
+    """The decoder that can read the source, within the limits, with every failure turned into an AudioError."""
     try:
-        with _raw(source, name) as raw:
-            if raw.seek(0, io.SEEK_END) == 0:
-                raise AudioError(f"{name}: the file is empty")
+        with open_source(source, name) as raw:
+            encoded_bytes = raw.seek(0, io.SEEK_END)
+            limits.check_size(name, encoded_bytes)
+            open_stream = open_m4a if is_m4a(raw) else open_sound_file
             raw.seek(0)
-            # Given a path's descriptor, libsndfile reads by itself, and the suffix has no say.
-            with soundfile.SoundFile(raw.fileno() if isinstance(raw, io.FileIO) else raw, closefd=False) as file:
-                _check_format(name, file.samplerate, file.channels)
-                yield raw, file
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip().rstrip(".")
-        raise AudioError(
-            f"{name}: not audio that can be decoded, damaged, or of a wrong stated length ({reason}); "
-            "convert it, for example to FLAC"
-        ) from error
-    except (OSError, TypeError, ValueError) as error:
+            with open_stream(raw, name) as stream:
+                limits.check_format(name, stream.sample_rate, stream.channels)
+                limits.check_length(name, stream.frames, stream.sample_rate, stream.channels, encoded_bytes)
+                yield replace(stream, blocks=_within(limits, stream, name, encoded_bytes))
+    except (OSError, TypeError, ValueError, MemoryError) as error:
         raise AudioError(f"{name}: cannot be read ({error})") from error
 
 
-@contextmanager
-def _raw(source: AudioSource, name: str) -> Iterator[_BinaryFile]:
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        # A pipe or a device could block for ever: only a regular file is opened.
-        if not path.is_file():
-            reason = "is a folder" if path.is_dir() else "not a file" if path.exists() else "no such file"
-            raise AudioError(f"{name}: {reason}; give the path of an audio file")
-        with path.open("rb", buffering=0) as raw:
-            yield raw
-    elif isinstance(source, io.TextIOBase) or not source.seekable():
-        raise AudioError(f"{name}: give a file opened in binary mode that can seek, such as io.BytesIO")
-    else:
-        yield source
-
-
-def _check_format(name: str, sample_rate: int, channels: int) -> None:
-    if not MIN_RATE <= sample_rate <= MAX_RATE:
-        raise AudioError(f"{name}: {sample_rate} Hz; sample rates from {MIN_RATE} to {MAX_RATE} Hz are read")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"{name}: {channels} channels; 1 to {MAX_CHANNELS} are read")
-
-
-def _blocks(
-    raw: _BinaryFile, file: soundfile.SoundFile, name: str, max_seconds: float
+def _within(
+    limits: Limits, stream: AudioStream, name: str, encoded_bytes: int
 ) -> Iterator[Float32[np.ndarray, "frames channels"]]:
-    """Decode block by block, so that what is allocated follows what is there and not what a header claims."""
-    read = 0
-    while len(block := file.read(BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)):
-        read += len(block)
-        if read > max_seconds * file.samplerate:
-            raise AudioError(f"{name}: longer than the limit of {max_seconds:g} s; split it")
+    """Hold what is really decoded to the limits, whatever the header stated."""
+    frames = 0
+    for block in stream.blocks:
+        frames += len(block)
+        limits.check_length(name, frames, stream.sample_rate, stream.channels, encoded_bytes)
         yield block
-    if not _is_complete(raw, file, read):
-        raise AudioError(
-            f"{name}: {read / file.samplerate:.2f} s can be decoded, which is not what its header states: "
-            "truncated, or an MP3 without a length tag; get the whole file or convert it, for example to FLAC"
-        )
-
-
-def _is_complete(raw: _BinaryFile, file: Any, read: int) -> bool:
-    """Whether `read` frames, all that libsndfile gave, are all that the header states and the file holds."""
-    if file.format == "MP3":
-        # Without a Xing or Info tag the length is libsndfile's estimate from the first frame; where that is
-        # too low, decoding stops early. Only tags, of a few kilobytes, may rightly follow the last frame.
-        position = raw.tell()
-        unread = raw.seek(0, io.SEEK_END) - position
-        return read >= 0.99 * file.frames and unread <= MP3_TAG_BYTES
-    # In a truncated WAV or AIFF libsndfile corrects the length and notes so in its log. Lengths near 2 and 4
-    # GiB are placeholders of programs that wrote to a pipe.
-    corrected = re.search(r"^ ?(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    cut = corrected is not None and int(corrected[2]) + 1 < int(corrected[1]) < 0x7FFF_0000
-    return read >= file.frames and not cut
 
 
 def _mono(
-    blocks: Iterable[Float32[np.ndarray, "frames channels"]], rate: int, sample_rate: int, name: str
-) -> Float32[np.ndarray, "samples"]:
-    """Average the channels, check, resample: the same result however the samples are cut into blocks."""
-    resampler = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, "float32", "HQ")
-    chunks = [np.zeros(0, np.float32)]
+    blocks: Iterable[Float32[np.ndarray, "frames channels"]], channels: int, channel: int | None, name: str
+) -> Iterator[Float32[np.ndarray, "frames"]]:
+    """Take one channel or the mean of all."""
+    if channel is not None and not 0 <= channel < channels:
+        raise AudioError(f"{name}: no channel {channel}; there are {channels}, counted from 0")
     for block in blocks:
-        with np.errstate(over="ignore", invalid="ignore"):  # judged right below
-            mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+        if channel is not None or channels == 1:
+            mono = block[:, channel or 0]
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):  # judged right below
+                mono = block.mean(axis=1)
         if not np.isfinite(mono).all():
             raise AudioError(f"{name}: holds NaN or infinite samples; repair or leave out the recording")
-        chunks.append(resampler.resample_chunk(np.ascontiguousarray(mono)) if resampler else mono)
+        yield mono
+
+
+def _resampled(
+    blocks: Iterable[Float32[np.ndarray, "frames"]], rate: int, name: str
+) -> Iterator[Float32[np.ndarray, "samples"]]:
+    """Resample to 16 kHz: the same result however the samples are cut into blocks."""
+    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+    length = 0
+
+    def checked(block: Float32[np.ndarray, "samples"]) -> Iterator[Float32[np.ndarray, "samples"]]:
+        nonlocal length
+        length += block.size
+        if not np.isfinite(block).all():
+            raise AudioError(f"{name}: samples too large to resample; scale the recording to [-1, 1]")
+        if block.size:
+            yield block
+
+    for block in blocks:
+        yield from checked(resampler.resample_chunk(np.ascontiguousarray(block)) if resampler else block)
     if resampler:
-        chunks.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    wave = np.concatenate(chunks)
-    if wave.size == 0:
-        raise AudioError(f"{name}: holds no samples at {sample_rate} Hz")
-    if not np.isfinite(wave).all():
-        raise AudioError(f"{name}: samples too large to resample; scale the recording to [-1, 1]")
-    return wave
+        yield from checked(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    if length == 0:
+        raise AudioError(f"{name}: holds no samples at {SAMPLE_RATE} Hz")

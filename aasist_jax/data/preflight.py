@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aasist_jax.audio import SAMPLE_RATE, inspect_audio, load_audio
+from aasist_jax.audio import SAMPLE_RATE, inspect_audio, iter_audio
 from aasist_jax.data.progress import with_progress
 from aasist_jax.data.protocols import Utterance, shown
 from aasist_jax.errors import AudioError, DataError
@@ -116,7 +116,7 @@ def _check_deep(utterance: Utterance) -> tuple[Kind, str] | None:
     if fault := _check_header(utterance):
         return fault
     try:
-        return _check_length(utterance, load_audio(utterance.path).size / SAMPLE_RATE)
+        return _check_length(utterance, sum(block.size for block in iter_audio(utterance.path)) / SAMPLE_RATE)
     except AudioError as error:
         return "unreadable", str(error)
 

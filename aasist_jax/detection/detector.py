@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, load_audio, to_mono_16k
+from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, load_audio, load_start, to_mono_16k
+from aasist_jax.condition import SHORT_SECONDS, Condition, condition
 from aasist_jax.errors import AudioError
 from aasist_jax.evaluation.calibration import Calibration, load_calibration, probability_of_spoof
 from aasist_jax.models.registry import build_model, model_logits
@@ -19,10 +20,8 @@ from aasist_jax.weights import LABELS, Weights, load_weights
 
 CALIBRATION_FILE = "calibration.json"
 BATCH_SIZE = 8
-SHORT_SECONDS = 0.5
 
 Windows = Literal["first", "all"]
-Status = Literal["ok", "short", "silent"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,9 @@ class Score:
             as above. With several windows, the mean over them.
         logits: the logits (spoof, bona fide); with several windows, the mean. None as above.
         duration: seconds of the recording.
-        status: `ok`; `short` for less than 0.5 s, scored but hardly reliable; `silent` for digital silence
-            or a constant, which is not scored.
+        status: what `condition` says of what was to be scored, the first window or all: `ok`; `short` for less than
+            0.5 s and `clipped` for heavy clipping, scored but hardly reliable; `silent` for digital silence and
+            `constant` for a DC line, which are not scored.
         model_id: the model that scored it.
         window_scores: the score of every window, in order.
         llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None where the weights
@@ -47,7 +47,7 @@ class Score:
     score: float | None
     logits: tuple[float, float] | None
     duration: float
-    status: Status
+    status: Condition
     model_id: str
     window_scores: tuple[float, ...]
     llr: float | None = None
@@ -123,14 +123,16 @@ class Detector:
             raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
         return logits
 
-    def score(self, audio: Any, *, windows: Windows = "first") -> Score:
+    def score(self, audio: Any, *, windows: Windows = "first", channel: int | None = None) -> Score:
         """Score one recording.
 
         Args:
             audio: a path, a binary file object, or `(array, sample_rate)` with the array (samples,) or
                 (samples, channels).
             windows: `first` is the published rule: the first window alone, a shorter clip repeated to fill it.
-                `all` scores every window, the last one anchored to the end, and takes the mean.
+                `all` scores every window, the last one anchored to the end, and takes the mean. A recording is decoded
+                to its end in both cases, so that a truncated one is an error.
+            channel: the channel to score, from 0; default: the mean of all. On a stereo call each is one speaker.
 
         Raises:
             AudioError: one line that names the input and the reason: no such file, not audio, NaN, no sample
@@ -138,11 +140,14 @@ class Detector:
         """
         if windows not in ("first", "all"):
             raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
-        wave = _waveform(audio)
-        duration = wave.size / SAMPLE_RATE
+        # Whether a recording is short cannot be told from less of it.
+        start = None if windows == "all" else max(self.window, int(SHORT_SECONDS * SAMPLE_RATE))
+        wave, length = _waveform(audio, start, channel)
+        duration = length / SAMPLE_RATE
         model_id = self.weights.model_id
-        if np.ptp(wave) == 0:
-            return Score(None, None, None, duration, "silent", model_id, ())
+        status = condition(wave)
+        if status in ("silent", "constant"):
+            return Score(None, None, None, duration, status, model_id, ())
         cut = all_windows(wave, self.window) if windows == "all" else first_window(wave, self.window)[None]
         logits = self._finite_logits(cut, str(audio) if isinstance(audio, str | PathLike) else "the audio")
         spoof, bonafide = (float(x) for x in logits.mean(axis=0, dtype=np.float64))
@@ -151,21 +156,26 @@ class Detector:
             score=bonafide,
             logits=(spoof, bonafide),
             duration=duration,
-            status="short" if duration < SHORT_SECONDS else "ok",
+            status=status,
             model_id=model_id,
             window_scores=tuple(float(x) for x in logits[:, LABELS.index("bonafide")]),
             llr=None if self.calibration is None else float(self.calibration.apply(np.array([bonafide]))[0]),
         )
 
 
-def _waveform(audio: Any) -> Float32[np.ndarray, " samples"]:
+def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Float32[np.ndarray, " samples"], int]:
+    """The first `samples` samples at 16 kHz, or all of them, and the count of all."""
     if isinstance(audio, tuple) and len(audio) == 2:
         array, sample_rate = (_as_array(audio[0], "the audio"), audio[1])
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
             raise AudioError(f"the sample rate: expected a whole number of Hz, got {sample_rate!r}")
-        return to_mono_16k(array, int(sample_rate))
+        wave = to_mono_16k(array, int(sample_rate), channel=channel)
+        return wave[:samples], wave.size
     if isinstance(audio, str | PathLike) or hasattr(audio, "read"):
-        return load_audio(audio)
+        if samples is not None:
+            return load_start(audio, samples, channel=channel)
+        wave = load_audio(audio, channel=channel)
+        return wave, wave.size
     raise AudioError(f"cannot score {type(audio).__name__}: give a path, or (array, sample_rate) for samples in memory")
 
 

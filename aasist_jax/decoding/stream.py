@@ -1,0 +1,83 @@
+"""Audio sources as they come in, and what every decoder makes of them."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from aasist_jax.errors import AudioError
+
+BLOCK_VALUES = 1 << 18
+"""Samples times channels decoded at once (1 MiB): no more is ever allocated on a header's word."""
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file object opened in binary mode that can seek: an open file, io.BytesIO, a temporary file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, or all."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a position and tell it."""
+
+    def tell(self) -> int:
+        """The position."""
+
+    def seekable(self) -> bool:
+        """Whether `seek` works."""
+
+
+AudioSource = str | os.PathLike[str] | BinaryFile
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """An open recording: what its header states, and the samples as they are decoded.
+
+    Attributes:
+        sample_rate: in Hz, as decoded.
+        channels: channels, as decoded.
+        frames: stated length, or an estimate of it.
+        blocks: the samples, full scale 1, once; raises an AudioError at the end of a truncated file.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    blocks: Iterator[Float32[np.ndarray, "frames channels"]]
+
+
+def source_name(source: AudioSource) -> str:
+    """How messages call the source: one printable line."""
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    if not isinstance(name, str):
+        return "audio stream"
+    return name if name.isprintable() else repr(name)
+
+
+@contextmanager
+def open_source(source: AudioSource, name: str) -> Iterator[BinaryFile]:
+    """The bytes of a source; a file object of the caller's stays open.
+
+    Raises:
+        AudioError: no such file, no regular file, no binary file that can seek.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        # A pipe or a device could block for ever: only a regular file is opened.
+        if not path.is_file():
+            reason = "is a folder" if path.is_dir() else "not a file" if path.exists() else "no such file"
+            raise AudioError(f"{name}: {reason}; give the path of an audio file")
+        with path.open("rb", buffering=0) as raw:
+            yield raw
+    elif isinstance(source, io.TextIOBase) or not source.seekable():
+        raise AudioError(f"{name}: give a file opened in binary mode that can seek, such as io.BytesIO")
+    else:
+        yield source
