@@ -18,7 +18,10 @@ from aasist_jax.audio import (
     all_windows,
     first_window,
     inspect_audio,
+    iter_audio,
     load_audio,
+    load_channels,
+    load_start,
     random_window,
     to_mono_16k,
     window_starts,
@@ -94,6 +97,73 @@ def test_block_size_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sound_file, "BLOCK_VALUES", 6_000)
     np.testing.assert_array_equal(load_audio(tmp_path / "a.flac"), whole)
     np.testing.assert_array_equal(to_mono_16k(samples, rate), whole)
+
+
+def test_the_whole_is_the_blocks_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sound_file, "BLOCK_VALUES", 6_000)
+    soundfile.write(tmp_path / "a.flac", pcm16(70_001, 2), 44_100)
+    blocks = list(iter_audio(tmp_path / "a.flac"))
+    assert len(blocks) > 20
+    assert all(0 < block.size <= 3_000 for block in blocks)
+    whole = load_audio(tmp_path / "a.flac")
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    start, length = load_start(tmp_path / "a.flac", 5_000)
+    np.testing.assert_array_equal(start, whole[:5_000])
+    assert length == whole.size
+    start, length = load_start(tmp_path / "a.flac", 10**6)
+    np.testing.assert_array_equal(start, whole)
+    assert length == whole.size
+    with pytest.raises(ValueError, match="at least 1"):
+        load_start(tmp_path / "a.flac", 0)
+
+
+def test_blocks_come_before_the_file_is_decoded_and_a_late_fault_still_counts(tmp_path: Path) -> None:
+    samples = np.zeros(2_000_000, np.float32)
+    samples[:-1] = 0.1
+    samples[-1] = np.nan
+    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    blocks = iter_audio(tmp_path / "a.wav")
+    assert next(blocks).size < 300_000
+    with pytest.raises(AudioError, match="NaN"):
+        list(blocks)
+    with pytest.raises(AudioError, match="NaN"):
+        load_start(tmp_path / "a.wav", 100)
+
+
+def test_an_abandoned_recording_is_closed(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", pcm16(600_000), SAMPLE_RATE)
+    opened = set(os.listdir("/proc/self/fd"))
+    blocks = iter_audio(tmp_path / "a.wav")
+    next(blocks)
+    assert len(os.listdir("/proc/self/fd")) == len(opened) + 1
+    blocks.close()
+    assert set(os.listdir("/proc/self/fd")) == opened
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_each_channel_alone(tmp_path: Path, rate: int) -> None:
+    samples = pcm16(30_000, 3)
+    soundfile.write(tmp_path / "a.flac", samples, rate)
+    waves = list(load_channels(tmp_path / "a.flac"))
+    assert len(waves) == 3
+    for channel, wave in enumerate(waves):
+        alone = to_mono_16k(samples[:, channel], rate)
+        np.testing.assert_array_equal(wave, alone)
+        np.testing.assert_array_equal(load_audio(tmp_path / "a.flac", channel=channel), alone)
+        np.testing.assert_array_equal(to_mono_16k(samples, rate, channel=channel), alone)
+    for bad in (3, -1):
+        with pytest.raises(AudioError, match=f"no channel {bad}; there are 3, counted from 0"):
+            load_audio(tmp_path / "a.flac", channel=bad)
+        with pytest.raises(AudioError, match=f"no channel {bad}"):
+            to_mono_16k(samples, rate, channel=bad)
+
+
+def test_a_fault_in_another_channel_is_not_heard() -> None:
+    samples = np.stack([tone(0.1, SAMPLE_RATE), np.full(1600, np.nan, np.float32)], axis=1)
+    np.testing.assert_array_equal(to_mono_16k(samples, SAMPLE_RATE, channel=0), samples[:, 0])
+    for channel in (None, 1):
+        with pytest.raises(AudioError, match="NaN"):
+            to_mono_16k(samples, SAMPLE_RATE, channel=channel)
 
 
 def test_file_objects_and_odd_names(tmp_path: Path) -> None:

@@ -50,8 +50,9 @@ def open_m4a(raw: BinaryFile, name: str) -> Iterator[AudioStream]:
                 raise AudioError(f"{name}: holds no audio track")
             track = container.streams.audio[0]
             codec = track.codec_context
-            if codec.name != "aac":
-                raise AudioError(f"{name}: an audio track of type {codec.name}; in M4A files AAC is read")
+            if codec is None or codec.name != "aac":
+                kind = "no known type" if codec is None else f"type {codec.name}"
+                raise AudioError(f"{name}: an audio track of {kind}; in M4A files AAC is read")
             frames = int((track.duration or 0) * (track.time_base or 0) * codec.sample_rate)
             yield AudioStream(codec.sample_rate, codec.channels, frames, _blocks(container, track, name))
     except av.FFmpegError as error:

@@ -12,6 +12,9 @@ from jaxtyping import Float32
 from aasist_jax.decoding.stream import BLOCK_VALUES, AudioStream, BinaryFile
 from aasist_jax.errors import AudioError
 
+NO_LENGTH = (1 << 63) - 1
+"""What libsndfile gives as the length where a FLAC states none."""
+
 MP3_TAG_BYTES = 8192
 """What may follow the last MP3 frame unread."""
 
@@ -30,6 +33,8 @@ def open_sound_file(raw: BinaryFile, name: str) -> Iterator[AudioStream]:
     try:
         # Given a path's descriptor, libsndfile reads by itself, and the suffix has no say.
         with soundfile.SoundFile(raw.fileno() if isinstance(raw, io.FileIO) else raw, closefd=False) as file:
+            if file.frames == NO_LENGTH:
+                raise AudioError(f"{name}: states no length, as a FLAC written to a pipe; write it anew, to a file")
             yield AudioStream(file.samplerate, file.channels, file.frames, _blocks(raw, file, name))
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".")

@@ -157,6 +157,35 @@ def test_digital_silence_and_a_constant_are_told_and_not_scored(detector: Detect
     assert result.duration == 1.25
 
 
+def test_clipping_is_told_and_scored(detector: Detector, speech: np.ndarray) -> None:
+    clipped = np.clip(np.convolve(speech, np.hanning(16), mode="same"), -0.5, 0.5).astype(np.float32)
+    result = detector.score((clipped, 16_000))
+    assert result.status == "clipped"
+    assert result.score is not None
+
+
+def test_the_status_is_that_of_what_is_heard(detector: Detector, speech: np.ndarray) -> None:
+    late = np.concatenate([np.zeros(8000, np.float32), speech])
+    assert detector.score((late, 16_000)).status == "silent"
+    assert detector.score((late, 16_000), windows="all").status == "ok"
+
+
+@pytest.mark.parametrize("windows", ["first", "all"])
+def test_each_side_of_a_call_is_scored_alone(
+    detector: Detector, speech: np.ndarray, windows: Any, tmp_path: Path
+) -> None:
+    call = np.stack([speech, speech[::-1], np.zeros_like(speech)], axis=1)
+    soundfile.write(tmp_path / "call.wav", call, 16_000, subtype="FLOAT")
+    for side in range(2):
+        alone = detector.score((call[:, side], 16_000), windows=windows)
+        assert alone.score is not None
+        assert detector.score(tmp_path / "call.wav", windows=windows, channel=side) == alone
+        assert detector.score((call, 16_000), windows=windows, channel=side) == alone
+    assert detector.score(tmp_path / "call.wav", windows=windows, channel=2).status == "silent"
+    with pytest.raises(AudioError, match="no channel 3"):
+        detector.score(tmp_path / "call.wav", windows=windows, channel=3)
+
+
 WAVE = np.ones(5000, np.float32)
 
 

@@ -1,0 +1,102 @@
+"""Recordings made by code, whole, in every format that is read."""
+
+import io
+from typing import Any
+
+import numpy as np
+import soundfile
+
+RATE = 16_000
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+}
+
+
+def voice(seconds: float, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    """Noise that swells and ebbs like syllables, (samples, channels) in [-0.5, 0.5]; no two channels alike."""
+    time = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (time.size, channels))
+    return noise * np.sin(2 * np.pi * 3 * time + 1)[:, None] ** 2
+
+
+def encoded(
+    samples: np.ndarray, rate: int = RATE, kind: str = "wav", subtype: str | None = None, **options: Any
+) -> bytes:
+    """The bytes of a file; written in pieces, since libsndfile's Vorbis encoder crashes on a long one at once."""
+    container, usual = FORMATS.get(kind, (kind.upper(), None))
+    stream = io.BytesIO()
+    samples = samples[:, None] if samples.ndim == 1 else samples
+    with soundfile.SoundFile(
+        stream, "w", rate, samples.shape[1], subtype or usual, format=container, **options
+    ) as file:
+        for start in range(0, len(samples), rate):
+            file.write(samples[start : start + rate])
+    return stream.getvalue()
+
+
+def silent(seconds: int, rate: int = RATE, channels: int = 1, kind: str = "flac") -> bytes:
+    """Digital silence of any length, written second by second."""
+    container, subtype = FORMATS[kind]
+    stream = io.BytesIO()
+    second = np.zeros((rate * 10, channels), np.int16)
+    with soundfile.SoundFile(stream, "w", rate, channels, subtype, format=container) as file:
+        for _ in range(seconds // 10):
+            file.write(second)
+    return stream.getvalue()
+
+
+def m4a(samples: np.ndarray, rate: int = RATE, kind: str = "ipod", codec: str = "aac") -> bytes:
+    """The bytes of an M4A file (`ipod`), of bare AAC (`adts`), or of another container that FFmpeg writes."""
+    import av
+
+    samples = samples[:, None] if samples.ndim == 1 else samples
+    layout = "mono" if samples.shape[1] == 1 else "stereo"
+    stream = io.BytesIO()
+    with av.open(stream, "w", format=kind) as container:
+        track = container.add_stream(codec, rate=rate, layout=layout)
+        sample_format = track.codec_context.codec.audio_formats[0].name
+        resampler = av.AudioResampler(format=sample_format, layout=layout, rate=rate, frame_size=1024)
+        planes = np.ascontiguousarray(samples.T, np.float32)
+        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
+        frame.sample_rate = rate
+        frame.pts = 0  # so that the file states how far the encoder runs ahead
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(track.encode(part))
+        container.mux(track.encode(None))
+    return stream.getvalue()
+
+
+def ogg_pages(data: bytes) -> list[bytearray]:
+    """The pages of an Ogg file (RFC 3533), as far as they are whole."""
+    pages = []
+    at = 0
+    while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
+        body = at + 27 + data[at + 26]
+        end = body + sum(data[at + 27 : body])
+        pages.append(bytearray(data[at:end]))
+        at = end
+    return pages
+
+
+def with_checksum(page: bytearray) -> bytearray:
+    """The page with the checksum that its content calls for."""
+    page[22:26] = bytes(4)
+    checksum = 0
+    for byte in page:
+        checksum = (checksum << 8 & 0xFFFF_FFFF) ^ CRC_TABLE[checksum >> 24 ^ byte]
+    page[22:26] = checksum.to_bytes(4, "little")
+    return page
+
+
+def _crc_entry(value: int) -> int:
+    value <<= 24
+    for _ in range(8):
+        value = (value << 1 ^ (0x04C1_1DB7 if value & 0x8000_0000 else 0)) & 0xFFFF_FFFF
+    return value
+
+
+CRC_TABLE = [_crc_entry(value) for value in range(256)]
