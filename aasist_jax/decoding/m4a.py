@@ -92,7 +92,7 @@ def _blocks(container: Any, track: Any, name: str) -> Iterator[Float32[np.ndarra
 
 
 def _check_index(raw: BinaryFile, name: str) -> None:
-    """Refuse an index that FFmpeg would unfold to far more than the file.
+    """Refuse a file that ends amid its parts, or an index that FFmpeg would unfold to far more than the file.
 
     Tables of sample sizes and times are stored as runs, of up to 2**32 packets in a few bytes, and FFmpeg takes them
     at their word. Their tags are sought in all but the audio itself, however the boxes are nested.
@@ -139,6 +139,8 @@ def _boxes_but_audio(raw: BinaryFile, name: str) -> Iterator[bytes]:
         size = int.from_bytes(head[:4], "big")
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
+        if end - start < 8 or (size > end - start and head[4:8] in (b"mdat", b"moof", b"moov")):
+            raise AudioError(f"{name}: ends amid a box: truncated; get the whole file")
         if size < 8 or size > end - start:
             size = end - start
         if head[4:8] != b"mdat":

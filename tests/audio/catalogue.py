@@ -244,6 +244,17 @@ def m4a_with(tag: bytes, offset: int, form: str, *values: int) -> bytes:
     return patched(data, box_at(data, tag) + offset, struct.pack(">" + form, *values))
 
 
+def fragmented() -> bytes:
+    """As a browser or a live recorder writes it: the index in pieces between the audio."""
+    return m4a(voice(2.0), movflags="frag_keyframe+empty_moov+default_base_moof", frag_duration="500000")
+
+
+def m4a_bomb(packets: int) -> bytes:
+    """20 KB that state this many packets of one size, of which FFmpeg notes each in 24 bytes and more."""
+    data = m4a_with(b"stsz", 4, "II", 9, packets)
+    return patched(data, box_at(data, b"stsc") + 12, struct.pack(">I", packets))
+
+
 def moved_index(data: bytes) -> bytes:
     """The index before the audio, as for streaming; chunk offsets follow."""
     start = data.index(b"moov") - 4
@@ -267,15 +278,23 @@ def _refused_m4a(name: str, build: Callable[[], bytes], error: str) -> None:
 
 _told_m4a("M4A", lambda: m4a(voice(2.0)), "ok")
 _told_m4a("M4A for streaming", lambda: moved_index(m4a(voice(2.0))), "ok")
+_told_m4a("M4A in fragments", fragmented, "ok")
 _told_m4a("M4A in stereo at 44.1 kHz", lambda: m4a(voice(2.0, 44_100, 2), 44_100), "ok")
 _told_m4a("M4A of digital silence", lambda: m4a(np.zeros(2 * RATE)), "silent")
 _told_m4a("M4A of 0.2 s", lambda: m4a(voice(0.2)), "short")
 _told_m4a("bare AAC", lambda: m4a(voice(2.0), kind="adts"), "ok")
-_refused_m4a("M4A cut in half", lambda: cut(m4a(voice(2.0)), 0.5), "damaged or truncated")
+_refused_m4a("M4A cut in half", lambda: cut(m4a(voice(2.0)), 0.5), "truncated")
 _refused_m4a("M4A for streaming, cut in half", lambda: cut(moved_index(m4a(voice(2.0))), 0.5), "truncated")
+_refused_m4a("M4A in fragments, cut in half", lambda: cut(fragmented(), 0.5), "truncated")
 _refused_m4a("M4A for streaming, without its last byte", lambda: moved_index(m4a(voice(2.0)))[:-1], "truncated")
-_refused_m4a("M4A of ftyp alone", lambda: m4a(voice(2.0))[:28], "damaged or truncated")
-_refused_m4a("M4A that lists 2**32 - 1 sizes", lambda: m4a_with(b"stsz", 4, "II", 9, 0xFFFF_FFFF), "lists 4294967295")
+_refused_m4a("M4A of ftyp alone", lambda: m4a(voice(2.0))[:28], "truncated")
+_refused_m4a("M4A bomb of 50,000,000 packets", lambda: m4a_bomb(50_000_000), "its index lists 50000000 packets")
+_refused_m4a("M4A bomb of 2**21 packets", lambda: m4a_bomb(1 << 21), "damaged or truncated")
+_refused_m4a(
+    "M4A bomb in a fragment",
+    lambda: patched(fragmented(), box_at(fragmented(), b"trun") + 4, struct.pack(">I", 0x1FFF_FFFF)),
+    "its index lists 536870911 packets",
+)
 _refused_m4a("M4A that lists 2**32 - 1 times", lambda: m4a_with(b"stts", 8, "I", 0xFFFF_FFFF), "its index lists")
 _refused_m4a(
     "M4A whose chunks hold 2**32 - 1 samples", lambda: m4a_with(b"stsc", 12, "I", 0xFFFF_FFFF), "too many samples"

@@ -49,14 +49,14 @@ def silent(seconds: int, rate: int = RATE, channels: int = 1, kind: str = "flac"
     return stream.getvalue()
 
 
-def m4a(samples: np.ndarray, rate: int = RATE, kind: str = "ipod", codec: str = "aac") -> bytes:
-    """The bytes of an M4A file (`ipod`), of bare AAC (`adts`), or of another container that FFmpeg writes."""
+def m4a(samples: np.ndarray, rate: int = RATE, kind: str = "ipod", codec: str = "aac", **options: str) -> bytes:
+    """The bytes of an M4A file (`ipod`), of bare AAC (`adts`), or of another container; options are FFmpeg's."""
     import av
 
     samples = samples[:, None] if samples.ndim == 1 else samples
     layout = "mono" if samples.shape[1] == 1 else "stereo"
     stream = io.BytesIO()
-    with av.open(stream, "w", format=kind) as container:
+    with av.open(stream, "w", format=kind, options=options) as container:
         track = container.add_stream(codec, rate=rate, layout=layout)
         sample_format = track.codec_context.codec.audio_formats[0].name
         resampler = av.AudioResampler(format=sample_format, layout=layout, rate=rate, frame_size=1024)

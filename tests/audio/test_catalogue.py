@@ -1,6 +1,7 @@
 """The bad-audio catalogue: each case as a file and as a stream, judged in time, by one line or a status."""
 
 import io
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from aasist_jax import Detector
+from aasist_jax.audio import load_audio
 from aasist_jax.errors import AudioError
 from tests import toy
-from tests.audio.catalogue import CASES, M4A_CASES, Case
+from tests.audio.catalogue import CASES, M4A_CASES, Case, fragmented, moved_index
+from tests.audio.recordings import encoded, m4a, ogg_pages, voice
 from tests.conftest import extra
 
 SECONDS = 5
@@ -53,3 +56,27 @@ def test_bad_audio(detector: Detector, case: Case, tmp_path: Path) -> None:
 def test_bad_aac(detector: Detector, case: Case, tmp_path: Path) -> None:
     extra("av", "m4a")
     judge(detector, case, tmp_path / "case.audio")
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "ogg", "opus"])
+def test_a_file_cut_anywhere_is_not_read_in_part(kind: str) -> None:
+    data = encoded(voice(2.0), kind=kind)
+    cut_anywhere(data, {sum(map(len, ogg_pages(data)[:count])) for count in range(20)})
+
+
+def test_an_m4a_cut_anywhere_is_not_read_in_part() -> None:
+    extra("av", "m4a")
+    for data in (m4a(voice(2.0)), moved_index(m4a(voice(2.0))), fragmented()):
+        cut_anywhere(data, set())
+
+
+def cut_anywhere(data: bytes, undetectable: set[int]) -> None:
+    """Cut at forty places; only a hundredth may be lost unseen: the last frame of an MP3, tags at the end."""
+    whole = load_audio(io.BytesIO(data)).size
+    refused = 0
+    for end in random.Random(0).sample(sorted(set(range(1, len(data))) - undetectable), 40):
+        try:
+            assert load_audio(io.BytesIO(data[:end])).size >= 0.99 * whole
+        except AudioError:
+            refused += 1
+    assert refused >= 38

@@ -47,6 +47,12 @@ LENGTHS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """Two hours of digital silence."""
+    return silent(7200)
+
+
 def through(monkeypatch: pytest.MonkeyPatch, change: Callable[[AudioStream], AudioStream]) -> None:
     """Have every recording that libsndfile opens pass through `change`."""
     opener = audio.open_sound_file
@@ -121,8 +127,7 @@ def test_limits_are_frozen() -> None:
         Limits().seconds = 1e9
 
 
-def test_the_known_bomb_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = silent(7200)
+def test_the_known_bomb_is_refused_unread(bomb: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 360_000 < len(bomb) < 370_000
     never_decoded(monkeypatch)
     refused(bomb, "over 256 decoded values per byte", Limits())
@@ -145,9 +150,8 @@ def test_a_claim_of_all_the_samples_a_flac_can_state_is_refused_unread(monkeypat
     refused(data, "longer than the limit of 14400 s", Limits())
 
 
-def test_a_bomb_that_hides_its_length_is_not_decoded_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_that_hides_its_length_is_not_decoded_in_full(bomb: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     through(monkeypatch, lambda stream: replace(stream, frames=0))
-    bomb = silent(7200)
     decoded = decoded_before(iter_audio(io.BytesIO(bomb)), "decoded values per byte")
     assert Limits().free_values < decoded <= 256 * len(bomb)
     assert decoded < 0.82 * 7200 * 16_000
@@ -169,8 +173,8 @@ def test_ten_silent_minutes_are_read_and_not_taken_for_a_bomb() -> None:
     assert load_start(io.BytesIO(data), 100)[1] == 600 * 16_000
 
 
-def test_a_refusal_takes_no_time(tmp_path: Path) -> None:
-    (tmp_path / "bomb.flac").write_bytes(silent(7200))
+def test_a_refusal_takes_no_time(bomb: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bomb.flac").write_bytes(bomb)
     start = time.process_time()
     with pytest.raises(AudioError):
         load_audio(tmp_path / "bomb.flac")
