@@ -28,6 +28,7 @@ from aasist_jax.audio import (
 )
 from aasist_jax.decoding import sound_file
 from aasist_jax.errors import AudioError
+from tests.audio.recordings import encoded, voice
 
 
 def tone(seconds: float, rate: int, frequency: float = 440.0) -> np.ndarray:
@@ -97,6 +98,17 @@ def test_block_size_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sound_file, "BLOCK_VALUES", 6_000)
     np.testing.assert_array_equal(load_audio(tmp_path / "a.flac"), whole)
     np.testing.assert_array_equal(to_mono_16k(samples, rate), whole)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "opus"])
+def test_lossy_formats_are_decoded_alike_in_blocks(
+    suffix: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = encoded(voice(20.0), kind=suffix)
+    whole = load_audio(io.BytesIO(data))
+    monkeypatch.setattr(sound_file, "BLOCK_VALUES", 10_000)
+    np.testing.assert_array_equal(load_audio(io.BytesIO(data)), whole)
+    assert capfd.readouterr().err == ""  # a decoder that loses its place says so
 
 
 def test_the_whole_is_the_blocks_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

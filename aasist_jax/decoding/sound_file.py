@@ -23,6 +23,13 @@ OGG_PAGE_BYTES = OGG_PAGE_HEADER + 255 + 255 * 255
 """Largest page of an Ogg file (RFC 3533)."""
 
 
+class _SequentialFile(soundfile.SoundFile):
+    """Read from start to end. After every block soundfile seeks to where it is, and MP3 is decoded otherwise then."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 @contextmanager
 def open_sound_file(raw: BinaryFile, name: str) -> Iterator[AudioStream]:
     """Open with libsndfile, in blocks.
@@ -32,7 +39,7 @@ def open_sound_file(raw: BinaryFile, name: str) -> Iterator[AudioStream]:
     """
     try:
         # Given a path's descriptor, libsndfile reads by itself, and the suffix has no say.
-        with soundfile.SoundFile(raw.fileno() if isinstance(raw, io.FileIO) else raw, closefd=False) as file:
+        with _SequentialFile(raw.fileno() if isinstance(raw, io.FileIO) else raw, closefd=False) as file:
             if file.frames == NO_LENGTH:
                 raise AudioError(f"{name}: states no length, as a FLAC written to a pipe; write it anew, to a file")
             yield AudioStream(file.samplerate, file.channels, file.frames, _blocks(raw, file, name))
@@ -45,8 +52,9 @@ def open_sound_file(raw: BinaryFile, name: str) -> Iterator[AudioStream]:
 
 
 def _blocks(raw: BinaryFile, file: soundfile.SoundFile, name: str) -> Iterator[Float32[np.ndarray, "frames channels"]]:
-    read = 0
-    while len(block := file.read(BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)):
+    read, most = 0, BLOCK_VALUES // file.channels
+    # Asked for more than it states, libsndfile runs to the end of an MP3 and drops the rest, and hides what was left.
+    while len(block := file.read(min(most, max(file.frames - read, 0)), dtype="float32", always_2d=True)):
         read += len(block)
         yield block
     if not _is_complete(raw, file, read):

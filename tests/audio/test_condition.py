@@ -1,5 +1,7 @@
 """The condition of a wave: nothing to judge, short, clipped; on noise made by code and on real speech."""
 
+import io
+
 import numpy as np
 import pytest
 import soxr
@@ -8,7 +10,7 @@ from scipy.ndimage import maximum_filter1d
 from aasist_jax.audio import load_audio, to_mono_16k
 from aasist_jax.condition import CLIPPED_SHARE, clipped_share, condition
 from aasist_jax.errors import AudioError
-from tests.audio.recordings import voice
+from tests.audio.recordings import encoded, voice
 from tests.conftest import REFERENCE
 
 CORPUS = REFERENCE.parent / "corpus"
@@ -113,6 +115,11 @@ def test_real_speech_clipped_on_purpose(clips: int) -> None:
         assert rates[0] == 0
         assert rates[1] > (0.9 if rate == 16_000 else 0.85)
         assert rates[2] > (0.99 if rate == 16_000 else 0.80)
+    for kind in ("mp3", "opus"):
+        coded = [encoded(0.9 * overdriven(wave, 0.05), kind=kind) for wave in waves[::4]]
+        found = np.mean([condition(load_audio(io.BytesIO(data))) == "clipped" for data in coded])
+        print(f"found where 5 % of the samples were clipped and the clip then coded as {kind}: {found:.3f}")
+        assert found > 0.3
 
 
 @pytest.mark.reference
