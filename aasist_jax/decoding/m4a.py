@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from aasist_jax.decoding.stream import BLOCK_VALUES, AudioStream, BinaryFile
 from aasist_jax.errors import AudioError
 
 MAX_PACKETS = 1 << 21
-"""Most packets that an index may list: 12 hours of AAC at 48 kHz, of which FFmpeg takes about 100 MB to note them."""
+"""Most packets that an index may list, all tracks together: 12 hours of AAC at 48 kHz. FFmpeg takes 75 MB for them."""
 
 MAX_INDEX_BYTES = 1 << 26
 """Most that may stand in an M4A file besides its audio: indices, tags, a cover."""
@@ -70,10 +71,8 @@ def _blocks(container: Any, track: Any, name: str) -> Iterator[Float32[np.ndarra
     rate, channels = track.codec_context.sample_rate, track.codec_context.channels
     packets = waiting = 0
     frames: list[np.ndarray] = []
-    whole = True
     for packet in container.demux(track):
         packets += packet.size > 0
-        whole &= not packet.is_corrupt
         for frame in packet.decode():
             if (frame.sample_rate, frame.layout.nb_channels, frame.format.name) != (rate, channels, "fltp"):
                 raise AudioError(
@@ -87,7 +86,7 @@ def _blocks(container: Any, track: Any, name: str) -> Iterator[Float32[np.ndarra
     if frames:
         yield np.concatenate(frames, axis=1).T
     # A file that was streamed lists no packets.
-    if not whole or packets < track.frames:
+    if packets < track.frames:
         raise AudioError(f"{name}: {packets} of {track.frames} packets are there: truncated; get the whole file")
 
 
@@ -97,28 +96,28 @@ def _check_index(raw: BinaryFile, name: str) -> None:
     Tables of sample sizes and times are stored as runs, of up to 2**32 packets in a few bytes, and FFmpeg takes them
     at their word. Their tags are sought in all but the audio itself, however the boxes are nested.
     """
-    largest = {"chunks": 0, "samples": 0}
+    listed: Counter[bytes] = Counter()
+    chunks = most = 0
     for box in _boxes_but_audio(raw, name):
         if b"cmov" in box:
             raise AudioError(f"{name}: a compressed index is not read; convert it, for example to FLAC")
         for match in re.finditer(rb"stsz|stz2|stts|ctts|trun|stsc|stco|co64", box):
             tag, at = match[0], match.end()
             count = int.from_bytes(box[at + 4 : at + 8], "big")
-            packets = 0
             if tag in (b"stsz", b"stz2"):
-                packets = int.from_bytes(box[at + 8 : at + 12], "big")
+                listed[tag] += int.from_bytes(box[at + 8 : at + 12], "big")
             elif tag == b"trun":
-                packets = count
+                listed[tag] += count
             elif tag in (b"stts", b"ctts"):
-                packets = int(_column(box, at + 8, count, 2, 0).sum())
+                listed[tag] += int(_column(box, at + 8, count, 2, 0).sum())
             elif tag == b"stsc":
-                largest["samples"] = max(largest["samples"], int(_column(box, at + 8, count, 3, 1).max(initial=0)))
+                most = max(most, int(_column(box, at + 8, count, 3, 1).max(initial=0)))
             else:
-                largest["chunks"] = max(largest["chunks"], count)
-            if packets > MAX_PACKETS:
-                raise AudioError(f"{name}: its index lists {packets} packets; up to {MAX_PACKETS} are read")
+                chunks += count
+            if listed[tag] > MAX_PACKETS:
+                raise AudioError(f"{name}: its index lists {listed[tag]} packets; up to {MAX_PACKETS} are read")
     # Where each sample is a tick long, FFmpeg notes one packet for every 1024 of a chunk.
-    if largest["chunks"] * largest["samples"] > 1024 * MAX_PACKETS:
+    if chunks * most > 1024 * MAX_PACKETS:
         raise AudioError(f"{name}: its index lists too many samples; up to {1024 * MAX_PACKETS} are read")
 
 

@@ -255,6 +255,16 @@ def m4a_bomb(packets: int) -> bytes:
     return patched(data, box_at(data, b"stsc") + 12, struct.pack(">I", packets))
 
 
+def many_tracks(packets: int) -> bytes:
+    """Three times the same track, each of which states this many packets."""
+    data = m4a_bomb(packets)
+    start = data.index(b"trak") - 4
+    track = data[start : start + int.from_bytes(data[start : start + 4], "big")]
+    index = data.index(b"moov") - 4
+    size = int.from_bytes(data[index : index + 4], "big") + 2 * len(track)
+    return patched(data[:start] + 3 * track + data[start + len(track) :], index, struct.pack(">I", size))
+
+
 def moved_index(data: bytes) -> bytes:
     """The index before the audio, as for streaming; chunk offsets follow."""
     start = data.index(b"moov") - 4
@@ -290,6 +300,7 @@ _refused_m4a("M4A for streaming, without its last byte", lambda: moved_index(m4a
 _refused_m4a("M4A of ftyp alone", lambda: m4a(voice(2.0))[:28], "truncated")
 _refused_m4a("M4A bomb of 50,000,000 packets", lambda: m4a_bomb(50_000_000), "its index lists 50000000 packets")
 _refused_m4a("M4A bomb of 2**21 packets", lambda: m4a_bomb(1 << 21), "damaged or truncated")
+_refused_m4a("M4A bomb of many tracks", lambda: many_tracks(1 << 20), "its index lists 3145728 packets")
 _refused_m4a(
     "M4A bomb in a fragment",
     lambda: patched(fragmented(), box_at(fragmented(), b"trun") + 4, struct.pack(">I", 0x1FFF_FFFF)),

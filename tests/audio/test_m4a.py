@@ -1,15 +1,19 @@
 """AAC in M4A files and bare: what is heard, and what is said where the extra is missing."""
 
 import io
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aasist_jax.audio import AudioInfo, inspect_audio, iter_audio, load_audio, load_channels
+from aasist_jax.decoding.m4a import MAX_PACKETS
 from aasist_jax.errors import AudioError
+from tests.audio.catalogue import m4a_bomb
 from tests.audio.recordings import m4a
-from tests.conftest import extra
+from tests.conftest import REPOSITORY, extra
 
 extra("av", "m4a")
 
@@ -51,13 +55,36 @@ def test_a_long_recording_comes_in_blocks() -> None:
     assert max(block.size for block in blocks) < (1 << 18) + 2048
 
 
-def test_a_path_and_a_stream_are_heard_alike(tmp_path: pytest.TempPathFactory) -> None:
+def test_a_path_and_a_stream_are_heard_alike(tmp_path: Path) -> None:
     data = m4a(tone(1.0, 16_000))
     path = tmp_path / "a.wav"  # the suffix has no say
     path.write_bytes(data)
     np.testing.assert_array_equal(load_audio(path), load_audio(io.BytesIO(data)))
     with path.open("rb") as file:
         np.testing.assert_array_equal(load_audio(file), load_audio(path))
+
+
+def peak_of(packets: int, limit: int, folder: Path) -> int:
+    """MiB that are resident at most in a process that reads an M4A which states this many packets."""
+    path = folder / "bomb.m4a"
+    path.write_bytes(m4a_bomb(packets))
+    code = (
+        "import sys; from aasist_jax.audio import load_audio; from aasist_jax.decoding import m4a;"
+        "from aasist_jax.errors import AudioError; from tests.audio.mutations import peak_mib\n"
+        "m4a.MAX_PACKETS = int(sys.argv[2])\n"
+        "try: load_audio(sys.argv[1])\n"
+        "except AudioError: print(peak_mib())"
+    )
+    command = [sys.executable, "-c", code, str(path), str(limit)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    print(f"{path.stat().st_size} bytes that state {packets} packets, {limit} allowed: {done.stdout.strip()} MiB")
+    return int(done.stdout)
+
+
+def test_an_index_is_a_bomb_without_the_limit(tmp_path: Path) -> None:
+    assert peak_of(10_000_000, 1 << 40, tmp_path) > 300
+    assert peak_of(10_000_000, MAX_PACKETS, tmp_path) < 150
+    assert peak_of(MAX_PACKETS, MAX_PACKETS, tmp_path) < 200
 
 
 @pytest.mark.parametrize("kind", ["ipod", "adts"])
