@@ -14,7 +14,7 @@ import typer
 from aasist_jax.errors import AasistError, DataError
 from aasist_jax.evaluation import command as evaluation_command
 
-EXIT_FAILURE, EXIT_SOME_FAILED = 1, 3
+EXIT_FAILURE, EXIT_SOME_FAILED, EXIT_SPOOF = 1, 3, 4
 INTERRUPTED_BY_TYPER = 130
 
 app = typer.Typer(
@@ -43,31 +43,70 @@ class Windows(enum.StrEnum):
 
 @app.command()
 def score(
-    files: Annotated[list[Path], typer.Argument(help="Audio files: WAV, FLAC, MP3, OGG, Opus.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Audio files, folders of them, patterns in quotes, or - for a file on standard input."),
+    ],
     weights: Annotated[
         str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")
     ] = "AASIST-L",
     windows: Annotated[
         Windows, typer.Option(help="The published rule (first window alone), or the mean over all windows.")
     ] = Windows.first,
-    format: Annotated[Format, typer.Option(help="How to print the scores.")] = Format.table,
+    format: Annotated[
+        Format | None, typer.Option(help="How to print the scores; by default a table, or what --out ends in.")
+    ] = None,
     p_spoof: Annotated[
         float | None, typer.Option(help="Prior of a spoof: also give P(spoof), where the weights are calibrated.")
     ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all their subfolders.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the scores to this file (.csv, .jsonl or .json), which must be new.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --out: what is in it already is not scored again.")
+    ] = False,
+    continue_on_error: Annotated[
+        bool,
+        typer.Option(
+            "--continue-on-error/--stop-on-error", help="After a file that cannot be scored, go on with the others."
+        ),
+    ] = True,
+    fail_on_spoof: Annotated[bool, typer.Option("--fail-on-spoof", help="Exit with 4 if anything is a spoof.")] = False,
 ) -> None:
     """Score audio files: a higher score is more human.
 
-    Exit codes: 0 all scored, 1 failure, 2 usage, 3 some files could not be scored.
+    Exit codes: 0 all scored; 1 failure, or none scored, or stopped by --stop-on-error; 2 usage; 3 some files could not
+    be scored; 4 with --fail-on-spoof: a spoof among those scored.
     """
-    from aasist_jax.detection.files import print_rows, score_files
+    from aasist_jax.detection.inputs import find_recordings
+
+    recordings = find_recordings(files, recursive=recursive)
+    # What loads JAX comes after what can fail at once.
+    from aasist_jax.detection.score_command import ScoreOptions, check_options, score_recordings, summary
     from aasist_jax.pretrained import find_weights
 
-    check_backend()
-    use_compilation_cache()
-    rows = score_files(files, find_weights(weights), windows.value, p_spoof)
-    failed = print_rows(rows, format.value)
+    shape = format or _format_of(out)
+    options = ScoreOptions(windows.value, shape.value, p_spoof, out, resume, continue_on_error)
+    if fault := check_options(recordings, options):
+        raise typer.BadParameter(fault)
+    folder = find_weights(weights)
+    prepare_for_scoring()
+    counts = score_recordings(recordings, folder, options)
+    if out is not None:
+        print(f"{out}: {summary(counts)}", file=sys.stderr)
+    failed = counts["error"]
+    if failed and (failed == counts.total() or not continue_on_error):
+        raise typer.Exit(EXIT_FAILURE)
+    if fail_on_spoof and counts["spoof"]:
+        raise typer.Exit(EXIT_SPOOF)
     if failed:
-        raise typer.Exit(EXIT_FAILURE if failed == len(files) else EXIT_SOME_FAILED)
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _format_of(out: Path | None) -> Format:
+    suffix = "" if out is None else out.suffix.removeprefix(".").lower()
+    return Format(suffix) if suffix in ("json", "jsonl", "csv") else Format.table
 
 
 @app.command("fetch-weights")
@@ -89,6 +128,15 @@ for _command in (
     app.command()(_command)
 
 
+def prepare_for_scoring() -> None:
+    """Set JAX up to compute: keep freed memory, check the platform, keep compiled programs."""
+    from aasist_jax.host_memory import keep_freed_memory
+
+    keep_freed_memory()
+    check_backend()
+    use_compilation_cache()
+
+
 def check_backend() -> None:
     """Refuse, in one line, a platform that JAX cannot use on this machine."""
     import jax
@@ -106,6 +154,8 @@ def use_compilation_cache() -> None:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(user_cache_path("aasist_jax") / "compiled"))
+    # By default a program that is compiled within a second is not worth keeping; loading one takes a tenth of that.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def run(command: Callable[..., Any] | typer.Typer) -> None:

@@ -80,11 +80,12 @@ def _build_corpus(experiment: "ExperimentConfig", reporter: "Reporter") -> None:
 
 def _score_examples(experiment: "ExperimentConfig", folder: Path) -> None:
     """Score one human and one synthetic clip that training never heard."""
-    from aasist_jax.detection.files import print_rows, score_files
+    from aasist_jax.detection.inputs import find_recordings
+    from aasist_jax.detection.score_command import ScoreOptions, score_recordings
 
     examples = Path(experiment.database_path, "examples")
     files = [examples / "human.flac", examples / "synthetic.flac"]
-    print_rows(score_files(files, folder / "weights", "first"), "table")
+    score_recordings(find_recordings(files), folder / "weights", ScoreOptions())
 
 
 if __name__ == "__main__":

@@ -59,6 +59,23 @@ class Score:
         return float(probability_of_spoof(np.array([self.llr]), p_spoof)[0])
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A recording that was decoded and cut, ready for the model.
+
+    Attributes:
+        name: how messages call it.
+        windows: float32 (windows, samples) at 16 kHz; no windows where there is nothing to judge.
+        duration: seconds of the recording.
+        status: as in `Score`.
+    """
+
+    name: str
+    windows: Float32[np.ndarray, "windows samples"]
+    duration: float
+    status: Condition
+
+
 class Detector:
     """A model with its weights, ready to score.
 
@@ -116,12 +133,16 @@ class Detector:
         return self._finite_logits(waves, "waves")
 
     def _finite_logits(self, waves: Float32[np.ndarray, "batch samples"], name: str) -> Float32[np.ndarray, "batch 2"]:
+        parts = [self.batch_logits(padded)[:count] for padded, count in _fixed_batches(waves, BATCH_SIZE)]
+        return _finite(np.concatenate(parts) if parts else np.empty((0, 2), np.float32), name)
+
+    def batch_logits(self, waves: Float32[np.ndarray, "batch samples"]) -> Float32[np.ndarray, "batch 2"]:
+        """Run the model on one batch as it is, unchecked; each shape is compiled once.
+
+        A row's logits do not depend on what the other rows hold, nor on its place among them.
+        """
         with jax.default_matmul_precision("highest"):
-            parts = [np.asarray(self._logits(padded))[:count] for padded, count in _fixed_batches(waves, BATCH_SIZE)]
-        logits = np.concatenate(parts) if parts else np.empty((0, 2), np.float32)
-        if not np.isfinite(logits).all():
-            raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
-        return logits
+            return np.asarray(self._logits(waves))
 
     def score(self, audio: Any, *, windows: Windows = "first", channel: int | None = None) -> Score:
         """Score one recording.
@@ -138,25 +159,45 @@ class Detector:
             AudioError: one line that names the input and the reason: no such file, not audio, NaN, no sample
                 rate, ...
         """
+        prepared = self.prepare(audio, windows=windows, channel=channel)
+        return self.judge(prepared, self._finite_logits(prepared.windows, prepared.name))
+
+    def prepare(self, audio: Any, *, windows: Windows = "first", channel: int | None = None) -> Prepared:
+        """Do the part of `score` that needs no model: decode, check, cut into windows. Safe to call in threads.
+
+        Raises:
+            AudioError: as `score`.
+        """
         if windows not in ("first", "all"):
             raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
+        name = str(audio) if isinstance(audio, str | PathLike) else "the audio"
         # Whether a recording is short cannot be told from less of it.
         start = None if windows == "all" else max(self.window, int(SHORT_SECONDS * SAMPLE_RATE))
         wave, length = _waveform(audio, start, channel)
         duration = length / SAMPLE_RATE
-        model_id = self.weights.model_id
         status = condition(wave)
         if status in ("silent", "constant"):
-            return Score(None, None, None, duration, status, model_id, ())
-        cut = all_windows(wave, self.window) if windows == "all" else first_window(wave, self.window)[None]
-        logits = self._finite_logits(cut, str(audio) if isinstance(audio, str | PathLike) else "the audio")
+            return Prepared(name, np.empty((0, self.window), np.float32), duration, status)
+        cut = all_windows(wave, self.window) if windows == "all" else first_window(wave, self.window)[np.newaxis]
+        return Prepared(name, cut, duration, status)
+
+    def judge(self, prepared: Prepared, logits: Float32[np.ndarray, "windows 2"]) -> Score:
+        """Do the part of `score` behind the model: from the logits of all windows to a result.
+
+        Raises:
+            AudioError: the logits are not finite.
+        """
+        model_id = self.weights.model_id
+        if not len(prepared.windows):
+            return Score(None, None, None, prepared.duration, prepared.status, model_id, ())
+        _finite(logits, prepared.name)
         spoof, bonafide = (float(x) for x in logits.mean(axis=0, dtype=np.float64))
         return Score(
             label=LABELS[int(bonafide > spoof)],
             score=bonafide,
             logits=(spoof, bonafide),
-            duration=duration,
-            status=status,
+            duration=prepared.duration,
+            status=prepared.status,
             model_id=model_id,
             window_scores=tuple(float(x) for x in logits[:, LABELS.index("bonafide")]),
             llr=None if self.calibration is None else float(self.calibration.apply(np.array([bonafide]))[0]),
@@ -187,6 +228,12 @@ def _as_array(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise AudioError(f"{name}: expected samples that are real numbers, got type {array.dtype}")
     return array
+
+
+def _finite(logits: Float32[np.ndarray, "batch 2"], name: str) -> Float32[np.ndarray, "batch 2"]:
+    if not np.isfinite(logits).all():
+        raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
+    return logits
 
 
 def _as_float32(x: np.ndarray) -> np.ndarray:

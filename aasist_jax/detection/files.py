@@ -1,18 +1,13 @@
-"""Score many files and print the results: the work behind `aasist-jax score`."""
+"""Score many recordings to rows: the work behind `aasist-jax score`."""
 
-import csv
-import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from rich import box
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from aasist_jax.detection.batches import batch_size_for, score_in_batches
 from aasist_jax.detection.detector import CALIBRATION_FILE, Detector, Score, Windows
+from aasist_jax.detection.inputs import Recording, open_recording
 from aasist_jax.errors import AudioError, WeightsError
 
 COLUMNS = (
@@ -40,6 +35,11 @@ class Row:
     p_spoof: float | None = None
     """Posterior probability of a spoof, where a prior was stated."""
 
+    @property
+    def outcome(self) -> str:
+        """`bonafide`, `spoof`, `error`, or '' for what holds nothing to judge."""
+        return "error" if self.result is None else self.result.label or ""
+
     def as_dict(self) -> dict[str, object]:
         """Flatten for JSON and CSV; the same keys in every row."""
         result = self.result
@@ -62,11 +62,11 @@ class Row:
         )
 
 
-def score_files(files: Iterable[Path], weights: Path, windows: Windows, p_spoof: float | None = None) -> Iterator[Row]:
-    """Score files one after another; a file that cannot be scored gives a row that says why.
+def load_detector(weights: Path, p_spoof: float | None = None) -> Detector:
+    """Load a weights folder; where a prior of a spoof is stated, it must be calibrated.
 
     Raises:
-        WeightsError: a prior is stated and the weights have no calibration to apply it to.
+        WeightsError: the weights cannot be loaded, or have no calibration to apply the prior to.
     """
     detector = Detector.from_pretrained(weights)
     if p_spoof is not None and detector.calibration is None:
@@ -74,70 +74,35 @@ def score_files(files: Iterable[Path], weights: Path, windows: Windows, p_spoof:
             f"--p-spoof: {weights} has no {CALIBRATION_FILE}; fit one on development scores with "
             f"`aasist-jax calibrate --scores FILE --out {weights / CALIBRATION_FILE}`"
         )
-    return (_score_file(detector, file, windows, p_spoof) for file in files)
+    return detector
 
 
-def _score_file(detector: Detector, file: Path, windows: Windows, p_spoof: float | None) -> Row:
-    try:
-        result = detector.score(file, windows=windows)
-        posterior = None if p_spoof is None else result.probability_of_spoof(p_spoof)
-        return Row(str(file), result, p_spoof=posterior)
-    except AudioError as error:
-        return Row(str(file), None, str(error))
+def score_files(
+    detector: Detector,
+    recordings: Sequence[Recording],
+    windows: Windows = "first",
+    p_spoof: float | None = None,
+    *,
+    of: int | None = None,
+) -> Iterator[Row]:
+    """Score recordings in batches, a row each, in order; one that cannot be scored gives a row that says why.
 
-
-def print_rows(rows: Iterable[Row], format: str) -> int:
-    """Print rows on standard output, JSON lines and CSV as they come; return how many have no score.
-
-    Errors are told on standard error as well, so that they are seen where the output goes to a file.
+    Args:
+        detector: the model.
+        recordings: what to score.
+        windows: as in `Detector.score`.
+        p_spoof: prior of a spoof, for a calibrated detector.
+        of: recordings of the whole job, of which these are what is left.
     """
-    failed = 0
-
-    def watched() -> Iterator[Row]:
-        nonlocal failed
-        for row in rows:
-            if row.error:
-                failed += 1
-                print(f"error: {row.error}", file=sys.stderr)
-            yield row
-
-    if format == "jsonl":
-        for row in watched():
-            print(json.dumps(row.as_dict()), flush=True)
-    elif format == "json":
-        print(json.dumps([row.as_dict() for row in watched()], indent=2))
-    elif format == "csv":
-        writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in watched():
-            writer.writerow(row.as_dict())
-    else:
-        Console().print(_table(watched()))
-    return failed
-
-
-def _table(rows: Iterable[Row]) -> Table:
-    table = Table(box=box.SIMPLE)
-    rows = list(rows)
-    calibrated = any(row.result and row.result.llr is not None for row in rows)
-    table.add_column("file", overflow="fold")
-    for name in ("label", "score", "seconds", "status"):
-        table.add_column(name, justify="right" if name in ("score", "seconds") else "left")
-    for name in ("LLR", "P(spoof)") if calibrated else ():
-        table.add_column(name, justify="right")
-    for row in rows:
-        result = row.result
-        # A terminal would obey what an unprintable name holds.
-        file = Text(row.file if row.file.isprintable() else repr(row.file))
-        if result is None:
-            table.add_row(file, "", "", "", Text("error", "red"))
-            continue
-        colour = {"bonafide": "green", "spoof": "red"}.get(result.label or "", "")
-        score = "" if result.score is None else f"{result.score:+.3f}"
-        label = Text(result.label or "-", colour)
-        cells: list[RenderableType] = [label, score, f"{result.duration:.2f}", result.status]
-        if calibrated:
-            cells.append("" if result.llr is None else f"{result.llr:+.2f}")
-            cells.append("" if row.p_spoof is None else f"{row.p_spoof:.3f}")
-        table.add_row(file, *cells)
-    return table
+    results = score_in_batches(
+        detector,
+        [partial(open_recording, recording) for recording in recordings],
+        windows=windows,
+        batch_size=batch_size_for(len(recordings) if of is None else of, windows),
+    )
+    for recording, result in zip(recordings, results, strict=True):
+        if isinstance(result, AudioError):
+            yield Row(recording.name, None, str(result))
+        else:
+            posterior = None if p_spoof is None else result.probability_of_spoof(p_spoof)
+            yield Row(recording.name, result, p_spoof=posterior)

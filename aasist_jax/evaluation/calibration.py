@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import isotonic_regression, minimize
-from scipy.special import expit
 
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.metrics import DetectionCosts, ScoresError
@@ -86,6 +84,10 @@ def fit_logistic(
         ScoresError: A class is empty, a score is not finite or every score of a system is the same, or the prior
             is out of range.
     """
+    # SciPy takes longer to import than to fit anything: commands that fit nothing do not wait for it.
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     if not 0 < prior < 1:
         raise ScoresError(f"the prior of bona fide speech is {prior}; it must lie between 0 and 1")
     columns = _by_system(scores, None)
@@ -125,6 +127,8 @@ def fit_isotonic(scores: Float[np.ndarray, "*trials"], is_bonafide: Bool[np.ndar
     Raises:
         ScoresError: A class is empty, a score is not finite, or there are scores of several systems.
     """
+    from scipy.optimize import isotonic_regression
+
     column = _by_system(scores, 1)[:, 0]
     _check_classes(is_bonafide)
     if not np.isfinite(column).all():
@@ -149,6 +153,8 @@ def probability_of_spoof(llr: Float[np.ndarray, "*trials"], p_spoof: float) -> F
     Raises:
         ScoresError: The prior is not between 0 and 1.
     """
+    from scipy.special import expit
+
     if not 0 < p_spoof < 1:
         raise ScoresError(f"the prior of a spoof is {p_spoof}; it must lie between 0 and 1")
     return np.asarray(expit(math.log(p_spoof / (1 - p_spoof)) - llr))

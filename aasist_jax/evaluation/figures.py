@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
 
 from aasist_jax.evaluation.breakdowns import Group
 from aasist_jax.evaluation.score_files import Trials
@@ -22,6 +21,9 @@ DET_POINTS_PER_UNIT = 100
 
 def det_figure(systems: Mapping[str, Trials]) -> str:
     """Detection error trade-off curves on normal-deviate axes, with the equal error rate of each system."""
+    # A slow import, which commands that draw nothing do not wait for.
+    from scipy.special import ndtri
+
     figure, axes = _canvas(5.4, 5.0)
     lowest = 0.4
     for (name, trials), colour in zip(systems.items(), OTHERS, strict=False):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import isotonic_regression
 
 from aasist_jax.metrics.scores import ScoresError, checked
 
@@ -138,6 +137,9 @@ def roc_convex_hull(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.nda
 
 def roc_convex_hull_of(curve: ErrorCurve) -> ErrorCurve:
     """Hull of one curve without a resample axis; see `roc_convex_hull`."""
+    # A slow import, which commands that need no hull do not wait for.
+    from scipy.optimize import isotonic_regression
+
     bonafide_there, spoof_there = np.diff(curve.missed), -np.diff(curve.accepted)
     # Scores that a resample did not draw.
     drawn = np.flatnonzero(bonafide_there + spoof_there)

@@ -1,0 +1,125 @@
+"""What `aasist-jax score` is asked for: files, folders, patterns and standard input become a list of recordings."""
+
+import glob
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aasist_jax.errors import AudioError
+
+STANDARD_INPUT = "-"
+
+STANDARD_INPUT_BYTES = 1 << 30
+"""Most that is read from standard input, which is held in memory."""
+
+_LOSSLESS = {".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
+_LOSSY = {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac"}
+SUFFIXES = _LOSSLESS | _LOSSY
+"""What is taken for audio in a folder, in any case of letters. A file that is named is tried whatever it is called."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One thing to score.
+
+    Attributes:
+        name: its path, or `-` for standard input.
+        error: why there is nothing to open; empty otherwise.
+    """
+
+    name: str
+    error: str = ""
+
+
+def find_recordings(arguments: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Recording]:
+    """List what the arguments name, in their order, each path once.
+
+    A folder stands for the audio files in it, sorted, but for hidden ones; with `recursive` for those in its subfolders
+    too. Symbolic links are followed, and no folder is entered twice. A pattern (`*`, `?`, `[...]`, `**`) that is no
+    file's name stands for what it matches. An argument that yields nothing becomes a recording with an error.
+    """
+    found: dict[str, Recording] = {}
+    for argument in arguments:
+        for recording in _expand(os.fspath(argument), recursive):
+            found.setdefault(recording.name, recording)
+    return list(found.values())
+
+
+def _expand(argument: str, recursive: bool) -> Iterator[Recording]:
+    if argument == STANDARD_INPUT:
+        yield Recording(STANDARD_INPUT)
+    elif os.path.isdir(argument):
+        yield from _in_folder(argument, recursive)
+    elif glob.has_magic(argument) and not os.path.lexists(argument):
+        matches = sorted(glob.glob(argument, recursive=True))
+        for match in matches:
+            yield from _in_folder(match, recursive) if os.path.isdir(match) else [Recording(str(Path(match)))]
+        if not matches:
+            yield Recording(argument, f"{printable(argument)}: matches no file; check the pattern")
+    else:
+        yield Recording(str(Path(argument)))
+
+
+def _in_folder(folder: str, recursive: bool) -> Iterator[Recording]:
+    is_empty = True
+    for recording in _walk(Path(folder), recursive):
+        is_empty = False
+        yield recording
+    if is_empty:
+        way_out = "name the files" if recursive else "for its subfolders add --recursive"
+        yield Recording(str(Path(folder)), f"{printable(folder)}: no audio files in this folder; {way_out}")
+
+
+def _walk(top: Path, recursive: bool) -> Iterator[Recording]:
+    """The audio files below `top`, in the order of their paths."""
+    entered: set[tuple[int, int]] = set()
+    ahead = [(top, True)]
+    while ahead:
+        path, is_folder = ahead.pop()
+        if not is_folder:
+            yield Recording(str(path))
+            continue
+        try:
+            identity = path.stat()
+            if (identity.st_dev, identity.st_ino) in entered:
+                continue
+            entered.add((identity.st_dev, identity.st_ino))
+            with os.scandir(path) as entries:
+                names = sorted((entry.name for entry in entries if not entry.name.startswith(".")), reverse=True)
+        except OSError as error:
+            yield Recording(str(path), f"{printable(str(path))}: the folder cannot be read ({error.strerror})")
+            continue
+        for child in (path / name for name in names):
+            is_folder = os.path.isdir(child)
+            if recursive if is_folder else child.suffix.lower() in SUFFIXES:
+                ahead.append((child, is_folder))
+
+
+class _StandardInput(io.BytesIO):
+    name = "standard input"
+
+
+def open_recording(recording: Recording) -> str | io.BytesIO:
+    """What the decoder is given: the path, or all of standard input in memory.
+
+    Raises:
+        AudioError: the recording's own error; standard input is a terminal, or too long.
+    """
+    if recording.error:
+        raise AudioError(recording.error)
+    if recording.name != STANDARD_INPUT:
+        return recording.name
+    if sys.stdin is None or sys.stdin.isatty():
+        raise AudioError("standard input: is a terminal; pipe an audio file into the command")
+    content = sys.stdin.buffer.read(STANDARD_INPUT_BYTES + 1)
+    if len(content) > STANDARD_INPUT_BYTES:
+        raise AudioError(f"standard input: more than {STANDARD_INPUT_BYTES >> 20} MiB; write it to a file")
+    return _StandardInput(content)
+
+
+def printable(name: str) -> str:
+    """A name as one line that a terminal does not obey."""
+    return name if name.isprintable() else repr(name)
