@@ -17,7 +17,8 @@ import soundfile
 
 from aasist_jax import Detector
 from aasist_jax.cli import main, run
-from aasist_jax.detection.files import COLUMNS
+from aasist_jax.detection.files import COLUMNS, score_files
+from aasist_jax.detection.inputs import find_recordings
 from aasist_jax.weights import Source, save_weights
 from tests import toy
 from tests.conftest import REPOSITORY
@@ -183,6 +184,160 @@ def test_names_that_are_no_text_are_printed_safely(command: Any, scratch: Path, 
         assert code == 1
         assert err.count("\n") == 1
         assert "\x1b" not in err
+
+
+@pytest.fixture
+def folder(scratch: Path, tmp_path: Path) -> Path:
+    """A folder as people have them: two sound recordings, and all sorts of other things."""
+    for name in (b"b b.wav", b"caf\xe9\n.wav"):
+        os.link(scratch / "long.wav", os.path.join(os.fsencode(tmp_path), name))
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "gone.wav").symlink_to("nowhere.wav")
+    (tmp_path / "list.txt").write_text("not meant")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "memory.wav").symlink_to("/proc/self/mem")  # what not even root can read
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "text.wav").write_text("no audio")
+    return tmp_path
+
+
+def test_a_folder_with_bad_files_in_it(command: Any, scratch: Path, folder: Path) -> None:
+    code, found, err = rows(command, scratch, "-r", folder)
+    assert code == 3
+    outcomes = {os.path.relpath(row["file"], folder): row["status"] for row in found}
+    assert outcomes == {
+        "b b.wav": "ok",
+        "caf\udce9\n.wav": "ok",
+        "empty.wav": "error",
+        "gone.wav": "error",
+        "memory.wav": "error",
+        "pipe.wav": "error",
+        "text.wav": "error",
+    }
+    errors = [row["error"] for row in found if row["error"]]
+    assert err == "".join(f"error: {error}\n" for error in errors)
+    for error, reason in zip(errors, ("is empty", "no such file", "cannot be read", "not a file", ""), strict=True):
+        assert reason in error
+
+
+def test_a_folder_without_audio_and_a_pattern_without_a_match(command: Any, scratch: Path, tmp_path: Path) -> None:
+    code, found, err = rows(command, scratch, tmp_path, tmp_path / "*.wav")
+    assert (code, len(found)) == (1, 2)
+    assert err == (
+        f"error: {tmp_path}: no audio files in this folder; for its subfolders add --recursive\n"
+        f"error: {tmp_path}/*.wav: matches no file; check the pattern\n"
+    )
+    code, found, err = rows(command, scratch, scratch / "long.wav", tmp_path)
+    assert (code, [row["status"] for row in found]) == (3, ["ok", "error"])
+
+
+def test_a_recording_given_twice_is_scored_once(command: Any, scratch: Path) -> None:
+    code, found, _ = rows(command, scratch, scratch / "long.wav", scratch / "*ng.wav", scratch / "long.wav")
+    assert (code, [row["file"] for row in found]) == (0, [str(scratch / "long.wav")])
+
+
+def test_a_file_that_vanishes_is_a_row_like_any_other(command: Any, scratch: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.wav").hardlink_to(scratch / "long.wav")
+    recordings = find_recordings([tmp_path])
+    (tmp_path / "b.wav").unlink()
+    (tmp_path / "c.wav").chmod(0)
+    found = list(score_files(Detector.from_pretrained(scratch / "weights"), recordings))
+    (tmp_path / "c.wav").chmod(0o644)
+    assert [row.outcome == "error" for row in found] == [False, True, os.geteuid() != 0]
+    assert found[1].error == f"{tmp_path}/b.wav: no such file; give the path of an audio file"
+
+
+def test_stop_on_error_ends_with_the_first(command: Any, scratch: Path) -> None:
+    files = [scratch / name for name in ("long.wav", "text.wav", "stereo.wav")]
+    code, found, err = rows(command, scratch, *files, "--stop-on-error")
+    assert (code, [row["status"] for row in found], err.count("\n")) == (1, ["ok", "error"], 1)
+    code, found, _ = rows(command, scratch, *files, "--continue-on-error")
+    assert (code, [row["status"] for row in found]) == (3, ["ok", "error", "ok"])
+    code, found, err = rows(command, scratch, files[0], "--stop-on-error")
+    assert (code, len(found), err) == (0, 1, "")
+
+
+def test_fail_on_spoof_has_an_exit_code_of_its_own(command: Any, scratch: Path, tmp_path: Path) -> None:
+    judge = toy.toy_weights().variables["params"]["judge"]["kernel"]
+    for name, is_louder in (("one.wav", judge[:, 1] > judge[:, 0]), ("other.wav", judge[:, 1] < judge[:, 0])):
+        # What the toy hears is where in a period of its width the sound is loud.
+        soundfile.write(tmp_path / name, np.tile(np.where(is_louder, 0.5, 0.01), 100), 16_000)
+    _, found, _ = rows(command, scratch, tmp_path, scratch / "silent.wav")
+    by_label = {row["label"]: row["file"] for row in found}
+    assert set(by_label) == {"bonafide", "spoof", None}
+    bad = scratch / "text.wav"
+    for inputs, expected in (
+        ([by_label["bonafide"], by_label[None]], 0),
+        ([by_label["bonafide"], by_label["spoof"]], 4),
+        ([by_label["spoof"], bad], 4),
+        ([by_label["bonafide"], bad], 3),
+        ([bad], 1),
+    ):
+        assert rows(command, scratch, *inputs, "--fail-on-spoof")[0] == expected
+    assert rows(command, scratch, by_label["spoof"], bad, "--fail-on-spoof", "--stop-on-error")[0] == 1
+    assert rows(command, scratch, by_label["spoof"])[0] == 0
+
+
+@pytest.mark.parametrize("format", ["json", "jsonl", "csv"])
+def test_a_file_holds_what_is_printed_otherwise(command: Any, scratch: Path, folder: Path, format: str) -> None:
+    inputs = (folder, "--weights", scratch / "weights")
+    _, printed, _ = command("score", *inputs, "--format", format)
+    out = scratch / "new" / f"{folder.name}.{format}"
+    code, nothing, err = command("score", *inputs, "--out", out)
+    assert (code, nothing) == (3, "")
+    assert out.read_text() == printed
+    assert err.splitlines()[-1] == f"{out}: 7 recordings: {summary_of(printed)}, 5 failed"
+    code, nothing, err = command("score", *inputs, "--out", out)
+    assert (code, nothing) == (1, "")
+    assert err == f"error: {out}: is there already; go on with it by --resume, or remove it\n"
+    assert out.read_text() == printed
+    if format != "json":
+        # As if never ended: nothing is done again, and the exit code is that of all.
+        code, nothing, err = command("score", *inputs, "--out", out, "--resume")
+        assert (code, nothing) == (3, "")
+        assert err == f"{out}: 7 recordings: {summary_of(printed)}, 5 failed\n"
+        assert out.read_text() == printed
+        assert command("score", *inputs, "--out", out, "--resume", "--stop-on-error")[0] == 1
+        assert out.read_text() == printed
+
+
+def summary_of(printed: str) -> str:
+    return "2 bona fide" if "bonafide" in printed.replace("bonafide_logit", "") else "2 spoof"
+
+
+def test_a_file_resumed_grows_by_what_is_new(command: Any, scratch: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    common = ("--weights", scratch / "weights", "--out", out, "--resume")
+    assert command("score", scratch / "long.wav", *common)[0] == 0
+    first = out.read_text()
+    code, _, err = command("score", scratch / "stereo.wav", scratch / "long.wav", *common)
+    assert code == 0
+    assert out.read_text().startswith(first)
+    assert [row["file"] for row in csv.DictReader(io.StringIO(out.read_text()))] == [
+        str(scratch / n) for n in ("long.wav", "stereo.wav")
+    ]
+    assert "2 recordings" in err
+    code, _, err = command("score", scratch / "long.wav", *common, "--windows", "all")
+    assert (code, err) == (1, f"error: {out}: its scores are of another windows; give another --out\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--resume"], "--resume: needs --out with the format jsonl or csv"),
+        (["--resume", "--out", "x.json"], "--resume: needs --out with the format jsonl or csv"),
+        (["--out", "x.txt"], "a table is for reading"),
+        (["--out", "x.csv", "--format", "table"], "a table is for reading"),
+        (["--resume", "--out", "x.csv", "-"], "standard input cannot be told from another one"),
+    ],
+)
+def test_options_that_do_not_go_together(command: Any, scratch: Path, options: list[str], reason: str) -> None:
+    code, out, err = command("score", scratch / "long.wav", "--weights", scratch / "weights", *options)
+    assert (code, out) == (2, "")
+    assert reason in err
+    assert not Path("x.csv").exists()
 
 
 def child(code_or_command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:

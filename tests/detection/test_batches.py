@@ -1,0 +1,128 @@
+"""Many recordings at once: the numbers of one at a time, in order, within bounds, in one shape."""
+
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aasist_jax import Detector, Score
+from aasist_jax.detection import batches
+from aasist_jax.detection.batches import batch_size_for, score_in_batches
+from aasist_jax.errors import AudioError
+from tests import toy
+from tests.toy import WINDOW, toy_weights
+
+
+@pytest.fixture(scope="module")
+def detector() -> Iterator[Detector]:
+    with toy.registered():
+        yield Detector(toy_weights())
+
+
+def recordings(count: int) -> list[tuple[np.ndarray, int]]:
+    """Of very different lengths: below a window, silent, many windows."""
+    rng = np.random.default_rng(3)
+    waves = [rng.uniform(-0.5, 0.5, int(rng.integers(500, 9 * WINDOW))).astype(np.float32) for _ in range(count)]
+    waves[4] = np.zeros(20_000, np.float32)
+    return [(wave, 16_000) for wave in waves]
+
+
+@pytest.mark.parametrize("windows", ["first", "all"])
+def test_the_scores_are_those_of_one_at_a_time(detector: Detector, windows: Any) -> None:
+    audio = recordings(21)
+    sources = [partial(lambda item: item, item) for item in audio]
+    found = list(score_in_batches(detector, sources, windows=windows))
+    for item, result in zip(audio, found, strict=True):
+        assert isinstance(result, Score)
+        expected = detector.score(item, windows=windows)
+        assert (result.status, result.label, result.duration) == (expected.status, expected.label, expected.duration)
+        assert result.window_scores == pytest.approx(expected.window_scores, rel=1e-6)
+        assert result.logits == (None if expected.logits is None else pytest.approx(expected.logits, rel=1e-6))
+
+
+def test_every_batch_has_one_shape(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    run = detector.batch_logits
+    monkeypatch.setattr(detector, "batch_logits", lambda waves: (shapes.append(waves.shape), run(waves))[1])
+    sources = [partial(lambda item: item, item) for item in recordings(21)]
+    list(score_in_batches(detector, sources, windows="first", batch_size=8))
+    assert shapes == [(8, WINDOW)] * 3
+    shapes.clear()
+    windows = [len(detector.prepare(source(), windows="all").windows) for source in sources]
+    list(score_in_batches(detector, sources, windows="all", batch_size=8))
+    assert shapes == [(8, WINDOW)] * -(-sum(windows) // 8)
+
+
+def test_a_small_job_has_a_small_batch() -> None:
+    assert [batch_size_for(count, "first") for count in (0, 1, 2, 3, 4, 5, 8, 9, 1000)] == [1, 1, 2, 4, 4, 8, 8, 8, 8]
+    assert batch_size_for(1, "all") == 8
+
+
+def test_faults_stay_with_their_recording(detector: Detector) -> None:
+    def broken() -> Any:
+        raise AudioError("broken: on purpose")
+
+    loud = (np.full(WINDOW, 3e38, np.float32) * np.resize([1, -1], WINDOW).astype(np.float32), 16_000)
+    audio = recordings(9)
+    sources: list[Any] = [partial(lambda item: item, item) for item in [*audio[:3], loud, *audio[5:]]]
+    sources.insert(1, broken)
+    found = list(score_in_batches(detector, sources))
+    assert [isinstance(result, Score) for result in found] == [True, False, True, True, False, *[True] * 4]
+    assert str(found[1]) == "broken: on purpose"
+    assert "too loud for the model" in str(found[4])
+
+
+def test_decoding_runs_ahead_in_order_and_within_bounds(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "AHEAD_BYTES", 10 * (WINDOW * 4 + 1024))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    begun, lock, running, most = [], threading.Lock(), 0, 0
+
+    def source(index: int) -> tuple[np.ndarray, int]:
+        nonlocal running, most
+        with lock:
+            begun.append(index)
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02 if index % 3 else 0.06)
+        with lock:
+            running -= 1
+        return np.full(WINDOW, 1 + index, np.float32) * np.resize([1, -1], WINDOW).astype(np.float32) / 100, 16_000
+
+    results = score_in_batches(detector, [partial(source, index) for index in range(60)], batch_size=8)
+    first = next(results)
+    time.sleep(0.5)
+    # Eight in the batch that was run, ten that wait, and what the four threads had in hand.
+    assert 8 < len(begun) <= 8 + 10 + 4 + 1
+    assert most > 1
+    scores = [result.score for result in (first, *results) if isinstance(result, Score)]
+    assert begun == list(range(60))
+    expected = [detector.score(source(index)).score for index in range(60)]
+    assert scores == pytest.approx(expected, rel=1e-6)
+
+
+def test_who_stops_listening_waits_for_no_decoder(detector: Detector) -> None:
+    release = threading.Event()
+
+    def source(index: int) -> tuple[np.ndarray, int]:
+        if index >= 8:
+            release.wait(20)
+        return np.linspace(-1, 1, WINDOW, dtype=np.float32), 16_000
+
+    results = score_in_batches(detector, [partial(source, index) for index in range(100)], batch_size=8)
+    started = time.perf_counter()
+    assert isinstance(next(results), Score)
+    results.close()
+    assert time.perf_counter() - started < 10
+    release.set()
+
+
+def test_a_fault_of_the_programs_own_is_not_a_row(detector: Detector) -> None:
+    def bug() -> Any:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        list(score_in_batches(detector, [bug] * 5))
