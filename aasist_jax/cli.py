@@ -76,8 +76,7 @@ def score(
 ) -> None:
     """Score audio files: a higher score is more human.
 
-    Exit codes: 0 all scored; 1 failure, or none scored, or stopped by --stop-on-error; 2 usage; 3 some files could not
-    be scored; 4 with --fail-on-spoof: a spoof among those scored.
+    Exit codes: 0 all scored; 1 failure, none scored, or stopped; 2 usage; 3 some not scored; 4 --fail-on-spoof.
     """
     from aasist_jax.detection.inputs import find_recordings
 

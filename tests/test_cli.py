@@ -323,6 +323,17 @@ def test_a_file_resumed_grows_by_what_is_new(command: Any, scratch: Path, tmp_pa
     assert (code, err) == (1, f"error: {out}: its scores are of another windows; give another --out\n")
 
 
+def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    arguments = (scratch / "stereo.wav", scratch / "long.wav", "--weights", scratch / "weights", "--out", out)
+    assert command("score", *arguments)[0] == 0
+    whole = out.read_text()
+    out.write_text("".join(whole.splitlines(keepends=True)[:2]))
+    # One that is left of a job of two is scored in a batch of two.
+    assert command("score", *arguments, "--resume")[0] == 0
+    assert out.read_text() == whole
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -1,19 +1,26 @@
 """Progress bars for people at a terminal."""
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 Item = TypeVar("Item")
 
 
-class _Rate(ProgressColumn):
+class _RateAndTimeLeft(ProgressColumn):
+    """Averages since the start: items come in bursts, a batch at a time, which an average over less would show."""
+
     def render(self, task: Task) -> Text:
-        rate = task.finished_speed or task.speed
-        return Text("" if rate is None else f"{rate:.1f}/s", style="progress.data.speed")
+        passed = task.completed - task.fields["done"]
+        if not passed or not task.elapsed or task.total is None:
+            return Text("")
+        rate = passed / task.elapsed
+        left = timedelta(seconds=round((task.total - task.completed) / rate))
+        return Text(f"{rate:.1f}/s, {left} left")
 
 
 def with_progress(items: Iterable[Item], *, description: str, total: int, done: int = 0) -> Iterator[Item]:
@@ -26,14 +33,13 @@ def with_progress(items: Iterable[Item], *, description: str, total: int, done: 
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
+        _RateAndTimeLeft(),
     )
     # Results on standard output must stay there.
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
     ) as progress:
-        task = progress.add_task(description, total=total, completed=done)
+        task = progress.add_task(description, total=total, completed=done, done=done)
         for item in items:
             yield item
             progress.advance(task)
