@@ -93,7 +93,12 @@ def main(
         windows = np.concatenate([detector.prepare(path).windows for path in sorted(many.iterdir())])
         for size in sizes:
             run_model(detector, windows[:1], size)
-        run_command(many, weights, cache)  # the program for full batches is compiled here
+        # The program for full batches is compiled here.
+        few = Path(scratch, "few")
+        few.mkdir()
+        for path in sorted(many.iterdir())[:BATCH_SIZE]:
+            (few / path.name).hardlink_to(path)
+        run_command(few, weights, cache)
         ends: list[float] = []
         alone: dict[int, list[float]] = {size: [] for size in sizes}
         for _ in range(repeats):

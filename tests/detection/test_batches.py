@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 from aasist_jax import Detector, Score
 from aasist_jax.detection import batches
 from aasist_jax.detection.batches import batch_size_for, score_in_batches
+from aasist_jax.detection.detector import BATCH_SIZE
 from aasist_jax.errors import AudioError
+from aasist_jax.weights import Source, save_weights
 from tests import toy
+from tests.models.tiny import CONFIG, random_variables
 from tests.toy import WINDOW, toy_weights
 
 
@@ -126,3 +130,13 @@ def test_a_fault_of_the_programs_own_is_not_a_row(detector: Detector) -> None:
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         list(score_in_batches(detector, [bug] * 5))
+
+
+def test_a_window_has_the_same_logits_wherever_it_stands(tmp_path: Path) -> None:
+    detector = Detector.from_pretrained(save_weights(tmp_path, CONFIG, random_variables(), Source("tiny.pth", "0")))
+    waves = np.random.default_rng(5).uniform(-0.5, 0.5, (BATCH_SIZE, detector.window)).astype(np.float32)
+    expected = detector.batch_logits(waves)
+    for shift in range(1, BATCH_SIZE):
+        np.testing.assert_array_equal(detector.batch_logits(np.roll(waves, shift, axis=0)), np.roll(expected, shift, 0))
+    alone = np.concatenate([waves[:1], np.zeros_like(waves[1:])])
+    np.testing.assert_array_equal(detector.batch_logits(alone)[0], expected[0])
