@@ -34,11 +34,43 @@ class Format(enum.StrEnum):
     csv = "csv"
 
 
+class LiveFormat(enum.StrEnum):
+    """How `listen` prints what it hears."""
+
+    table = "table"
+    jsonl = "jsonl"
+
+
+class Encoding(enum.StrEnum):
+    """Raw samples on standard input, little-endian."""
+
+    s16le = "s16le"
+    f32le = "f32le"
+
+
 class Windows(enum.StrEnum):
     """Which windows of a recording are scored."""
 
     first = "first"
     all = "all"
+
+
+Hop = Annotated[
+    float | None, typer.Option(help="Over time: seconds from one window to the next (AASIST: multiples of 0.137).")
+]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Over time: encode every window by itself, not the recording once.")
+]
+Vad = Annotated[bool, typer.Option("--vad", help="Over time: do not judge windows without speech.")]
+Threshold = Annotated[
+    float, typer.Option(help="Over time: bona fide logit less spoof logit, below which a window is spoof.")
+]
+Hysteresis = Annotated[
+    float, typer.Option(min=0, help="Over time: how far beyond the threshold a segment begins and ends.")
+]
+MinSpoof = Annotated[
+    float, typer.Option(min=0, help="Over time: seconds of spoof on end that make an alarm, or the recording a spoof.")
+]
 
 
 @app.command()
@@ -73,13 +105,40 @@ def score(
         ),
     ] = True,
     fail_on_spoof: Annotated[bool, typer.Option("--fail-on-spoof", help="Exit with 4 if anything is a spoof.")] = False,
+    segments: Annotated[
+        Path | None, typer.Option(help="Score one recording over time: write its segments to this .json or .csv.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Score one recording over time: draw it to this .png.")] = None,
+    hop: Hop = None,
+    exact: Exact = False,
+    vad: Vad = False,
+    threshold: Threshold = 0.0,
+    hysteresis: Hysteresis = 1.0,
+    min_spoof: MinSpoof = 2.0,
 ) -> None:
-    """Score audio files: a higher score is more human.
+    """Score audio files: a higher score is more human. With --segments or --plot, one recording over time.
 
     Exit codes: 0 all scored; 1 failure, none scored, or stopped; 2 usage; 3 some not scored; 4 --fail-on-spoof.
     """
     from aasist_jax.detection.inputs import find_recordings
 
+    if segments or plot:
+        if len(files) != 1:
+            raise typer.BadParameter("--segments and --plot take one recording at a time")
+        _score_over_time(
+            files[0],
+            weights,
+            segments=segments,
+            plot=plot,
+            hop=hop,
+            exact=exact,
+            vad=vad,
+            rule=_rule(threshold, hysteresis, min_spoof),
+            format=(format or Format.table).value,
+        )
+        return
+    if hop is not None or exact or vad:
+        raise typer.BadParameter("--hop, --exact and --vad need --segments or --plot")
     recordings = find_recordings(files, recursive=recursive)
     # What loads JAX comes after what can fail at once.
     from aasist_jax.detection.score_command import ScoreOptions, check_options, score_recordings, summary
@@ -103,9 +162,72 @@ def score(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
+def _score_over_time(recording: Path, weights: str, **options: Any) -> None:
+    from aasist_jax.detection.timeline_command import score_over_time
+    from aasist_jax.pretrained import find_weights
+
+    prepare_for_scoring()
+    score_over_time(recording, find_weights(weights), **options)
+
+
 def _format_of(out: Path | None) -> Format:
     suffix = "" if out is None else out.suffix.removeprefix(".").lower()
     return Format(suffix) if suffix in ("json", "jsonl", "csv") else Format.table
+
+
+@app.command("listen")
+def listen_command(
+    weights: Annotated[
+        str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")
+    ] = "AASIST-L",
+    rate: Annotated[int, typer.Option(help="Sample rate of what comes in, in Hz.")] = 16_000,
+    channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of what comes in; they are averaged.")] = 1,
+    encoding: Annotated[Encoding, typer.Option(help="Raw samples on standard input.")] = Encoding.s16le,
+    microphone: Annotated[
+        bool, typer.Option("--microphone", help="Listen to a microphone (extra `microphone`), not to standard input.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="Number or name of the microphone.")] = None,
+    format: Annotated[LiveFormat, typer.Option(help="Lines for people, or an object a line.")] = LiveFormat.table,
+    hop: Hop = None,
+    exact: Exact = False,
+    vad: Vad = False,
+    threshold: Threshold = 0.0,
+    hysteresis: Hysteresis = 1.0,
+    min_spoof: MinSpoof = 2.0,
+) -> None:
+    """Score audio as it comes: raw samples from standard input, or a microphone. Ctrl-C ends it.
+
+    A score comes every half second, or every --hop seconds.
+
+    For example: ffmpeg -i URL -f s16le -ac 1 -ar 16000 - | aasist-jax listen
+    """
+    from aasist_jax.detection import listen
+    from aasist_jax.detection.detector import Detector
+    from aasist_jax.pretrained import find_weights
+
+    prepare_for_scoring()
+
+    def source(stopped: Callable[[], bool]) -> Any:
+        if microphone:
+            return listen.microphone(rate, channels, device, stopped)
+        return listen.standard_input(encoding.value, channels, stopped)
+
+    listen.listen(
+        Detector.from_pretrained(find_weights(weights)),
+        source,
+        sample_rate=rate,
+        hop=hop,
+        exact=exact,
+        vad=vad,
+        rule=_rule(threshold, hysteresis, min_spoof),
+        as_json=format is LiveFormat.jsonl,
+    )
+
+
+def _rule(threshold: float, hysteresis: float, min_spoof: float) -> Any:
+    from aasist_jax.detection.timeline import Rule
+
+    return Rule(threshold - hysteresis, threshold + hysteresis, min_spoof)
 
 
 @app.command("fetch-weights")

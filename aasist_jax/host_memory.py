@@ -23,3 +23,17 @@ def keep_freed_memory() -> bool:
     settings = ((_M_MMAP_MAX, 0), (_M_ARENA_MAX, 1), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD))
     accepted = [mallopt(name, value) for name, value in settings]
     return all(accepted)
+
+
+def return_freed_memory() -> bool:
+    """Give freed memory back to the kernel; False where malloc is not glibc's.
+
+    Now and then, in a long run of `keep_freed_memory`: a small block that stays in the midst of a large hole keeps that
+    hole from being used again, and with time there are many holes.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

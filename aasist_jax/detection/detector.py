@@ -9,13 +9,15 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 
-from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, load_audio, load_start, to_mono_16k
+from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, iter_audio, load_audio, load_start, to_mono_16k
 from aasist_jax.condition import SHORT_SECONDS, Condition, condition
+from aasist_jax.detection.stream import Stream, score_timeline
+from aasist_jax.detection.timeline import Rule, Timeline
 from aasist_jax.errors import AudioError
 from aasist_jax.evaluation.calibration import Calibration, load_calibration, probability_of_spoof
-from aasist_jax.models.registry import build_model, model_logits
+from aasist_jax.models.registry import FrameGeometry, architecture_of, build_model, model_logits
 from aasist_jax.weights import LABELS, Weights, load_weights
 
 CALIBRATION_FILE = "calibration.json"
@@ -91,6 +93,8 @@ class Detector:
         variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
 
         self._logits = jax.jit(lambda wave: model_logits(model, variables, wave))
+        self._encode = jax.jit(lambda wave, valid: model.apply(variables, wave, valid, method="encode"))
+        self._classify = jax.jit(lambda frames: model.apply(variables, frames, method="classify")[1])
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str], *, dtype: Any = jnp.float32) -> "Detector":
@@ -107,6 +111,28 @@ class Detector:
     def window(self) -> int:
         """Samples of a window at 16 kHz."""
         return int(self.weights.config.nb_samp)
+
+    @property
+    def frame_geometry(self) -> FrameGeometry | None:
+        """How the encoder's frames lie on a recording; None for an architecture that has none."""
+        geometry = architecture_of(self.weights.config).frame_geometry
+        return None if geometry is None else geometry(self.weights.config)
+
+    def encode(
+        self, wave: Float32[np.ndarray, "batch samples"], valid: Int32[np.ndarray, "batch 2"]
+    ) -> Float32[np.ndarray, "batch f frames c"]:
+        """Encode pieces of recordings, of which the samples `valid` are there (see `Architecture.frame_geometry`)."""
+        with jax.default_matmul_precision("highest"):
+            return np.asarray(self._encode(wave, valid), np.float32)
+
+    def classify(self, frames: Float32[np.ndarray, "batch f frames c"]) -> Float32[np.ndarray, "batch 2"]:
+        """Judge windows by their frames, as `encode` gives them.
+
+        Raises:
+            AudioError: the logits are not finite.
+        """
+        with jax.default_matmul_precision("highest"):
+            return _finite(np.asarray(self._classify(frames)), "the audio")
 
     def logits(self, waves: Any) -> Float32[np.ndarray, "batch 2"]:
         """Score waveforms at 16 kHz, full scale 1.
@@ -135,6 +161,34 @@ class Detector:
     def _finite_logits(self, waves: Float32[np.ndarray, "batch samples"], name: str) -> Float32[np.ndarray, "batch 2"]:
         parts = [self.batch_logits(padded)[:count] for padded, count in _fixed_batches(waves, BATCH_SIZE)]
         return _finite(np.concatenate(parts) if parts else np.empty((0, 2), np.float32), name)
+
+    def stream(
+        self, sample_rate: int = SAMPLE_RATE, *, hop: float | None = None, exact: bool = False, vad: bool = False
+    ) -> Stream:
+        """Begin to score a signal as it comes; see `Stream` for the options.
+
+        stream = detector.stream(48_000)
+        for chunk in microphone:
+            for window in stream.push(chunk): ...
+        stream.finish()
+        """
+        return Stream(self, sample_rate, hop=hop, exact=exact, vad=vad)
+
+    def timeline(
+        self,
+        audio: Any,
+        *,
+        hop: float | None = None,
+        exact: bool = False,
+        vad: bool = False,
+        rule: Rule | None = None,
+    ) -> Timeline:
+        """Score one recording over time: windows, segments and a verdict; see `Stream` for the options.
+
+        `audio` is what `score` takes.
+        """
+        blocks = [_waveform(audio, None, None)[0]] if isinstance(audio, tuple) else iter_audio(audio)
+        return score_timeline(self, blocks, hop=hop, exact=exact, vad=vad, rule=rule)
 
     def batch_logits(self, waves: Float32[np.ndarray, "batch samples"]) -> Float32[np.ndarray, "batch 2"]:
         """Run the model on one batch as it is, unchecked; each shape is compiled once.

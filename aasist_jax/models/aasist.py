@@ -6,12 +6,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from aasist_jax.models.encoder import Encoder, encoded_frames
+from aasist_jax.models.encoder import Encoder, encoded_frames, encoder_stride, sinc_taps
 from aasist_jax.models.graph import GraphAttention, GraphPool, HeterogeneousGraphAttention
 from aasist_jax.models.layers import Linear, first_max
-from aasist_jax.models.registry import Architecture, register
+from aasist_jax.models.registry import Architecture, FrameGeometry, register
 
 Channels = tuple[int, int]
 
@@ -69,7 +69,16 @@ class AASISTConfig:
     @property
     def shortest_input(self) -> int:
         """Samples that leave exactly one temporal node."""
-        return self.first_conv - self.first_conv % 2 + 3 ** (len(self.channels) + 1)
+        return self.frame_geometry.tail + self.frame_geometry.stride
+
+    @property
+    def frame_geometry(self) -> FrameGeometry:
+        """The temporal nodes as frames of a recording.
+
+        Each block's output depends on two steps of its input before its own three and two after them; over all blocks
+        that is 3 ** blocks - 1 pooled steps on either side, so one frame of context suffices.
+        """
+        return FrameGeometry(stride=encoder_stride(len(self.channels)), tail=sinc_taps(self.first_conv) - 1, context=1)
 
     def frames(self, samples: int) -> int:
         """Count the temporal nodes of an input of `samples`."""
@@ -138,6 +147,12 @@ class AASIST(nn.Module):
             raise ValueError(f"AASIST needs at least {self.config.shortest_input} samples, got {wave.shape[1]}")
         encoded = self.encoder(wave, train=train, freq_aug=freq_aug)
         return self.classify(encoded, train=train)
+
+    def encode(
+        self, wave: Float[Array, "batch samples"], valid: Int[Array, "batch 2"] | None = None
+    ) -> Float[Array, "batch f t c"]:
+        """Run the encoder on waveforms, or on pieces of longer recordings (`valid`, see `Encoder`)."""
+        return self.encoder(wave, train=False, freq_aug=False, valid=valid)
 
     def classify(
         self, encoded: Float[Array, "batch f t c"], *, train: bool = False
@@ -227,5 +242,6 @@ register(
         torch_module=_torch_module,
         torch_parameter=_torch_parameter,
         frozen_parameter=_frozen_parameter,
+        frame_geometry=lambda config: config.frame_geometry,
     )
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aasist_jax.models.layers import BatchNorm, Conv, max_pool_time
 from aasist_jax.models.sinc import mask_filters, sinc_convolution, sinc_filters
@@ -61,13 +61,16 @@ class ResidualBlock(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch f t c"], *, train: bool) -> Float[Array, "batch f t3 d"]:
-        """Map (batch, f, t, c) to (batch, f, t // 3, features)."""
+    def __call__(
+        self, x: Float[Array, "batch f t c"], *, train: bool, valid: Int[Array, "batch 2"] | None = None
+    ) -> Float[Array, "batch f t3 d"]:
+        """Map (batch, f, t, c) to (batch, f, t // 3, features); `valid` is the span of time steps that are there."""
         if not self.first:
             BatchNorm(self.dtype, self.axis_name, name="bn1")(x, train=train)
         # The (2, 3) kernel with one row of zeros on either side makes f + 1 rows, the second brings back f.
         y = Conv(self.features, (2, 3), (1, 1), self.dtype, name="conv1")(x)
         y = nn.selu(BatchNorm(self.dtype, self.axis_name, name="bn2")(y, train=train))
+        y = zero_outside(y, valid)
         y = Conv(self.features, (2, 3), (0, 1), self.dtype, name="conv2")(y)
         if x.shape[-1] != self.features:
             x = Conv(self.features, (1, 3), (0, 1), self.dtype, name="conv_downsample")(x)
@@ -95,20 +98,51 @@ class Encoder(nn.Module):
         ]
 
     def __call__(
-        self, wave: Float[Array, "batch samples"], *, train: bool, freq_aug: bool
+        self,
+        wave: Float[Array, "batch samples"],
+        *,
+        train: bool,
+        freq_aug: bool,
+        valid: Int[Array, "batch 2"] | None = None,
     ) -> Float[Array, "batch f t c"]:
-        """Encode waveforms; every block divides time by 3."""
+        """Encode waveforms; every block divides time by 3.
+
+        With `valid` a waveform is a piece of a longer recording, of which it holds the samples `valid[0]` to
+        `valid[1] - 1`; the rest is filling. Beyond the recording's ends the convolutions then see the zeros that they
+        would see if the recording were encoded in one pass. `valid[0]` is a multiple of `encoder_stride`.
+        """
         x = self.front_end(wave, train=train, freq_aug=freq_aug)
+        if valid is not None:
+            valid = (valid - jnp.array([[0, sinc_taps(self.first_conv) - 1]], valid.dtype)) // 3
+        x = zero_outside(x, valid)
         for i, block in enumerate(self.block):
-            x = block(x, train=train)
+            x = block(x, train=train, valid=valid)
+            if valid is not None:
+                valid = valid // 3
+            x = zero_outside(x, valid)
             self.sow("stages", f"after_block{i + 1}", x)
         return x
 
 
+def zero_outside(x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"] | None) -> Float[Array, "batch f t c"]:
+    """Zero the time steps outside `valid`, first to last but one; None leaves all."""
+    if valid is None:
+        return x
+    time = jnp.arange(x.shape[2], dtype=valid.dtype)[None]
+    inside = (time >= valid[:, :1]) & (time < valid[:, 1:])
+    return jnp.where(inside[:, None, :, None], x, jnp.zeros((), x.dtype))
+
+
+def sinc_taps(first_conv: int) -> int:
+    """Taps of the sinc filters: an even number becomes the next odd one."""
+    return first_conv + 1 - first_conv % 2
+
+
+def encoder_stride(blocks: int) -> int:
+    """Samples from one time step of the encoder's output to the next."""
+    return 3 ** (blocks + 1)
+
+
 def encoded_frames(samples: int, first_conv: int, blocks: int) -> int:
     """Count the time steps that the encoder leaves of `samples`; 0 or less means the input is too short."""
-    taps = first_conv + 1 - first_conv % 2
-    frames = (samples - taps + 1) // 3
-    for _ in range(blocks):
-        frames //= 3
-    return frames
+    return (samples - sinc_taps(first_conv) + 1) // encoder_stride(blocks)

@@ -12,6 +12,29 @@ from aasist_jax.errors import ConfigError
 
 
 @dataclass(frozen=True)
+class FrameGeometry:
+    """How the frames of an encoder lie on the samples of a recording.
+
+    Frame k is that of the samples from k * stride. With `context` frames before and after it, and `tail` samples
+    behind those, an encoder gives it as it would within the whole recording.
+
+    Attributes:
+        stride: samples from one frame to the next.
+        tail: samples that the encoder takes beyond the strides of its frames; samples // stride of what else there
+            is make a frame.
+        context: frames on either side that a frame depends on.
+    """
+
+    stride: int
+    tail: int
+    context: int
+
+    def frames(self, samples: int) -> int:
+        """Count the frames of a recording of `samples`."""
+        return max((samples - self.tail) // self.stride, 0)
+
+
+@dataclass(frozen=True)
 class Architecture:
     """One family of detectors.
 
@@ -28,6 +51,11 @@ class Architecture:
         torch_parameter: the PyTorch name of a bare parameter (no kernel, bias or statistic), given its Flax name.
         frozen_parameter: whether the parameter at a Flax path never gets a gradient in PyTorch, so that weight
             decay and the optimizer leave it alone.
+        frame_geometry: for an architecture that encodes a waveform frame by frame and judges a window by its frames
+            alone: the frames, given the configuration. Its module has the methods `encode(wave, valid)`, (batch,
+            samples) to (batch, f, frames, c), where `valid` (batch, 2) is the span of samples that belong to the
+            recording, and `classify(frames)`, which returns what a call of the module does. Overlapping windows then
+            share one pass of the encoder. None: every window is scored by itself.
     """
 
     name: str
@@ -36,6 +64,7 @@ class Architecture:
     torch_module: Callable[[str], str]
     torch_parameter: Callable[[str], str] = lambda name: name
     frozen_parameter: Callable[[str], bool] = lambda path: False
+    frame_geometry: Callable[[Any], FrameGeometry] | None = None
 
 
 _BUILT_IN = {"AASIST": "aasist_jax.models.aasist"}

@@ -1,0 +1,193 @@
+"""A recording that comes piece by piece: live scores, and the timeline of a file by the same code."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soxr
+from jaxtyping import Float32
+
+from aasist_jax.audio import DEFAULT_LIMITS, SAMPLE_RATE, to_mono_16k
+from aasist_jax.detection.activity import LEAST_SPEECH, Levels
+from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, Scored, WindowScorer
+from aasist_jax.detection.timeline import Rule, Timeline, WindowScore, segments, verdict
+from aasist_jax.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from aasist_jax.detection.detector import Detector
+
+FILE_FRAMES, FILE_WINDOWS = 16, 8
+"""Frames encoded at once for a file, and windows in the exact mode. Live it is one.
+
+More frames share their two of context better and take more memory (7 MB each).
+"""
+
+BLOCK = 1 << 18
+"""Samples that are taken at once, so that a long chunk takes no more memory than a short one."""
+
+
+class Stream:
+    """Scores the windows of a signal as it comes; made by `Detector.stream`.
+
+    What is scored does not depend on how the signal is cut into chunks. A window's score comes with the chunk that
+    completes what it needs: for AASIST that is 1,138 samples (0.071 s) behind the window's end, in the exact mode the
+    window alone. Memory is bounded, however long the signal.
+    """
+
+    def __init__(
+        self,
+        detector: "Detector",
+        sample_rate: int = SAMPLE_RATE,
+        *,
+        hop: float | None = None,
+        exact: bool = False,
+        vad: bool = False,
+        live: bool = True,
+    ) -> None:
+        """Prepare to score.
+
+        Args:
+            detector: the model.
+            sample_rate: of the chunks, in Hz.
+            hop: seconds from one window to the next, at most a window; rounded to whole encoder frames (0.137 s for
+                AASIST), in the exact mode to samples. Default: one frame, in the exact mode half a window.
+            exact: encode every window by itself, as `Detector.score` does. So is every window of an architecture that
+                has no frames.
+            vad: do not judge windows without speech.
+            live: score every window at once. Otherwise windows wait for a batch.
+
+        Raises:
+            AudioError: a sample rate out of range.
+            ConfigError: a hop out of range.
+        """
+        DEFAULT_LIMITS.check_format("the stream", sample_rate, channels=1)
+        window = detector.window
+        geometry = None if exact else detector.frame_geometry
+        self._window, self._vad, self.exact = window, vad, geometry is None
+        if geometry is None:
+            hop_samples = _hop(hop, 1, window) if hop is not None else window // 2
+            self._scorer: WindowScorer = ExactWindows(
+                detector.logits, window=window, hop=hop_samples, batch=1 if live else FILE_WINDOWS
+            )
+        else:
+            hop_samples = _hop(hop, geometry.stride, window) if hop is not None else geometry.stride
+            self._scorer = EncodedWindows(
+                geometry,
+                detector.encode,
+                detector.classify,
+                detector.logits,
+                window=window,
+                hop=hop_samples // geometry.stride,
+                step=1 if live else FILE_FRAMES,
+            )
+        self.hop = hop_samples / SAMPLE_RATE
+        self._levels = Levels()
+        self._received = 0
+        self._finished = False
+        self._resampler = (
+            None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", "HQ")
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How much of the signal has come so far, at 16 kHz."""
+        return self._received / SAMPLE_RATE
+
+    def push(self, chunk: Any) -> list[WindowScore]:
+        """Take the next samples; returns the windows that are scored with them, in order.
+
+        Args:
+            chunk: (samples,) or (samples, channels), any number of samples; int16, int32 or floating point with full
+                scale 1.
+
+        Raises:
+            AudioError: another type or shape, NaN, infinity, or the stream is finished.
+        """
+        if self._finished:
+            raise AudioError("the stream is finished; begin another for more audio")
+        array = np.asarray(chunk)
+        if array.size == 0:
+            return []
+        if array.dtype.kind not in "iuf":
+            raise AudioError(f"the chunk: expected samples that are real numbers, got type {array.dtype}")
+        wave = to_mono_16k(array, SAMPLE_RATE)  # the rate it has already; what remains is type and channels
+        if self._resampler is not None:
+            wave = self._resampler.resample_chunk(wave)
+        blocks = (wave[start : start + BLOCK] for start in range(0, wave.size, BLOCK))
+        return [window for block in blocks for window in self._take(block, self._scorer.push)]
+
+    def finish(self) -> list[WindowScore]:
+        """End the signal; returns the windows that are left. A signal shorter than a window is repeated to fill one."""
+        if self._finished:
+            return []
+        self._finished = True
+        rest = np.zeros(0, np.float32)
+        if self._resampler is not None:
+            rest = self._resampler.resample_chunk(rest, last=True)
+        return self._take(rest, lambda wave: self._scorer.push(wave) + self._scorer.finish())
+
+    def _take(self, wave: Float32[np.ndarray, " samples"], score: Callable[[Any], list[Scored]]) -> list[WindowScore]:
+        self._received += wave.size
+        self._levels.push(wave)
+        windows = [self._window_score(start, logits) for start, logits in score(wave)]
+        if windows:
+            self._levels.forget(round(windows[-1].start * SAMPLE_RATE))
+        return windows
+
+    def _window_score(self, start: int, logits: Float32[np.ndarray, "2"]) -> WindowScore:
+        end = min(start + self._window, self._received)
+        activity = self._levels.window(start, end)
+        seconds = start / SAMPLE_RATE, end / SAMPLE_RATE
+        if activity.is_constant:
+            return WindowScore(*seconds, None, "silent")
+        if self._vad and activity.speech < LEAST_SPEECH:
+            return WindowScore(*seconds, None, "no speech")
+        spoof, bonafide = map(float, logits)
+        return WindowScore(*seconds, (spoof, bonafide), "ok" if end - start == self._window else "short")
+
+
+def _hop(seconds: float, unit: int, window: int) -> int:
+    """A hop in samples, a multiple of `unit`."""
+    if not (math.isfinite(seconds) and 0 < seconds <= window / SAMPLE_RATE):
+        raise ConfigError(
+            f"hop: expected more than 0 and at most a window ({window / SAMPLE_RATE:g} s), got {seconds:g} s"
+        )
+    return min(max(round(seconds * SAMPLE_RATE / unit), 1) * unit, window // unit * unit)
+
+
+def score_timeline(
+    detector: "Detector",
+    blocks: Iterable[Float32[np.ndarray, " samples"]],
+    *,
+    hop: float | None = None,
+    exact: bool = False,
+    vad: bool = False,
+    rule: Rule | None = None,
+) -> Timeline:
+    """Score a recording over time; see `Stream` for the options.
+
+    Args:
+        detector: the model.
+        blocks: 16 kHz mono, any sizes.
+        hop: seconds from one window to the next.
+        exact: encode every window by itself.
+        vad: do not judge windows without speech.
+        rule: how windows become segments and a verdict; None for the defaults.
+    """
+    rule = rule or Rule()
+    stream = Stream(detector, hop=hop, exact=exact, vad=vad, live=False)
+    windows = [window for block in blocks for window in stream.push(block)]
+    windows += stream.finish()
+    found = segments(windows, stream.seconds, rule)
+    return Timeline(
+        duration=stream.seconds,
+        window=detector.window / SAMPLE_RATE,
+        hop=stream.hop,
+        exact=stream.exact,
+        model_id=detector.weights.model_id,
+        rule=rule,
+        windows=tuple(windows),
+        segments=tuple(found),
+        verdict=verdict(windows, found, rule),
+    )

@@ -1,0 +1,154 @@
+"""A picture of a recording's timeline: waveform, spectrogram and scores, in bounded memory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from aasist_jax.audio import SAMPLE_RATE
+from aasist_jax.detection.timeline import Timeline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FFT, HOP = 512, 256
+COLUMNS = 1500
+"""The overview has at least this many columns once the recording is long enough, and fewer than twice as many."""
+
+RANGE_DB = 80.0
+BONAFIDE, SPOOF, NEUTRAL = "#1f6f8b", "#c8553d", "#9aa0a6"
+SHADES = {"bonafide": BONAFIDE, "spoof": SPOOF, "unjudged": NEUTRAL}
+
+
+class Overview:
+    """Envelope and spectrogram of a signal that comes piece by piece.
+
+    Begins with a column for every 256 samples; whenever there are too many, neighbours are merged.
+    """
+
+    def __init__(self) -> None:
+        self._rest = np.zeros(0, np.float32)
+        self._taper = np.hanning(FFT).astype(np.float32)
+        self._merge = 1  # spectra to a column
+        self._samples = 0
+        # Rows are columns of the picture: lowest and highest sample, then the mean power of every frequency.
+        self._pending = np.zeros((0, 2 + FFT // 2 + 1), np.float32)
+        self._columns = self._pending
+
+    @property
+    def seconds(self) -> float:
+        """How much of the signal has come."""
+        return self._samples / SAMPLE_RATE
+
+    @property
+    def column_seconds(self) -> float:
+        """What a column covers."""
+        return self._merge * HOP / SAMPLE_RATE
+
+    def push(self, wave: Float32[np.ndarray, " samples"]) -> None:
+        """Take the next samples, 16 kHz, full scale 1."""
+        for start in range(0, wave.size, FFT * HOP):
+            self._take(wave[start : start + FFT * HOP])
+
+    def _take(self, wave: Float32[np.ndarray, " samples"]) -> None:
+        self._samples += wave.size
+        wave = np.concatenate([self._rest, wave])
+        count = max((wave.size - FFT) // HOP + 1, 0)
+        self._rest = wave[count * HOP :]
+        if count == 0:
+            return
+        self._pending = np.concatenate([self._pending, _measure(wave, count, self._taper)])
+        whole = len(self._pending) // self._merge * self._merge
+        self._columns = np.concatenate([self._columns, _merged(self._pending[:whole], self._merge)])
+        self._pending = self._pending[whole:]
+        while len(self._columns) >= 2 * COLUMNS:
+            even = len(self._columns) // 2 * 2
+            # A column without a partner is not yet whole: its spectra would be lost, so it is kept as that many.
+            odd = np.repeat(self._columns[even:], self._merge, axis=0)
+            self._pending = np.concatenate([odd, self._pending])
+            self._columns = _merged(self._columns[:even], 2)
+            self._merge *= 2
+
+    def columns(
+        self,
+    ) -> tuple[Float32[np.ndarray, " t"], Float32[np.ndarray, " t"], Float[np.ndarray, "f t"]]:
+        """Lowest and highest sample of each column, and the power of each frequency in dB below the loudest."""
+        count = -(-self._rest.size // HOP)
+        last = _measure(np.pad(self._rest, (0, FFT)), count, self._taper)
+        pending = np.concatenate([self._pending, last])
+        # The last column is of fewer spectra than the others.
+        groups = [pending[i : i + self._merge] for i in range(0, len(pending), self._merge)]
+        table = np.concatenate([self._columns, *(_merged(group, len(group)) for group in groups)])
+        decibels = 10 * np.log10(np.maximum(table[:, 2:].astype(np.float64), 1e-14))
+        decibels -= decibels.max(initial=-140.0)
+        return table[:, 0], table[:, 1], decibels.T
+
+
+def _measure(wave: np.ndarray, count: int, taper: np.ndarray) -> Float32[np.ndarray, "t values"]:
+    frames = np.lib.stride_tricks.sliding_window_view(wave, FFT)[::HOP][:count]
+    spectra = np.fft.rfft(frames * taper, axis=1)
+    power = (spectra.real**2 + spectra.imag**2) / taper.sum() ** 2
+    blocks = frames[:, :HOP]
+    return np.column_stack([blocks.min(axis=1), blocks.max(axis=1), power]).astype(np.float32)
+
+
+def _merged(rows: Float32[np.ndarray, "t values"], count: int) -> Float32[np.ndarray, "t2 values"]:
+    groups = rows.reshape(-1, count, rows.shape[1])
+    return np.column_stack([groups[..., 0].min(1), groups[..., 1].max(1), groups[..., 2:].mean(1, dtype=np.float32)])
+
+
+def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline) -> None:
+    """Draw waveform, spectrogram and scores below each other, and write a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6.6), layout="constrained")
+    waveform, spectrogram, scores = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1.7))
+    low, high, decibels = overview.columns()
+    edges = np.minimum(np.arange(low.size + 1) * overview.column_seconds, timeline.duration)
+    waveform.stairs(high, edges, baseline=low, fill=True, color="0.35")
+    waveform.set(ylabel="Waveform", xlim=(0, timeline.duration))
+    spectrogram.imshow(
+        decibels,
+        origin="lower",
+        aspect="auto",
+        extent=(0, max(low.size, 1) * overview.column_seconds, 0, SAMPLE_RATE / 2000),
+        vmin=-RANGE_DB,
+        vmax=0,
+        cmap="magma",
+        interpolation="nearest",
+    )
+    spectrogram.set(ylabel="Frequency, kHz")
+    _draw_scores(scores, timeline)
+    for axes in (waveform, scores):
+        axes.spines[["top", "right"]].set_visible(False)
+    found = timeline.verdict
+    mean = "" if found.score is None else f", mean score {found.score:+.2f}"
+    # What matplotlib would read as a formula is told literally.
+    name = "".join(c if c.isprintable() else "?" for c in title).replace("$", r"\$")
+    figure.suptitle(f"{name}: {found.label or 'nothing to judge'}{mean}", fontsize=12)
+    figure.savefig(path, format="png", dpi=110)
+
+
+def _draw_scores(axes: "Axes", timeline: Timeline) -> None:
+    for segment in timeline.segments:
+        axes.axvspan(segment.start, segment.end, color=SHADES[segment.label], alpha=0.16, linewidth=0)
+    time = [window.centre for window in timeline.windows]
+    margin = [np.nan if window.margin is None else window.margin for window in timeline.windows]
+    score = [np.nan if window.score is None else window.score for window in timeline.windows]
+    marker = "o" if len(time) == 1 else None
+    axes.plot(
+        time, margin, color="0.15", linewidth=1.2, marker=marker, label="margin: bona fide logit less spoof logit"
+    )
+    axes.plot(time, score, color="0.5", linewidth=0.9, linestyle=":", marker=marker, label="score: bona fide logit")
+    for threshold, name in ((timeline.rule.enter, "spoof below"), (timeline.rule.leave, "bona fide above")):
+        axes.axhline(threshold, color=SPOOF if name.startswith("spoof") else BONAFIDE, linewidth=0.9, linestyle="--")
+    axes.set(ylabel="Logits", xlabel="Time")
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{int(seconds) // 60}:{seconds % 60:04.1f}".removesuffix(".0"))
+    handles, names = axes.get_legend_handles_labels()
+    labels = {segment.label for segment in timeline.segments}
+    for label, shade in SHADES.items():
+        if label in labels:
+            handles.append(axes.axvspan(0, 0, color=shade, alpha=0.3, linewidth=0))
+            names.append({"bonafide": "bona fide"}.get(label, label))
+    axes.legend(handles, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False, fontsize=8)
