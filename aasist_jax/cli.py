@@ -240,6 +240,48 @@ def fetch_weights_command(
     print(fetch_weights(name))
 
 
+@app.command()
+def explain(
+    file: Annotated[Path, typer.Argument(help="An audio file.")],
+    weights: Annotated[
+        str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")
+    ] = "AASIST-L",
+    plot: Annotated[Path | None, typer.Option(help="Draw the explanation over the spectrogram: a PNG file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+) -> None:
+    """Tell which spans of time and bands of frequency carried the score of a file's first window."""
+    from aasist_jax.detection.explain_file import explain_file
+    from aasist_jax.pretrained import find_weights
+
+    prepare_for_scoring()
+    explain_file(file, find_weights(weights), plot, json)
+
+
+class ExportFormat(enum.StrEnum):
+    """What a model is exported as."""
+
+    onnx = "onnx"
+    stablehlo = "stablehlo"
+
+
+@app.command()
+def export(
+    weights: Annotated[str, typer.Argument(help="A weights folder, or the name of weights got with fetch-weights.")],
+    format: Annotated[ExportFormat, typer.Option(help="For ONNX Runtime, or for any program with JAX.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+) -> None:
+    """Export a model as one file, written only if it scores as the model does (logits to 1e-4)."""
+    from aasist_jax.detection.detector import Detector
+    from aasist_jax.export.onnx_file import export_onnx
+    from aasist_jax.export.stablehlo_file import export_stablehlo
+    from aasist_jax.pretrained import find_weights
+
+    prepare_for_scoring()
+    write = export_onnx if format is ExportFormat.onnx else export_stablehlo
+    difference = write(Detector.from_pretrained(find_weights(weights)), out)
+    print(f"{out}: largest difference of a logit from the native one {difference:.1e}")
+
+
 for _command in (
     evaluation_command.metrics,
     evaluation_command.calibrate,

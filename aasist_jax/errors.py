@@ -29,5 +29,9 @@ class TrainingError(AasistError):
     """A run cannot start, go on or be resumed."""
 
 
+class ExportError(AasistError):
+    """A model cannot be exported, or what was exported does not score as the model does."""
+
+
 class ScoreFileError(AasistError):
     """A score file or a key file cannot be read, or the two do not belong together."""

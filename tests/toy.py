@@ -41,7 +41,7 @@ class Toy(nn.Module):
     def __call__(self, wave: Any, *, train: bool = False, freq_aug: bool = False) -> Any:
         gain = self.param("gain", nn.initializers.ones, (1,))
         width = self.config.width
-        bands = wave[:, : wave.shape[1] // width * width].reshape(len(wave), -1, width)
+        bands = wave[:, : wave.shape[1] // width * width].reshape(wave.shape[0], -1, width)
         x = jnp.abs(bands).mean(1) * gain.reshape(1, 1)
         x = BatchNorm(self.dtype, self.axis_name, name="norm")(x, train=train)
         return x, Linear(2, self.dtype, name="judge")(x).astype(jnp.float32)

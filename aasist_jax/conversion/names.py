@@ -35,7 +35,8 @@ def variable_shapes(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
     model = build_model(config)
     wave = jax.ShapeDtypeStruct((1, config.nb_samp), jnp.float32)
     shapes = jax.eval_shape(lambda key, x: model.init(key, x), jax.random.key(0), wave)
-    return flatten_dict({k: v for k, v in shapes.items() if k != "stages"}, sep="/")
+    # Initialisation fills whatever else a module may tell of itself, too.
+    return flatten_dict({k: v for k, v in shapes.items() if k in ("params", "batch_stats")}, sep="/")
 
 
 def torch_name(entry: Architecture, path: str) -> str:

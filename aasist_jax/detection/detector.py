@@ -1,5 +1,6 @@
 """The Detector: is this voice a human's or a machine's?"""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -13,6 +14,7 @@ from jaxtyping import Float32, Int32
 
 from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, iter_audio, load_audio, load_start, to_mono_16k
 from aasist_jax.condition import SHORT_SECONDS, Condition, condition
+from aasist_jax.detection.explain import Explanation, Observe, explain, observer
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
 from aasist_jax.errors import AudioError
@@ -89,8 +91,8 @@ class Detector:
         """Take weights that `load_weights` read; `dtype` is the type computed in (float32, bfloat16)."""
         self.weights = weights
         self.calibration = calibration
-        model = build_model(weights.config, dtype=dtype)
-        variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
+        self.model = model = build_model(weights.config, dtype=dtype)
+        self.variables = variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
 
         self._logits = jax.jit(lambda wave: model_logits(model, variables, wave))
         self._encode = jax.jit(lambda wave, valid: model.apply(variables, wave, valid, method="encode"))
@@ -256,6 +258,34 @@ class Detector:
             window_scores=tuple(float(x) for x in logits[:, LABELS.index("bonafide")]),
             llr=None if self.calibration is None else float(self.calibration.apply(np.array([bonafide]))[0]),
         )
+
+    def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
+        """Tell which spans of time and bands of frequency carried the score of the first window.
+
+        Takes about 50 times as long as the score, for silencing one span and band after the other.
+
+        Args:
+            audio: as for `score`.
+            channel: as for `score`.
+
+        Raises:
+            AudioError: as for `score`, or a recording that `score` gives no score.
+            ConfigError: the architecture is not AASIST.
+        """
+        prepared = self.prepare(audio, channel=channel)
+        if not len(prepared.windows):
+            raise AudioError(f"{prepared.name}: {prepared.status}; there is nothing to explain")
+        return explain(
+            self._observe,
+            self.weights.config,
+            prepared.windows[0],
+            duration=prepared.duration,
+            model_id=self.weights.model_id,
+        )
+
+    @functools.cached_property
+    def _observe(self) -> Observe:
+        return observer(self.model, self.variables, self.weights.config)
 
 
 def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Float32[np.ndarray, " samples"], int]:

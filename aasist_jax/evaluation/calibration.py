@@ -167,9 +167,14 @@ def bayes_decisions(llr: Float[np.ndarray, "*trials"], costs: DetectionCosts) ->
 
 def save_calibration(calibration: Calibration, path: Path) -> None:
     """Write a calibration as JSON; `load_calibration` reads back the same numbers."""
-    kind = "logistic" if isinstance(calibration, LogisticCalibration) else "isotonic"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"kind": kind, **vars(calibration)}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(calibration_to_json(calibration), indent=1) + "\n", encoding="utf-8")
+
+
+def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
+    """The JSON object that stands for a calibration wherever it is stored."""
+    kind = "logistic" if isinstance(calibration, LogisticCalibration) else "isotonic"
+    return {"kind": kind, **vars(calibration)}
 
 
 def load_calibration(path: Path) -> Calibration:

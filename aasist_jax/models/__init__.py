@@ -1,1 +1,1 @@
-"""Detectors as pure Flax Linen modules."""
+"""Detectors as pure Flax Linen modules, and the same as ONNX graphs."""

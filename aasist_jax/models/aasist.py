@@ -98,6 +98,9 @@ class DropoutRates:
 class AASIST(nn.Module):
     """AASIST and AASIST-L.
 
+    Collections that are asked for as `mutable` are filled: `stages`, the outputs of the layers; `explanation`, the
+    attention of the graph layers and what the pools keep.
+
     Parameters are float32; `dtype` is the type computed in. `axis_name` makes batch norm span the devices of
     that axis. In training, pass the random streams `dropout` and, with `freq_aug`, `freq_aug`.
     """
@@ -234,6 +237,13 @@ def _frozen_parameter(path: str) -> bool:
     return "/bn1/" in path
 
 
+def _onnx_graph(config: AASISTConfig, variables: dict[str, Any]) -> Any:
+    # Needs the extra `onnx`, which nothing else does.
+    from aasist_jax.models.onnx_aasist import aasist_graph
+
+    return aasist_graph(config, variables)
+
+
 register(
     Architecture(
         name="AASIST",
@@ -243,5 +253,6 @@ register(
         torch_parameter=_torch_parameter,
         frozen_parameter=_frozen_parameter,
         frame_geometry=lambda config: config.frame_geometry,
+        onnx_graph=_onnx_graph,
     )
 )

@@ -29,12 +29,18 @@ class FrontEnd(nn.Module):
     def __call__(
         self, wave: Float[Array, "batch samples"], *, train: bool, freq_aug: bool
     ) -> Float[Array, "batch f t 1"]:
-        """Turn waveforms into one-channel images, f = filters // 3."""
+        """Turn waveforms into one-channel images, f = filters // 3.
+
+        A variable `kept_filters` (batch, filters) in the collection `occlusion`, where there is one, scales the
+        filters' outputs: 0 silences a filter.
+        """
         wave = wave.astype(jnp.promote_types(self.dtype, jnp.float32))
         bank = jnp.asarray(sinc_filters(self.filters, self.first_conv))
         if train and freq_aug:
             bank = mask_filters(self.make_rng("freq_aug"), bank)
         x = sinc_convolution(wave, bank)
+        if self.has_variable("occlusion", "kept_filters"):
+            x = x * self.get_variable("occlusion", "kept_filters").astype(x.dtype)[:, None]
         self.sow("stages", "after_sinc", x)
         x = self.bn(_pool_filters_and_time(jnp.abs(x)), train=train)
         self.sow("stages", "after_first_bn", x)

@@ -39,6 +39,7 @@ class GraphAttention(nn.Module):
         weight = self.param("att_weight", xavier_normal, (self.features, 1)).astype(self.dtype)
         pairs = jnp.tanh(Linear(self.features, self.dtype, name="att_proj")(pair_products(x)))
         attention = jax.nn.softmax((pairs @ weight).squeeze(-1) / self.temperature, axis=-1)
+        self.sow("explanation", "attention", attention)
         y = Linear(self.features, self.dtype, name="proj_with_att")(attention @ x)
         y += Linear(self.features, self.dtype, name="proj_without_att")(x)
         return nn.selu(BatchNorm(self.dtype, self.axis_name, name="bn")(y, train=train))
@@ -75,6 +76,7 @@ class HeterogeneousGraphAttention(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
 
         attention = self._node_attention(x, n1)
+        self.sow("explanation", "attention", attention)
         master = self._update_master(x, master)
         y = self._linear("proj_with_att")(attention @ x) + self._linear("proj_without_att")(x)
         y = nn.selu(BatchNorm(self.dtype, self.axis_name, name="bn")(y, train=train))
@@ -94,6 +96,7 @@ class HeterogeneousGraphAttention(nn.Module):
         pairs = jnp.tanh(self._linear("att_projM")(x * master))
         scores = (pairs @ self._vector("att_weightM")).squeeze(-1) / self.temperature
         attention = jax.nn.softmax(scores, axis=-1)[:, None]
+        self.sow("explanation", "master_attention", attention)
         return self._linear("proj_with_attM")(attention @ x) + self._linear("proj_without_attM")(master)
 
     def _linear(self, name: str) -> Linear:
@@ -120,5 +123,7 @@ class GraphPool(nn.Module):
         dropped = nn.Dropout(self.dropout, deterministic=not train)(x)
         scores = nn.sigmoid(Linear(1, self.dtype, name="proj")(dropped))
         kept = max(int(x.shape[1] * self.ratio), 1)
-        _, order = jax.lax.top_k(scores.squeeze(-1), kept)
+        gates, order = jax.lax.top_k(scores.squeeze(-1), kept)
+        self.sow("explanation", "gates", gates)
+        self.sow("explanation", "order", order)
         return jnp.take_along_axis(x * scores, order[..., None], axis=1)

@@ -45,7 +45,8 @@ class Architecture:
         build: `build(config, dtype=..., axis_name=...)` gives the Flax module. The module is called as
             `module.apply(variables, wave, train=..., freq_aug=...)` with `wave` (batch, samples) and returns
             `(last_hidden, logits)`: (batch, features) and (batch, 2), index 1 bona fide. Its variables are the
-            collections `params` and `batch_stats`.
+            collections `params` and `batch_stats`. The batch may be symbolic (for export): `wave.shape[0]` is one then,
+            `len(wave)` fails.
         torch_module: the PyTorch name of the submodule at a Flax path, such as `block1/conv1` ->
             `encoder.0.0.conv1`; '' for the top. Names of bare parameters go through `torch_parameter`.
         torch_parameter: the PyTorch name of a bare parameter (no kernel, bias or statistic), given its Flax name.
@@ -56,6 +57,8 @@ class Architecture:
             samples) to (batch, f, frames, c), where `valid` (batch, 2) is the span of samples that belong to the
             recording, and `classify(frames)`, which returns what a call of the module does. Overlapping windows then
             share one pass of the encoder. None: every window is scored by itself.
+        onnx_graph: `onnx_graph(config, variables)` gives the model as an `onnx.GraphProto`: `wave` (batch, nb_samp)
+            to `logits` (batch, 2), in float32 and evaluation mode; None where nobody has written one.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Architecture:
     torch_parameter: Callable[[str], str] = lambda name: name
     frozen_parameter: Callable[[str], bool] = lambda path: False
     frame_geometry: Callable[[Any], FrameGeometry] | None = None
+    onnx_graph: Callable[[Any, dict[str, Any]], Any] | None = None
 
 
 _BUILT_IN = {"AASIST": "aasist_jax.models.aasist"}

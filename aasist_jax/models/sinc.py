@@ -24,8 +24,7 @@ def sinc_filters(filters: int, first_conv: int) -> Float[np.ndarray, "filters ta
         first_conv: requested taps; an even number becomes the next odd one.
     """
     taps = first_conv + 1 - first_conv % 2
-    mel_top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, mel_top, filters + 1) / 2595) - 1)
+    edges = band_edges(filters)
     half = (taps - 1) // 2
     time = np.arange(-half, half + 1).astype(np.float32)
     low_pass = np.stack([_low_pass(edge, time) for edge in edges])
@@ -33,6 +32,13 @@ def sinc_filters(filters: int, first_conv: int) -> Float[np.ndarray, "filters ta
     bank = np.hamming(taps).astype(np.float32) * band_pass
     bank.flags.writeable = False
     return bank
+
+
+def band_edges(filters: int) -> Float[np.ndarray, "edges"]:
+    """Frequencies in Hz between which the filters lie, evenly spaced in mel: filter i from edge i to edge i + 1."""
+    mel_top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
+    edges: np.ndarray = 700 * (10 ** (np.linspace(0, mel_top, filters + 1) / 2595) - 1)
+    return edges
 
 
 def _low_pass(edge: float, time: Float[np.ndarray, " taps"]) -> Float[np.ndarray, " taps"]:

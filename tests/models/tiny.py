@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from aasist_jax.conversion.names import variable_shapes
 from aasist_jax.models.aasist import AASISTConfig
@@ -27,5 +27,14 @@ def random_variables(seed: int = 0) -> dict[str, Any]:
     flat = {path: rng.normal(size=leaf.shape).astype(leaf.dtype) for path, leaf in variable_shapes(CONFIG).items()}
     for path, value in flat.items():
         if path.endswith(("/var", "/count")):
-            flat[path] = np.abs(value) + np.ones((), value.dtype)
+            flat[path] = np.asarray(np.abs(value) + np.ones((), value.dtype))
+    return unflatten_dict(flat, sep="/")
+
+
+def scaled_variables(seed: int = 0) -> dict[str, Any]:
+    """Random weights whose logits are of the size that trained models give: a few units, not millions."""
+    flat = flatten_dict(random_variables(seed), sep="/")
+    for path, value in flat.items():
+        if path.endswith("/kernel"):
+            flat[path] = (value / np.sqrt(np.prod(value.shape[:-1]))).astype(value.dtype)
     return unflatten_dict(flat, sep="/")

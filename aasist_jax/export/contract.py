@@ -1,0 +1,114 @@
+"""What every exported file states of itself, and the check that it must pass before it is written."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from aasist_jax.audio import SAMPLE_RATE
+from aasist_jax.detection.detector import Detector
+from aasist_jax.errors import ExportError
+from aasist_jax.evaluation.calibration import calibration_to_json
+from aasist_jax.models.registry import architecture_of
+from aasist_jax.weights import LABELS
+
+FORMAT = 1
+TOLERANCE = 1e-4
+"""Largest difference of a logit from the native one at which a file is written."""
+
+BATCHES = (1, 7)
+"""Sizes in which the check's waveforms are scored: the batch must be free."""
+
+Waves = Float32[np.ndarray, "batch samples"]
+Logits = Float32[np.ndarray, "batch 2"]
+
+
+def describe(detector: Detector) -> dict[str, Any]:
+    """All that a program needs to use the exported model, ready for JSON."""
+    weights, calibration = detector.weights, detector.calibration
+    return {
+        "format": FORMAT,
+        "model_id": weights.model_id,
+        "source": asdict(weights.source),
+        "architecture": architecture_of(weights.config).name,
+        "sample_rate": SAMPLE_RATE,
+        "window": weights.config.nb_samp,
+        "window_rule": "mono, full scale 1, not normalised; the first samples, a shorter clip repeated end to end",
+        "labels": list(LABELS),
+        "bonafide_index": LABELS.index("bonafide"),
+        "polarity": "the score is the raw logit of bonafide_index; higher is more human; it is no probability",
+        "calibration": None if calibration is None else calibration_to_json(calibration),
+        "tolerance": TOLERANCE,
+    }
+
+
+def write_checked(
+    path: Path, content: bytes, detector: Detector, load: Callable[[Path], Callable[[Waves], Logits]]
+) -> float:
+    """Write an exported model, read it back, and put it in place only if it scores as the native model does.
+
+    Args:
+        path: where it goes; a file there is replaced.
+        content: of the file.
+        detector: the native model.
+        load: makes a function of a file: waveforms of the model's window to logits.
+
+    Returns:
+        The largest difference of a logit, over eight waveforms.
+
+    Raises:
+        ExportError: the difference is above `TOLERANCE`, or the file cannot be written. Nothing is left behind, and
+            what was there stays.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+            written = Path(scratch, path.name)
+            written.write_bytes(content)
+            difference = _largest_difference(load(written), detector)
+            # NaN must not pass either.
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"{path}: not written, its logits are {difference:.1e} off the native ones, where {TOLERANCE:g} is "
+                    "allowed; the exporter has a fault, please report it with the weights"
+                )
+            os.replace(written, path)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return difference
+
+
+def _largest_difference(run: Callable[[Waves], Logits], detector: Detector) -> float:
+    waves = check_waves(detector.window)
+    native = detector.logits(waves)
+    exported = np.concatenate([run(part) for part in np.split(waves, np.cumsum(BATCHES)[:-1])])
+    if exported.shape != native.shape:
+        return float("inf")
+    return float(np.abs(exported.astype(np.float64) - native).max())
+
+
+def check_waves(samples: int) -> Float32[np.ndarray, "batch samples"]:
+    """Make eight unlike waveforms, the same every time: noises, voiced sounds, a chirp, clicks, loud and soft."""
+    rng = np.random.default_rng(0)
+    time = np.arange(samples) / SAMPLE_RATE
+    noise = rng.normal(size=(4, samples))
+    syllables = np.maximum(np.sin(2 * np.pi * 3.1 * time + 0.7), 0)
+    pitch = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * 0.8 * time)) / SAMPLE_RATE
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 30)) * syllables
+    chirp = np.sin(2 * np.pi * (50 + 900 * time) * time)
+    clicks = np.where(rng.uniform(size=samples) < 0.002, rng.normal(size=samples), 0)
+    waves = (
+        0.3 * noise[0],
+        0.003 * noise[1],
+        0.2 * voice,
+        0.02 * voice + 0.001 * noise[2],
+        0.5 * chirp,
+        clicks,
+        0.1 * noise[3] * syllables,
+        0.1 * voice + 0.1 * chirp * (1 - syllables),
+    )
+    return np.stack(waves).astype(np.float32)

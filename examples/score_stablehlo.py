@@ -1,0 +1,20 @@
+"""Score recordings with an exported program, by JAX alone: `python score_stablehlo.py MODEL.zip FILE...` (16 kHz)."""
+
+import json
+import sys
+import zipfile
+
+import jax
+import numpy as np
+import soundfile
+
+with zipfile.ZipFile(sys.argv[1]) as archive:
+    facts = json.loads(archive.read("facts.json"))
+    program = jax.jit(jax.export.deserialize(bytearray(archive.read("model.stablehlo"))).call)
+for file in sys.argv[2:]:
+    samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    if rate != facts["sample_rate"]:
+        sys.exit(f"{file}: {rate} Hz; resample it to {facts['sample_rate']} Hz")
+    wave = np.resize(samples.mean(axis=1), (1, facts["window"]))  # the first window; a shorter clip is repeated
+    logits = program(wave)
+    print(f"{logits[0, facts['bonafide_index']]:+.6f} {file}")  # higher is more human

@@ -1,0 +1,213 @@
+"""ONNX export: the scores of the native model, for any batch, without JAX; a wrong graph is never written."""
+
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import REFERENCE, REPOSITORY, extra
+
+onnx = extra("onnx", "onnx")
+onnxruntime = extra("onnxruntime", "onnx")
+
+from aasist_jax import Detector
+from aasist_jax.audio import first_window, load_audio
+from aasist_jax.errors import ExportError
+from aasist_jax.evaluation.calibration import LogisticCalibration, load_calibration
+from aasist_jax.export import contract, onnx_file
+from aasist_jax.export.onnx_file import export_onnx
+from aasist_jax.models import registry
+from aasist_jax.models.onnx_aasist import aasist_graph
+from aasist_jax.weights import Source, Weights
+from tests import official, toy
+from tests.models.tiny import CONFIG as TINY
+from tests.models.tiny import scaled_variables
+
+SAMPLES = 14_000
+"""Six temporal nodes."""
+
+# With seed 9, every layer has a say: attention is sharp, and pools leave several nodes.
+CONFIG = dataclasses.replace(TINY, nb_samp=SAMPLES, pool_ratios=(0.7, 0.9, 0.7, 0.5), temperatures=(0.5, 0.5, 0.5, 0.5))
+
+CORPUS = REFERENCE.parent / "corpus" / "ASVspoof2019_LA_eval" / "flac"
+
+
+def tiny_detector(variables: dict[str, Any], calibration: LogisticCalibration | None = None) -> Detector:
+    return Detector(Weights(CONFIG, variables, Source("tiny.pth", "0"), "tiny-0123"), calibration=calibration)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return tiny_detector(scaled_variables(9), LogisticCalibration((0.5,), -1.25, 0.5))
+
+
+@pytest.fixture(scope="module")
+def exported(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    assert export_onnx(detector, path) < contract.TOLERANCE
+    return path
+
+
+def run(path: Path, waves: np.ndarray) -> np.ndarray:
+    return onnxruntime.InferenceSession(path).run(["logits"], {"wave": waves})[0]
+
+
+def test_any_batch_scores_as_the_native_model(detector: Detector, exported: Path) -> None:
+    waves = np.random.default_rng(3).normal(size=(16, SAMPLES)).astype(np.float32) * np.float32(0.1)
+    native = detector.logits(waves)
+    for size in (1, 3, 16):
+        np.testing.assert_allclose(run(exported, waves[:size]), native[:size], rtol=0, atol=2e-5)
+
+
+def test_the_file_states_what_a_user_must_know(detector: Detector, exported: Path, tmp_path: Path) -> None:
+    model = onnx.load(exported)
+    onnx.checker.check_model(model, full_check=True)
+    facts = {prop.key: prop.value for prop in model.metadata_props}
+    assert facts["model_id"] == "tiny-0123"
+    assert facts["architecture"] == "AASIST"
+    assert json.loads(facts["source"]) == {"name": "tiny.pth", "sha256": "0"}
+    assert (facts["sample_rate"], facts["window"], facts["bonafide_index"]) == ("16000", str(SAMPLES), "1")
+    assert json.loads(facts["labels"]) == ["spoof", "bonafide"]
+    assert "higher is more human" in facts["polarity"]
+    (tmp_path / "calibration.json").write_text(facts["calibration"])
+    assert load_calibration(tmp_path / "calibration.json") == detector.calibration
+    (wave,), (logits,) = model.graph.input, model.graph.output
+    assert [dim.dim_param or dim.dim_value for dim in wave.type.tensor_type.shape.dim] == ["batch", SAMPLES]
+    assert [dim.dim_param or dim.dim_value for dim in logits.type.tensor_type.shape.dim] == ["batch", 2]
+
+
+def test_equal_scores_are_pooled_in_the_native_order(tmp_path: Path) -> None:
+    variables = scaled_variables(5)
+    for name, layer in variables["params"].items():
+        if name.startswith("pool_"):
+            layer["proj"]["kernel"] = np.zeros_like(layer["proj"]["kernel"])
+    assert export_onnx(tiny_detector(variables), tmp_path / "tied.onnx") < contract.TOLERANCE
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], None]], None]:
+    """Lets a function meddle with the graph before it is written."""
+    entry = registry.architecture("AASIST")
+    assert entry.onnx_graph is not None
+    emit = entry.onnx_graph
+
+    def meddle(change: Callable[[Any], None]) -> None:
+        def graph(config: Any, variables: dict[str, Any]) -> Any:
+            emitted = emit(config, variables)
+            change(emitted)
+            return emitted
+
+        monkeypatch.setitem(registry._registered, "AASIST", dataclasses.replace(entry, onnx_graph=graph))
+
+    return meddle
+
+
+def change(graph: Any, name: str, values: slice = slice(None)) -> None:
+    (constant,) = (c for c in graph.initializer if c.name == name)
+    array = onnx.numpy_helper.to_array(constant).copy()
+    array.flat[values] = array.flat[values] * 1.5 + 0.1
+    constant.CopyFrom(onnx.numpy_helper.from_array(array, name))
+
+
+def float_constants() -> list[str]:
+    graph = aasist_graph(CONFIG, scaled_variables(9))
+    return [c.name for c in graph.initializer if c.data_type == onnx.TensorProto.FLOAT]
+
+
+def test_no_constant_of_the_graph_may_be_wrong(
+    detector: Detector, emitted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = float_constants()
+    assert len(names) > 100
+    # The native scores of the check are the same every time.
+    native = detector.logits(contract.check_waves(SAMPLES))
+    monkeypatch.setattr(detector, "logits", lambda waves: native)
+    passed = []
+    for name in names:
+        emitted(lambda graph, name=name: change(graph, name))
+        with contextlib.suppress(ExportError):
+            export_onnx(detector, tmp_path / "wrong.onnx")
+            passed.append(name)
+    assert not passed, "\n".join(passed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_export_leaves_the_file_that_was_there(detector: Detector, emitted: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("what was there")
+    emitted(lambda graph: change(graph, "out_layer/kernel", slice(0, 1)))
+    with pytest.raises(ExportError, match=r"model.onnx: not written, its logits are .* off the native ones"):
+        export_onnx(detector, path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["what was there"]
+
+
+def test_what_stands_in_the_way_is_told(detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExportError, match=r"none/model.onnx: cannot be written \(No such file or directory\)"):
+        export_onnx(detector, tmp_path / "none" / "model.onnx")
+    with toy.registered(), pytest.raises(ExportError, match="Toy has no ONNX form; export it as StableHLO"):
+        export_onnx(Detector(toy.toy_weights()), tmp_path / "toy.onnx")
+    monkeypatch.setattr(onnx_file.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"onnx is not installed; run `pip install 'aasist-jax\[onnx\]'`"):
+        export_onnx(detector, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+EXAMPLE = """
+import runpy, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("jax", "jaxlib", "flax", "aasist_jax"):
+            raise ImportError(f"{name} is not to be imported")
+
+sys.meta_path.insert(0, Blocked())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_example_needs_no_jax(detector: Detector, exported: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    files = [tmp_path / "long.wav", tmp_path / "short stereo.wav"]
+    soundfile.write(files[0], rng.uniform(-0.5, 0.5, 3 * SAMPLES), 16_000)
+    soundfile.write(files[1], rng.uniform(-0.5, 0.5, (SAMPLES // 3, 2)), 16_000)
+    arguments = ["examples/score_onnx.py", str(exported), *map(str, files)]
+    done = subprocess.run(
+        [sys.executable, "-c", EXAMPLE, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert [file for _, file in lines] == [str(file) for file in files]
+    native = [detector.score(file).score for file in files]
+    np.testing.assert_allclose([float(score) for score, _ in lines], native, rtol=0, atol=2e-5)
+
+
+@pytest.mark.reference
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+@pytest.mark.parametrize(
+    ("name", "batches"),
+    [
+        ("AASIST-L", [1, 3, 4]),
+        pytest.param("AASIST-L", [1, 1, 3, 3, 8, 16, 16, 16], marks=pytest.mark.slow),
+        pytest.param("AASIST", [1, 1, 3, 3, 8, 16, 16, 16], marks=pytest.mark.slow),
+    ],
+)
+def test_real_clips_score_as_natively(name: str, batches: list[int], tmp_path: Path) -> None:
+    detector, clips = official.detector(name), sum(batches)
+    at_export = export_onnx(detector, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    files = sorted(CORPUS.glob("*.flac"))
+    waves = np.stack([first_window(load_audio(file), 64_600) for file in files[:: len(files) // clips][:clips]])
+    native = np.concatenate([detector.logits(wave[None]) for wave in waves])
+    parts = np.split(waves, np.cumsum(batches)[:-1])
+    difference = np.abs(np.concatenate([session.run(None, {"wave": part})[0] for part in parts]) - native).max()
+    print(f"{name}, ONNX: largest logit difference {difference:.1e} over {clips} clips, {at_export:.1e} at export")
+    assert difference < 1e-4

@@ -1,0 +1,165 @@
+"""StableHLO export: a program for any architecture, which JAX runs without the code that made it."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+from aasist_jax import Detector
+from aasist_jax.cli import main
+from aasist_jax.errors import ExportError
+from aasist_jax.evaluation.calibration import IsotonicCalibration
+from aasist_jax.export import contract, stablehlo_file
+from aasist_jax.export.stablehlo_file import export_stablehlo
+from aasist_jax.weights import save_weights
+from tests import official, toy
+from tests.conftest import REPOSITORY
+from tests.toy import WINDOW
+
+
+@pytest.fixture(scope="module", autouse=True)
+def architecture() -> Iterator[None]:
+    with toy.registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(toy.toy_weights(), calibration=IsotonicCalibration((-1.0, 2.0), (-3.0, 4.0)))
+
+
+@pytest.fixture(scope="module")
+def exported(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stablehlo") / "toy.zip"
+    assert export_stablehlo(detector, path) < 1e-5
+    return path
+
+
+def program(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        return jax.export.deserialize(bytearray(archive.read("model.stablehlo")))
+
+
+def test_any_batch_scores_as_the_native_model(detector: Detector, exported: Path) -> None:
+    waves = np.random.default_rng(3).normal(size=(16, WINDOW)).astype(np.float32)
+    native = detector.logits(waves)
+    restored = program(exported)
+    assert restored.platforms == ("cpu", "cuda", "tpu")
+    for size in (1, 3, 16):
+        np.testing.assert_allclose(restored.call(waves[:size]), native[:size], rtol=1e-5, atol=1e-6)
+
+
+def test_the_file_states_what_a_user_must_know(exported: Path) -> None:
+    with zipfile.ZipFile(exported) as archive:
+        assert archive.namelist() == ["model.stablehlo", "facts.json"]
+        facts = json.loads(archive.read("facts.json"))
+    assert facts["model_id"] == "toy-0123"
+    assert facts["architecture"] == "Toy"
+    assert facts["source"] == {"name": "toy.pth", "sha256": "0"}
+    assert (facts["sample_rate"], facts["window"], facts["bonafide_index"]) == (16_000, WINDOW, 1)
+    assert facts["labels"] == ["spoof", "bonafide"]
+    assert facts["calibration"] == {"kind": "isotonic", "scores": [-1, 2], "llrs": [-3, 4]}
+
+
+def test_the_program_names_no_folder_of_this_machine(exported: Path) -> None:
+    with zipfile.ZipFile(exported) as archive:
+        content = archive.read("model.stablehlo")
+    assert b"contract.py" in content or b"registry.py" in content
+    for folder in (REPOSITORY, Path(np.__file__).parent.parent):
+        assert f"{folder}/".encode() not in content
+    # The caller's own compiling is as it was.
+    assert jax.config.jax_hlo_source_file_canonicalization_regex is None
+
+
+def test_a_program_that_scores_otherwise_is_refused(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    louder = Detector(toy.toy_weights(gain=1.001))
+    right = stablehlo_file._program
+    monkeypatch.setattr(stablehlo_file, "_program", lambda detector: right(louder))
+    with pytest.raises(ExportError, match=r"toy.zip: not written, its logits are .* off the native ones"):
+        export_stablehlo(detector, tmp_path / "toy.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_is_refused(detector: Detector, tmp_path: Path) -> None:
+    def load(path: Path) -> Any:
+        return lambda waves: np.full((len(waves), 2), np.nan, np.float32)
+
+    with pytest.raises(ExportError, match="not written, its logits are nan off"):
+        contract.write_checked(tmp_path / "nan", b"", detector, load)
+    assert list(tmp_path.iterdir()) == []
+
+
+BLOCKED = """
+import runpy, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("aasist_jax", "flax"):
+            raise ImportError(f"{name} is not to be imported")
+
+sys.meta_path.insert(0, Blocked())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_example_needs_nothing_of_this_package(detector: Detector, exported: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(8).uniform(-0.5, 0.5, 3 * WINDOW), 16_000)
+    arguments = ["examples/score_stablehlo.py", str(exported), str(tmp_path / "a.wav")]
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    score, file = done.stdout.rstrip("\n").split(" ", 1)
+    assert file == str(tmp_path / "a.wav")
+    assert float(score) == pytest.approx(detector.score(tmp_path / "a.wav").score, abs=2e-6)
+
+
+def test_the_command_exports_or_says_why_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the command would keep compiled programs in the user's cache.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["aasist-jax", "export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        output = capsys.readouterr()
+        return int(stop.value.code or 0), output.out, output.err
+
+    weights = toy.toy_weights()
+    folder = save_weights(tmp_path / "weights", weights.config, weights.variables, weights.source)
+    code, out, err = command(folder, "--format", "stablehlo", "--out", tmp_path / "toy.zip")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{tmp_path / 'toy.zip'}: largest difference of a logit from the native one ")
+    waves = np.ones((2, WINDOW), np.float32)
+    np.testing.assert_allclose(
+        program(tmp_path / "toy.zip").call(waves), Detector.from_pretrained(folder).logits(waves), atol=1e-5
+    )
+    code, out, err = command(folder, "--format", "onnx", "--out", tmp_path / "toy.onnx")
+    assert (code, out) == (1, "")
+    assert err == "error: Toy has no ONNX form; export it as StableHLO (--format stablehlo)\n"
+    assert command(folder, "--out", tmp_path / "toy.zip")[0] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.zip", "weights"]
+
+
+@pytest.mark.reference
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["AASIST-L", "AASIST"])
+def test_the_official_models(name: str, tmp_path: Path) -> None:
+    difference = export_stablehlo(official.detector(name), tmp_path / "model.zip")
+    waves = official.golden(name).wave.astype(np.float32)
+    logits = np.asarray(jax.jit(program(tmp_path / "model.zip").call)(waves[:3]))
+    print(f"{name}, StableHLO: largest logit difference {difference:.1e} at export")
+    np.testing.assert_allclose(logits, official.golden(name).stages["logits"][:3], rtol=0, atol=2e-5)
