@@ -91,6 +91,9 @@ def score(
     p_spoof: Annotated[
         float | None, typer.Option(help="Prior of a spoof: also give P(spoof), where the weights are calibrated.")
     ] = None,
+    channel: Annotated[
+        int | None, typer.Option(min=0, help="Score this channel, from 0 (a stereo call is two people), not the mean.")
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all their subfolders.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the scores to this file (.csv, .jsonl or .json), which must be new.")
@@ -135,6 +138,7 @@ def score(
             vad=vad,
             rule=_rule(threshold, hysteresis, min_spoof),
             format=(format or Format.table).value,
+            channel=channel,
         )
         return
     if hop is not None or exact or vad:
@@ -145,7 +149,7 @@ def score(
     from aasist_jax.pretrained import find_weights
 
     shape = format or _format_of(out)
-    options = ScoreOptions(windows.value, shape.value, p_spoof, out, resume, continue_on_error)
+    options = ScoreOptions(windows.value, shape.value, p_spoof, out, resume, continue_on_error, channel)
     if fault := check_options(recordings, options):
         raise typer.BadParameter(fault)
     folder = find_weights(weights)

@@ -90,6 +90,27 @@ def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None
         }
 
 
+def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) -> None:
+    options = ("--weights", scratch / "weights", "--format", "jsonl")
+    detector = Detector.from_pretrained(scratch / "weights")
+    scores = []
+    for side in (0, 1):
+        code, out, _ = command("score", scratch / "stereo.wav", *options, "--channel", side)
+        assert code == 0
+        scores.append(json.loads(out)["score"])
+        assert scores[side] == pytest.approx(detector.score(scratch / "stereo.wav", channel=side).score, abs=1e-6)
+    assert scores[0] != scores[1]
+    code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 2)
+    assert code == 1
+    assert "no channel 2; there are 2" in errors
+
+    out = ("--out", tmp_path / "scores.jsonl")
+    assert command("score", scratch / "stereo.wav", *options, "--channel", 0, *out)[0] == 0
+    code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 1, *out, "--resume")
+    assert code == 1
+    assert "of another channel" in errors
+
+
 def test_all_windows_are_an_option(command: Any, scratch: Path) -> None:
     code, (row,), _ = rows(command, scratch, scratch / "long.wav", "--windows", "all")
     result = Detector.from_pretrained(scratch / "weights").score(scratch / "long.wav", windows="all")

@@ -30,7 +30,12 @@ def batch_size_for(recordings: int, windows: Windows) -> int:
 
 
 def score_in_batches(
-    detector: Detector, sources: Iterable[Source], *, windows: Windows = "first", batch_size: int = BATCH_SIZE
+    detector: Detector,
+    sources: Iterable[Source],
+    *,
+    windows: Windows = "first",
+    channel: int | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[Score | AudioError]:
     """Score recordings as `Detector.score` does; one that cannot be scored gives the error.
 
@@ -41,6 +46,7 @@ def score_in_batches(
         detector: the model.
         sources: what to score.
         windows: as in `Detector.score`.
+        channel: as in `Detector.score`.
         batch_size: windows a batch; the last one is filled up with zeros.
 
     Yields:
@@ -49,7 +55,7 @@ def score_in_batches(
 
     def prepare(source: Source) -> Prepared | AudioError:
         try:
-            return detector.prepare(source(), windows=windows)
+            return detector.prepare(source(), windows=windows, channel=channel)
         except AudioError as error:
             return error
 

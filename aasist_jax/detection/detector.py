@@ -184,12 +184,14 @@ class Detector:
         exact: bool = False,
         vad: bool = False,
         rule: Rule | None = None,
+        channel: int | None = None,
     ) -> Timeline:
         """Score one recording over time: windows, segments and a verdict; see `Stream` for the options.
 
-        `audio` is what `score` takes.
+        `audio` and `channel` are what `score` takes.
         """
-        blocks = [_waveform(audio, None, None)[0]] if isinstance(audio, tuple) else iter_audio(audio)
+        is_array = isinstance(audio, tuple)
+        blocks = [_waveform(audio, None, channel)[0]] if is_array else iter_audio(audio, channel=channel)
         return score_timeline(self, blocks, hop=hop, exact=exact, vad=vad, rule=rule)
 
     def batch_logits(self, waves: Float32[np.ndarray, "batch samples"]) -> Float32[np.ndarray, "batch 2"]:

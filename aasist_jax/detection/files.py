@@ -83,6 +83,7 @@ def score_files(
     windows: Windows = "first",
     p_spoof: float | None = None,
     *,
+    channel: int | None = None,
     of: int | None = None,
 ) -> Iterator[Row]:
     """Score recordings in batches, a row each, in order; one that cannot be scored gives a row that says why.
@@ -92,12 +93,14 @@ def score_files(
         recordings: what to score.
         windows: as in `Detector.score`.
         p_spoof: prior of a spoof, for a calibrated detector.
+        channel: as in `Detector.score`.
         of: recordings of the whole job, of which these are what is left.
     """
     results = score_in_batches(
         detector,
         [partial(open_recording, recording) for recording in recordings],
         windows=windows,
+        channel=channel,
         batch_size=batch_size_for(len(recordings) if of is None else of, windows),
     )
     for recording, result in zip(recordings, results, strict=True):

@@ -71,12 +71,14 @@ class Identity:
         calibration: SHA-256 of the calibration, or ''.
         windows: as in `Detector.score`.
         p_spoof: the prior of a spoof that was stated.
+        channel: as in `Detector.score`.
     """
 
     model_id: str
     calibration: str
     windows: Windows
     p_spoof: float | None
+    channel: int | None = None
 
     @staticmethod
     def calibration_of(file: Path) -> str:

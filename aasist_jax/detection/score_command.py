@@ -26,6 +26,7 @@ class ScoreOptions:
     out: Path | None = None
     resume: bool = False
     continue_on_error: bool = True
+    channel: int | None = None
 
     @property
     def shows_rows(self) -> bool:
@@ -50,7 +51,9 @@ def score_recordings(recordings: Sequence[Recording], weights: Path, options: Sc
         file = None
         if options.out is not None:
             calibration = Identity.calibration_of(weights / CALIBRATION_FILE)
-            identity = Identity(detector.weights.model_id, calibration, options.windows, options.p_spoof)
+            identity = Identity(
+                detector.weights.model_id, calibration, options.windows, options.p_spoof, options.channel
+            )
             opened = opened_output(options.out, options.format, identity, resume=options.resume)
             file, before = stack.enter_context(opened)
         done = {recording.name: before.get(as_written(recording.name)) for recording in recordings}
@@ -59,7 +62,9 @@ def score_recordings(recordings: Sequence[Recording], weights: Path, options: Sc
         if counts["error"] and not options.continue_on_error:
             left = []
 
-        rows = score_files(detector, left, options.windows, options.p_spoof, of=len(recordings))
+        rows = score_files(
+            detector, left, options.windows, options.p_spoof, channel=options.channel, of=len(recordings)
+        )
         if not options.shows_rows:
             rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
         has_header = file is not None and os.fstat(file.fileno()).st_size > 0

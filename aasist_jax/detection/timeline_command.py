@@ -29,6 +29,7 @@ def score_over_time(
     vad: bool,
     rule: Rule,
     format: str,
+    channel: int | None = None,
 ) -> None:
     """Score a recording over time, write what is asked for, and print segments and verdict.
 
@@ -43,7 +44,7 @@ def score_over_time(
         raise ConfigError(f"{plot}: the plot is a PNG; give a name that ends in .png")
     detector = Detector.from_pretrained(weights)
     overview = Overview() if plot is not None else None
-    blocks = watched(iter_audio(file), overview)
+    blocks = watched(iter_audio(file, channel=channel), overview)
     timeline = score_timeline(detector, blocks, hop=hop, exact=exact, vad=vad, rule=rule)
     if segments is not None:
         write_segments(segments, str(file), timeline)
