@@ -55,6 +55,7 @@ class Windows(enum.StrEnum):
     all = "all"
 
 
+WeightsOption = Annotated[str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")]
 Hop = Annotated[
     float | None, typer.Option(help="Over time: seconds from one window to the next (AASIST: multiples of 0.137).")
 ]
@@ -79,9 +80,7 @@ def score(
         list[Path],
         typer.Argument(help="Audio files, folders of them, patterns in quotes, or - for a file on standard input."),
     ],
-    weights: Annotated[
-        str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")
-    ] = "AASIST-L",
+    weights: WeightsOption = "AASIST-L",
     windows: Annotated[
         Windows, typer.Option(help="The published rule (first window alone), or the mean over all windows.")
     ] = Windows.first,
@@ -181,9 +180,7 @@ def _format_of(out: Path | None) -> Format:
 
 @app.command("listen")
 def listen_command(
-    weights: Annotated[
-        str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")
-    ] = "AASIST-L",
+    weights: WeightsOption = "AASIST-L",
     rate: Annotated[int, typer.Option(help="Sample rate of what comes in, in Hz.")] = 16_000,
     channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of what comes in; they are averaged.")] = 1,
     encoding: Annotated[Encoding, typer.Option(help="Raw samples on standard input.")] = Encoding.s16le,
@@ -247,9 +244,7 @@ def fetch_weights_command(
 @app.command()
 def explain(
     file: Annotated[Path, typer.Argument(help="An audio file.")],
-    weights: Annotated[
-        str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")
-    ] = "AASIST-L",
+    weights: WeightsOption = "AASIST-L",
     plot: Annotated[Path | None, typer.Option(help="Draw the explanation over the spectrogram: a PNG file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
