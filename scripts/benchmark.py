@@ -1,8 +1,9 @@
-"""Time the model against PyTorch, turn by turn in one run: `python scripts/benchmark.py --weights AASIST-L`.
+"""Time the model against PyTorch and ONNX Runtime, turn by turn: `python scripts/benchmark.py --weights AASIST-L`.
 
 Inference and the training step on the same inputs with the same number of threads, after a check that all give the same
 results. The contenders take turns, so that a slow minute of the machine falls on all alike; what counts is the ratio
-to eager PyTorch within a round, of which the median and the extremes are shown. Needs the extra `torch`.
+to eager PyTorch within a round, of which the median and the extremes are shown. ONNX Runtime runs the model that
+`aasist-jax export` writes. Needs the extras `torch` and `onnx`.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
 import numpy as np
+import onnxruntime
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +32,7 @@ from aasist_jax.cli import check_backend, run
 from aasist_jax.config import OptimConfig
 from aasist_jax.conversion.names import to_torch
 from aasist_jax.detection.detector import Detector
+from aasist_jax.export.onnx_file import export_onnx
 from aasist_jax.host_memory import keep_freed_memory
 from aasist_jax.models.aasist import AASIST, DropoutRates
 from aasist_jax.pretrained import find_weights
@@ -66,7 +70,7 @@ def main(
     results = []
     for size in [1, 8] if batch is None else batch:
         wave = (0.1 * rng.standard_normal((size, released.config.nb_samp))).astype(np.float32)
-        results += measure("inference", size, inference(released, wave, compiled), SAME_LOGITS, rounds)
+        results += measure("inference", size, inference(released, wave, threads, compiled), SAME_LOGITS, rounds)
     for size in [8] if train_batch is None else train_batch:
         wave = (0.1 * rng.standard_normal((size, released.config.nb_samp))).astype(np.float32)
         results += measure("training step", size, training(released, wave, compiled), SAME_LOSS, rounds)
@@ -75,7 +79,7 @@ def main(
         out.write_text(json.dumps({"machine": describe_machine(threads), "results": results}, indent=2) + "\n")
 
 
-def inference(released: Weights, wave: np.ndarray, compiled: bool) -> dict[str, Contender]:
+def inference(released: Weights, wave: np.ndarray, threads: int, compiled: bool) -> dict[str, Contender]:
     """Make the contenders of inference: each gives the logits of a batch."""
     model = torch_model(released).eval()
     # The stubs of `Module.to` know of no memory format alone.
@@ -94,7 +98,19 @@ def inference(released: Weights, wave: np.ndarray, compiled: bool) -> dict[str, 
     contenders = {EAGER: eager(model), "PyTorch channels last": eager(last)}
     if compiled:
         contenders["torch.compile"] = eager(torch.compile(model))
+    session = onnx_session(detector, threads)
+    contenders["ONNX Runtime"] = lambda: session.run(["logits"], {"wave": wave})[0]
     return contenders | {"aasist_jax": lambda: detector.logits(wave)}
+
+
+def onnx_session(detector: Detector, threads: int) -> Any:
+    """Export the model and open it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        export_onnx(detector, path)
+        return onnxruntime.InferenceSession(path, options)
 
 
 def training(released: Weights, wave: np.ndarray, compiled: bool) -> dict[str, Contender]:
