@@ -60,7 +60,7 @@ def iter_audio(
     """
     name = source_name(source)
     with _opened(source, name, limits) as stream:
-        yield from _resampled(_mono(stream.blocks, stream.channels, channel, name), stream.sample_rate, name)
+        yield from _at_16k(_mono(stream.blocks, stream.channels, channel, name), stream.sample_rate, name)
 
 
 def load_audio(
@@ -133,7 +133,7 @@ def to_mono_16k(
             frames = frames.astype(np.float32)
     else:
         raise AudioError(f"{name}: samples of type {array.dtype}; give int16, int32 or floating-point samples")
-    return np.concatenate(list(_resampled(_mono([frames], frames.shape[1], channel, name), sample_rate, name)))
+    return np.concatenate(list(_at_16k(_mono([frames], frames.shape[1], channel, name), sample_rate, name)))
 
 
 def inspect_audio(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> AudioInfo:
@@ -247,24 +247,23 @@ def _mono(
         yield mono
 
 
-def _resampled(
+def _at_16k(
     blocks: Iterable[Float32[np.ndarray, "frames"]], rate: int, name: str
 ) -> Iterator[Float32[np.ndarray, "samples"]]:
-    """Resample to 16 kHz: the same result however the samples are cut into blocks."""
-    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+    """Resample to 16 kHz and check: the same result however the samples are cut into blocks."""
     length = 0
-
-    def checked(block: Float32[np.ndarray, "samples"]) -> Iterator[Float32[np.ndarray, "samples"]]:
-        nonlocal length
+    for block in blocks if rate == SAMPLE_RATE else _resampled(blocks, rate):
         length += block.size
         if not np.isfinite(block).all():
             raise AudioError(f"{name}: samples too large to resample; scale the recording to [-1, 1]")
         if block.size:
             yield block
-
-    for block in blocks:
-        yield from checked(resampler.resample_chunk(np.ascontiguousarray(block)) if resampler else block)
-    if resampler:
-        yield from checked(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     if length == 0:
         raise AudioError(f"{name}: holds no samples at {SAMPLE_RATE} Hz")
+
+
+def _resampled(blocks: Iterable[Float32[np.ndarray, "frames"]], rate: int) -> Iterator[Float32[np.ndarray, "samples"]]:
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+    for block in blocks:
+        yield resampler.resample_chunk(np.ascontiguousarray(block))
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -274,11 +274,12 @@ class Detector:
             AudioError: as for `score`, or a recording that `score` gives no score.
             ConfigError: the architecture is not AASIST.
         """
+        observe = self._observe
         prepared = self.prepare(audio, channel=channel)
         if not len(prepared.windows):
             raise AudioError(f"{prepared.name}: {prepared.status}; there is nothing to explain")
         return explain(
-            self._observe,
+            observe,
             self.weights.config,
             prepared.windows[0],
             duration=prepared.duration,

@@ -156,8 +156,9 @@ def test_rollout_follows_who_attends_to_whom() -> None:
 
 
 def test_what_cannot_be_explained_is_told(detector: Detector) -> None:
-    with pytest.raises(AudioError, match="silent; there is nothing to explain"):
-        detector.explain((np.zeros(SAMPLES, np.float32), 16_000))
+    for wave, status in ((np.zeros(SAMPLES), "silent"), (np.full(SAMPLES, 0.5), "constant")):
+        with pytest.raises(AudioError, match=f"{status}; there is nothing to explain"):
+            detector.explain((wave, 16_000))
     with toy.registered(), pytest.raises(ConfigError, match="ToyConfig: only the graph of AASIST can be explained"):
         Detector(toy.toy_weights()).explain((np.ones(5000, np.float32), 16_000))
 
