@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import soxr
@@ -134,6 +135,32 @@ def to_mono_16k(
     else:
         raise AudioError(f"{name}: samples of type {array.dtype}; give int16, int32 or floating-point samples")
     return np.concatenate(list(_at_16k(_mono([frames], frames.shape[1], channel, name), sample_rate, name)))
+
+
+def as_samples(values: Any, name: str) -> Num[np.ndarray, "*shape"]:
+    """Anything that NumPy takes for an array of real numbers, as that array.
+
+    Raises:
+        AudioError: something else.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):
+        raise AudioError(f"{name}: expected an array of numbers, got {type(values).__name__}") from None
+    if array.dtype.kind not in "iuf":
+        raise AudioError(f"{name}: expected samples that are real numbers, got type {array.dtype}")
+    return array
+
+
+def as_rate(sample_rate: Any) -> int:
+    """A sample rate, which is a whole number.
+
+    Raises:
+        AudioError: something else.
+    """
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
+        raise AudioError(f"the sample rate: expected a whole number of Hz, got {sample_rate!r}")
+    return int(sample_rate)
 
 
 def inspect_audio(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> AudioInfo:

@@ -56,6 +56,9 @@ class Windows(enum.StrEnum):
 
 
 WeightsOption = Annotated[str, typer.Option(help="A weights folder, or the name of weights got with fetch-weights.")]
+Channel = Annotated[
+    int | None, typer.Option(min=0, help="Score this channel, from 0 (a stereo call is two people), not the mean.")
+]
 Hop = Annotated[
     float | None, typer.Option(help="Over time: seconds from one window to the next (AASIST: multiples of 0.137).")
 ]
@@ -64,13 +67,18 @@ Exact = Annotated[
 ]
 Vad = Annotated[bool, typer.Option("--vad", help="Over time: do not judge windows without speech.")]
 Threshold = Annotated[
-    float, typer.Option(help="Over time: bona fide logit less spoof logit, below which a window is spoof.")
+    float | None,
+    typer.Option(help="Over time: bona fide logit less spoof logit, below which a window is spoof (0 by default)."),
 ]
 Hysteresis = Annotated[
-    float, typer.Option(min=0, help="Over time: how far beyond the threshold a segment begins and ends.")
+    float | None,
+    typer.Option(min=0, help="Over time: how far beyond the threshold a segment begins and ends (1 by default)."),
 ]
 MinSpoof = Annotated[
-    float, typer.Option(min=0, help="Over time: seconds of spoof on end that make an alarm, or the recording a spoof.")
+    float | None,
+    typer.Option(
+        min=0, help="Over time: seconds of spoof on end that make an alarm, or the recording a spoof (2 by default)."
+    ),
 ]
 
 
@@ -90,9 +98,7 @@ def score(
     p_spoof: Annotated[
         float | None, typer.Option(help="Prior of a spoof: also give P(spoof), where the weights are calibrated.")
     ] = None,
-    channel: Annotated[
-        int | None, typer.Option(min=0, help="Score this channel, from 0 (a stereo call is two people), not the mean.")
-    ] = None,
+    channel: Channel = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all their subfolders.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the scores to this file (.csv, .jsonl or .json), which must be new.")
@@ -114,9 +120,9 @@ def score(
     hop: Hop = None,
     exact: Exact = False,
     vad: Vad = False,
-    threshold: Threshold = 0.0,
-    hysteresis: Hysteresis = 1.0,
-    min_spoof: MinSpoof = 2.0,
+    threshold: Threshold = None,
+    hysteresis: Hysteresis = None,
+    min_spoof: MinSpoof = None,
 ) -> None:
     """Score audio files: a higher score is more human. With --segments or --plot, one recording over time.
 
@@ -124,11 +130,19 @@ def score(
     """
     from aasist_jax.detection.inputs import find_recordings
 
+    recordings = find_recordings(files, recursive=recursive)
+    over_time = {"--hop": hop is not None, "--exact": exact, "--vad": vad}
+    over_time |= {"--threshold": threshold is not None, "--hysteresis": hysteresis is not None}
+    over_time |= {"--min-spoof": min_spoof is not None}
     if segments or plot:
-        if len(files) != 1:
+        alone = {"--windows": windows is Windows.all, "--p-spoof": p_spoof is not None, "--out": out is not None}
+        alone |= {"--resume": resume, "--stop-on-error": not continue_on_error}
+        if given := [name for name, is_given in alone.items() if is_given]:
+            raise typer.BadParameter(f"{', '.join(given)}: not with --segments or --plot")
+        if len(recordings) != 1:
             raise typer.BadParameter("--segments and --plot take one recording at a time")
-        _score_over_time(
-            files[0],
+        label = _score_over_time(
+            recordings[0],
             weights,
             segments=segments,
             plot=plot,
@@ -139,10 +153,11 @@ def score(
             format=(format or Format.table).value,
             channel=channel,
         )
+        if fail_on_spoof and label == "spoof":
+            raise typer.Exit(EXIT_SPOOF)
         return
-    if hop is not None or exact or vad:
-        raise typer.BadParameter("--hop, --exact and --vad need --segments or --plot")
-    recordings = find_recordings(files, recursive=recursive)
+    if given := [name for name, is_given in over_time.items() if is_given]:
+        raise typer.BadParameter(f"{', '.join(given)}: only with --segments or --plot")
     # What loads JAX comes after what can fail at once.
     from aasist_jax.detection.score_command import ScoreOptions, check_options, score_recordings, summary
     from aasist_jax.pretrained import find_weights
@@ -165,12 +180,12 @@ def score(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _score_over_time(recording: Path, weights: str, **options: Any) -> None:
+def _score_over_time(recording: Any, weights: str, **options: Any) -> str | None:
     from aasist_jax.detection.timeline_command import score_over_time
     from aasist_jax.pretrained import find_weights
 
     prepare_for_scoring()
-    score_over_time(recording, find_weights(weights), **options)
+    return score_over_time(recording, find_weights(weights), **options).label
 
 
 def _format_of(out: Path | None) -> Format:
@@ -192,13 +207,13 @@ def listen_command(
     hop: Hop = None,
     exact: Exact = False,
     vad: Vad = False,
-    threshold: Threshold = 0.0,
-    hysteresis: Hysteresis = 1.0,
-    min_spoof: MinSpoof = 2.0,
+    threshold: Threshold = None,
+    hysteresis: Hysteresis = None,
+    min_spoof: MinSpoof = None,
 ) -> None:
     """Score audio as it comes: raw samples from standard input, or a microphone. Ctrl-C ends it.
 
-    A score comes every half second, or every --hop seconds.
+    A score comes about every half second, or every --hop seconds.
 
     For example: ffmpeg -i URL -f s16le -ac 1 -ar 16000 - | aasist-jax listen
     """
@@ -225,10 +240,13 @@ def listen_command(
     )
 
 
-def _rule(threshold: float, hysteresis: float, min_spoof: float) -> Any:
+def _rule(threshold: float | None, hysteresis: float | None, min_spoof: float | None) -> Any:
     from aasist_jax.detection.timeline import Rule
 
-    return Rule(threshold - hysteresis, threshold + hysteresis, min_spoof)
+    usual = Rule()
+    centre = (usual.enter + usual.leave) / 2 if threshold is None else threshold
+    width = (usual.leave - usual.enter) / 2 if hysteresis is None else hysteresis
+    return Rule(centre - width, centre + width, usual.min_spoof if min_spoof is None else min_spoof)
 
 
 @app.command("fetch-weights")
@@ -247,13 +265,14 @@ def explain(
     weights: WeightsOption = "AASIST-L",
     plot: Annotated[Path | None, typer.Option(help="Draw the explanation over the spectrogram: a PNG file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+    channel: Channel = None,
 ) -> None:
     """Tell which spans of time and bands of frequency carried the score of a file's first window."""
     from aasist_jax.detection.explain_file import explain_file
     from aasist_jax.pretrained import find_weights
 
     prepare_for_scoring()
-    explain_file(file, find_weights(weights), plot, json)
+    explain_file(file, find_weights(weights), plot, json, channel)
 
 
 class ExportFormat(enum.StrEnum):

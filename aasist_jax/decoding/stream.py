@@ -37,6 +37,11 @@ class BinaryFile(Protocol):
 AudioSource = str | os.PathLike[str] | BinaryFile
 
 
+def is_source(value: object) -> bool:
+    """Whether a value is an `AudioSource`."""
+    return isinstance(value, str | os.PathLike | BinaryFile)
+
+
 @dataclass(frozen=True)
 class AudioStream:
     """An open recording: what its header states, and the samples as they are decoded.
@@ -77,7 +82,7 @@ def open_source(source: AudioSource, name: str) -> Iterator[BinaryFile]:
             raise AudioError(f"{name}: {reason}; give the path of an audio file")
         with path.open("rb", buffering=0) as raw:
             yield raw
-    elif isinstance(source, io.TextIOBase) or not source.seekable():
+    elif not is_source(source) or isinstance(source, io.TextIOBase) or not source.seekable():
         raise AudioError(f"{name}: give a file opened in binary mode that can seek, such as io.BytesIO")
     else:
         yield source

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from aasist_jax.condition import STEP
+
 BLOCK = 243
 """Samples of a block at 16 kHz: 15.2 ms, a ninth of AASIST's frame."""
 
@@ -62,13 +64,14 @@ class Levels:
         """Judge the samples from `start` to `end` - 1, whole blocks of them, by what came before `end`."""
         first, stop = -(-start // BLOCK) - self._first, end // BLOCK - self._first
         if first >= stop:
-            return Activity(is_constant=False, speech=1.0)
+            # Less than a block in all.
+            return Activity(_is_constant(self._rest, self._rest), speech=1.0)
         inside = self._decibels[first:stop]
         history = self._decibels[max(stop - _HISTORY, 0) : stop]
         heard = history[history > DIGITAL_SILENCE_DB]
         floor = min(float(np.percentile(heard, FLOOR_PERCENTILE)), HIGHEST_FLOOR_DB) if heard.size else HIGHEST_FLOOR_DB
         threshold = max(floor + SPEECH_ABOVE_FLOOR_DB, QUIETEST_SPEECH_DB)
-        is_constant = bool(self._lowest[first:stop].min() == self._highest[first:stop].max())
+        is_constant = _is_constant(self._lowest[first:stop], self._highest[first:stop])
         return Activity(is_constant, float((inside > threshold).mean()))
 
     def forget(self, start: int) -> None:
@@ -79,3 +82,8 @@ class Levels:
             self._decibels, self._lowest, self._highest = (
                 levels[drop:] for levels in (self._decibels, self._lowest, self._highest)
             )
+
+
+def _is_constant(lowest: np.ndarray, highest: np.ndarray) -> bool:
+    """Silence or a DC line, by the measure of `aasist_jax.condition`."""
+    return bool(lowest.size and highest.max() - lowest.min() <= 2 * STEP)

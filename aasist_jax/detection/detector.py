@@ -12,8 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from aasist_jax.audio import SAMPLE_RATE, all_windows, first_window, iter_audio, load_audio, load_start, to_mono_16k
+from aasist_jax.audio import (
+    SAMPLE_RATE,
+    all_windows,
+    as_rate,
+    as_samples,
+    first_window,
+    iter_audio,
+    load_audio,
+    load_start,
+    to_mono_16k,
+)
 from aasist_jax.condition import SHORT_SECONDS, Condition, condition
+from aasist_jax.decoding.stream import is_source, source_name
 from aasist_jax.detection.explain import Explanation, Observe, explain, observer
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
@@ -148,7 +159,7 @@ class Detector:
         Raises:
             AudioError: another shape or type, too few samples, NaN or infinity.
         """
-        waves = _as_array(waves, "waves")
+        waves = as_samples(waves, "waves")
         if waves.ndim != 2 or waves.dtype != np.float32:
             raise AudioError(
                 f"waves: expected float32 of shape (batch, samples), got {waves.dtype} of shape {waves.shape}"
@@ -190,8 +201,8 @@ class Detector:
 
         `audio` and `channel` are what `score` takes.
         """
-        is_array = isinstance(audio, tuple)
-        blocks = [_waveform(audio, None, channel)[0]] if is_array else iter_audio(audio, channel=channel)
+        is_file = is_source(audio)
+        blocks = iter_audio(audio, channel=channel) if is_file else [_waveform(audio, None, channel)[0]]
         return score_timeline(self, blocks, hop=hop, exact=exact, vad=vad, rule=rule)
 
     def batch_logits(self, waves: Float32[np.ndarray, "batch samples"]) -> Float32[np.ndarray, "batch 2"]:
@@ -228,7 +239,7 @@ class Detector:
         """
         if windows not in ("first", "all"):
             raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
-        name = str(audio) if isinstance(audio, str | PathLike) else "the audio"
+        name = source_name(audio) if is_source(audio) else "the audio"
         # Whether a recording is short cannot be told from less of it.
         start = None if windows == "all" else max(self.window, int(SHORT_SECONDS * SAMPLE_RATE))
         wave, length = _waveform(audio, start, channel)
@@ -294,27 +305,14 @@ class Detector:
 def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Float32[np.ndarray, " samples"], int]:
     """The first `samples` samples at 16 kHz, or all of them, and the count of all."""
     if isinstance(audio, tuple) and len(audio) == 2:
-        array, sample_rate = (_as_array(audio[0], "the audio"), audio[1])
-        if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
-            raise AudioError(f"the sample rate: expected a whole number of Hz, got {sample_rate!r}")
-        wave = to_mono_16k(array, int(sample_rate), channel=channel)
+        wave = to_mono_16k(as_samples(audio[0], "the audio"), as_rate(audio[1]), channel=channel)
         return wave[:samples], wave.size
-    if isinstance(audio, str | PathLike) or hasattr(audio, "read"):
+    if is_source(audio):
         if samples is not None:
             return load_start(audio, samples, channel=channel)
         wave = load_audio(audio, channel=channel)
         return wave, wave.size
     raise AudioError(f"cannot score {type(audio).__name__}: give a path, or (array, sample_rate) for samples in memory")
-
-
-def _as_array(values: Any, name: str) -> np.ndarray:
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError):
-        raise AudioError(f"{name}: expected an array of numbers, got {type(values).__name__}") from None
-    if array.dtype.kind not in "iuf":
-        raise AudioError(f"{name}: expected samples that are real numbers, got type {array.dtype}")
-    return array
 
 
 def _finite(logits: Float32[np.ndarray, "batch 2"], name: str) -> Float32[np.ndarray, "batch 2"]:

@@ -128,9 +128,8 @@ def explain(
 
 
 def time_spans(config: AASISTConfig) -> Int[np.ndarray, " edges"]:
-    """Borders, in samples, of the temporal nodes' spans: each node stands for 3 ** 7 samples of a filter's output."""
-    hop = 3 ** (len(config.channels) + 1)
-    return config.first_conv // 2 + hop * np.arange(config.frames(config.nb_samp) + 1)
+    """Borders, in samples, of the temporal nodes' spans: each node stands for a stride of a filter's output."""
+    return config.first_conv // 2 + config.frame_geometry.stride * np.arange(config.frames(config.nb_samp) + 1)
 
 
 def _occluded(wave: np.ndarray, spans: np.ndarray, *, filters: int, bands: int) -> tuple[np.ndarray, np.ndarray]:

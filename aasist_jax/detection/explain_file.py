@@ -9,14 +9,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aasist_jax.audio import SAMPLE_RATE, first_window, load_audio
+from aasist_jax.audio import first_window, load_start
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.explain import Explanation, Nodes
+from aasist_jax.detection.inputs import printable
 
 SHOWN = 5
 
 
-def explain_file(file: Path, weights: Path, plot: Path | None, as_json: bool) -> None:
+def explain_file(file: Path, weights: Path, plot: Path | None, as_json: bool, channel: int | None = None) -> None:
     """Print the explanation of a file's score on standard output, and draw it where `plot` says.
 
     Raises:
@@ -25,13 +26,12 @@ def explain_file(file: Path, weights: Path, plot: Path | None, as_json: bool) ->
         OSError: the picture cannot be written.
     """
     detector = Detector.from_pretrained(weights)
-    wave = load_audio(file)
-    explanation = detector.explain((wave, SAMPLE_RATE))
+    explanation = detector.explain(file, channel=channel)
     if plot:
         from aasist_jax.detection.figures import explanation_figure
 
-        name = file.name if file.name.isprintable() else repr(file.name)
-        figure = explanation_figure(explanation, first_window(wave, detector.window), name)
+        start, _ = load_start(file, detector.window, channel=channel)
+        figure = explanation_figure(explanation, first_window(start, detector.window), printable(file.name))
         figure.savefig(plot, format="png", dpi=120)
     if as_json:
         print(json.dumps(dataclasses.asdict(explanation), indent=2))

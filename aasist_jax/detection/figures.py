@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 FFT_SAMPLES, HOP_SAMPLES = 512, 128
 DYNAMIC_RANGE = 70.0
+SHORTEST_MARKED = 0.1
+"""Shorter clips, in seconds, are repeated too often in a window for every start to be marked."""
+
 """Decibels below the loudest spot that are drawn."""
 
 FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 7000)
@@ -73,8 +76,9 @@ def _draw_spectrogram(axes: "Axes", explanation: Explanation, wave: np.ndarray, 
     inside = transform.f <= edges[-1]
     warped = np.interp(transform.f[inside], edges, heights)
     axes.pcolormesh(transform.t(len(wave)), warped, decibels[inside], cmap="magma", shading="nearest", rasterized=True)
-    for start in np.arange(explanation.duration, explanation.window, explanation.duration):
-        axes.axvline(start, color="white", linestyle=":", linewidth=1.2)
+    if explanation.duration >= SHORTEST_MARKED:
+        for start in np.arange(explanation.duration, explanation.window, explanation.duration):
+            axes.axvline(start, color="white", linestyle=":", linewidth=1.2)
     axes.set_yticks(np.interp(FREQUENCY_TICKS, edges, heights), [f"{tick}" for tick in FREQUENCY_TICKS])
     axes.set(xlim=(0, explanation.window), ylim=(0, heights[-1]), ylabel="Frequency, Hz")
 

@@ -1,6 +1,5 @@
 """Live detection: the work behind `aasist-jax listen`."""
 
-import itertools
 import json
 import os
 import queue
@@ -54,7 +53,7 @@ def standard_input(encoding: str, channels: int, stopped: Callable[[], bool]) ->
     Raises:
         AudioError: standard input is a terminal, or ends in the midst of a sample.
     """
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise AudioError("no audio on standard input: pipe raw samples into the command, or give --microphone")
     kind = np.dtype(ENCODINGS[encoding])
     size, rest = kind.itemsize * channels, b""
@@ -139,10 +138,13 @@ Event = Judged | Alarm | Segment
 
 
 def live_events(stream: Stream, chunks: Iterable[Any], rule: Rule) -> Iterator[Event]:
-    """Score chunks as they come: every window, an alarm once in a spoof segment, and segments as they end."""
+    """Score chunks as they come: every window, an alarm once in a spoof segment, and segments as they end.
+
+    Where the source fails, what came before is told to its end, and then the error raised.
+    """
     segmenter, alarmed = Segmenter(rule), False
-    scored = itertools.chain.from_iterable(stream.push(chunk) for chunk in chunks)
-    for window in itertools.chain(scored, _finished(stream)):
+    faults: list[AudioError] = []
+    for window in _scored(stream, chunks, faults):
         closed = segmenter.push(window)
         if closed is not None:
             yield closed
@@ -154,9 +156,16 @@ def live_events(stream: Stream, chunks: Iterable[Any], rule: Rule) -> Iterator[E
     last = segmenter.finish(stream.seconds)
     if last is not None:
         yield last
+    if faults:
+        raise faults[0]
 
 
-def _finished(stream: Stream) -> Iterator[WindowScore]:
+def _scored(stream: Stream, chunks: Iterable[Any], faults: list[AudioError]) -> Iterator[WindowScore]:
+    try:
+        for chunk in chunks:
+            yield from stream.push(chunk)
+    except AudioError as error:
+        faults.append(error)
     yield from stream.finish()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float32
 
-from aasist_jax.audio import DEFAULT_LIMITS, SAMPLE_RATE, to_mono_16k
+from aasist_jax.audio import DEFAULT_LIMITS, SAMPLE_RATE, as_rate, as_samples, to_mono_16k
 from aasist_jax.detection.activity import LEAST_SPEECH, Levels
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, Scored, WindowScorer
 from aasist_jax.detection.timeline import Rule, Timeline, WindowScore, segments, verdict
@@ -61,6 +61,7 @@ class Stream:
             AudioError: a sample rate out of range.
             ConfigError: a hop out of range.
         """
+        sample_rate = as_rate(sample_rate)
         DEFAULT_LIMITS.check_format("the stream", sample_rate, channels=1)
         window = detector.window
         geometry = None if exact else detector.frame_geometry
@@ -106,11 +107,9 @@ class Stream:
         """
         if self._finished:
             raise AudioError("the stream is finished; begin another for more audio")
-        array = np.asarray(chunk)
+        array = as_samples(chunk, "the chunk")
         if array.size == 0:
             return []
-        if array.dtype.kind not in "iuf":
-            raise AudioError(f"the chunk: expected samples that are real numbers, got type {array.dtype}")
         wave = to_mono_16k(array, SAMPLE_RATE)  # the rate it has already; what remains is type and channels
         if self._resampler is not None:
             wave = self._resampler.resample_chunk(wave)
@@ -128,6 +127,8 @@ class Stream:
         return self._take(rest, lambda wave: self._scorer.push(wave) + self._scorer.finish())
 
     def _take(self, wave: Float32[np.ndarray, " samples"], score: Callable[[Any], list[Scored]]) -> list[WindowScore]:
+        if not np.isfinite(wave).all():
+            raise AudioError("the stream: samples too large to resample; scale them to [-1, 1]")
         self._received += wave.size
         self._levels.push(wave)
         windows = [self._window_score(start, logits) for start, logits in score(wave)]

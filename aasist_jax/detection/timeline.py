@@ -51,7 +51,8 @@ class Rule:
     Attributes:
         enter: a segment becomes spoof with a window whose margin is at most this.
         leave: and ends with one whose margin is above this; not less than `enter`.
-        min_spoof: seconds that a spoof segment must last for an alarm, and for the recording to be called spoof.
+        min_spoof: seconds that a spoof segment must last for an alarm, and for the recording to be called spoof, from
+            the centre of its first window to that of its last.
     """
 
     enter: float = -1.0
@@ -77,13 +78,16 @@ class Segment:
     """A stretch of windows of one label.
 
     The stretch is made of the windows' cells: each reaches half-way to the centres of its neighbours, the first to the
-    recording's start, the last to its end. Scores are None for an unjudged segment.
+    recording's start, the last to its end. `lasting` is what the rule asks: the seconds from the centre of the first
+    window to that of the last, since a cell at the recording's ends is half a window long. Scores are None for an
+    unjudged segment.
     """
 
     start: float
     end: float
     label: SegmentLabel
     windows: int
+    lasting: float
     mean: float | None
     lowest: float | None
     highest: float | None
@@ -102,7 +106,7 @@ class Segmenter:
         self._spoof = False
         self._label: SegmentLabel | None = None
         self._start = 0.0
-        self._centre = 0.0
+        self._first = self._centre = 0.0
         self._reset()
 
     def _reset(self) -> None:
@@ -116,8 +120,8 @@ class Segmenter:
 
     @property
     def alarm_since(self) -> float | None:
-        """Where the open segment begins, if it is a spoof segment and long enough to the centre of its last window."""
-        is_long = self._centre - self._start >= self.rule.min_spoof
+        """Where the open segment begins, if it is a spoof segment and has lasted long enough."""
+        is_long = self._centre - self._first >= self.rule.min_spoof
         return self._start if self._label == "spoof" and is_long else None
 
     def push(self, window: WindowScore) -> Segment | None:
@@ -126,6 +130,8 @@ class Segmenter:
         closed = None
         if self._label is not None and label != self._label:
             closed = self._close((self._centre + window.centre) / 2)
+        if self._windows == 0:
+            self._first = window.centre
         self._label, self._centre = label, window.centre
         self._windows += 1
         if window.score is not None:
@@ -147,7 +153,8 @@ class Segmenter:
     def _close(self, end: float) -> Segment:
         assert self._label is not None
         statistics = (self._sum / self._judged, self._lowest, self._highest) if self._judged else (None, None, None)
-        closed = Segment(self._start, end, self._label, self._windows, *statistics)
+        lasting = self._centre - self._first
+        closed = Segment(self._start, end, self._label, self._windows, lasting, *statistics)
         self._start = end
         self._reset()
         return closed
@@ -168,7 +175,7 @@ class Verdict:
         label: by the rule; None where nothing was judged.
         score: the mean over the judged windows.
         spoof_seconds: sum of the spoof segments.
-        longest_spoof: the longest of them, in seconds.
+        longest_spoof: the longest `lasting` of them, in seconds.
         judged_seconds: sum of the segments that were judged.
     """
 
@@ -182,14 +189,15 @@ class Verdict:
 def verdict(windows: Sequence[WindowScore], found: Sequence[Segment], rule: Rule) -> Verdict:
     """Judge a recording: spoof if a spoof segment lasts `rule.min_spoof`, or if all that was judged is spoof."""
     scores = [window.score for window in windows if window.score is not None]
-    spoof = [segment.seconds for segment in found if segment.label == "spoof"]
+    spoof = [segment for segment in found if segment.label == "spoof"]
+    longest = max((segment.lasting for segment in spoof), default=-1.0)
     judged = math.fsum(segment.seconds for segment in found if segment.label != "unjudged")
-    is_spoof = max(spoof, default=-1.0) >= rule.min_spoof or all(segment.label != "bonafide" for segment in found)
+    is_spoof = longest >= rule.min_spoof or all(segment.label != "bonafide" for segment in found)
     return Verdict(
         label=("spoof" if is_spoof else "bonafide") if scores else None,
         score=math.fsum(scores) / len(scores) if scores else None,
-        spoof_seconds=math.fsum(spoof),
-        longest_spoof=max(spoof, default=0.0),
+        spoof_seconds=math.fsum(segment.seconds for segment in spoof),
+        longest_spoof=max(longest, 0.0),
         judged_seconds=judged,
     )
 

@@ -10,16 +10,16 @@ from rich.console import Console
 
 from aasist_jax.audio import iter_audio
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.inputs import Recording, open_recording
 from aasist_jax.detection.stream import BLOCK, score_timeline
-from aasist_jax.detection.timeline import Rule
-from aasist_jax.detection.timeline_output import as_csv, as_json, as_table, check_suffix, write_segments
+from aasist_jax.detection.timeline import Rule, Verdict
+from aasist_jax.detection.timeline_output import SUFFIXES, as_csv, as_json, as_table, check_output, write_segments
 from aasist_jax.detection.timeline_plot import Overview, draw_timeline
-from aasist_jax.errors import ConfigError
 from aasist_jax.host_memory import return_freed_memory
 
 
 def score_over_time(
-    file: Path,
+    recording: Recording,
     weights: Path,
     *,
     segments: Path | None,
@@ -30,32 +30,34 @@ def score_over_time(
     rule: Rule,
     format: str,
     channel: int | None = None,
-) -> None:
+) -> Verdict:
     """Score a recording over time, write what is asked for, and print segments and verdict.
 
     Raises:
-        ConfigError: an output whose name does not end as its format does, or a hop out of range.
+        ConfigError: an output whose name does not end as its format does or whose folder is not there, or a hop out of
+            range.
         AudioError: the recording cannot be decoded.
     """
     # Before the work, not after it.
     if segments is not None:
-        check_suffix(segments)
-    if plot is not None and plot.suffix != ".png":
-        raise ConfigError(f"{plot}: the plot is a PNG; give a name that ends in .png")
+        check_output(segments, SUFFIXES)
+    if plot is not None:
+        check_output(plot, (".png",))
     detector = Detector.from_pretrained(weights)
     overview = Overview() if plot is not None else None
-    blocks = watched(iter_audio(file, channel=channel), overview)
+    blocks = watched(iter_audio(open_recording(recording), channel=channel), overview)
     timeline = score_timeline(detector, blocks, hop=hop, exact=exact, vad=vad, rule=rule)
     if segments is not None:
-        write_segments(segments, str(file), timeline)
+        write_segments(segments, recording.name, timeline)
     if plot is not None and overview is not None:
-        draw_timeline(plot, file.name, overview, timeline)
+        draw_timeline(plot, Path(recording.name).name, overview, timeline)
     if format == "table":
-        Console().print(as_table(str(file), timeline))
+        Console().print(as_table(recording.name, timeline))
     elif format == "csv":
-        sys.stdout.write(as_csv(str(file), timeline))
+        sys.stdout.write(as_csv(recording.name, timeline))
     else:
-        sys.stdout.write(as_json(str(file), timeline, indent=2 if format == "json" else None))
+        sys.stdout.write(as_json(recording.name, timeline, indent=2 if format == "json" else None))
+    return timeline.verdict
 
 
 def watched(

@@ -12,28 +12,32 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from aasist_jax.detection.inputs import printable
 from aasist_jax.detection.timeline import Segment, Timeline, WindowScore
 from aasist_jax.errors import ConfigError
 
-COLUMNS = ("file", "start", "end", "label", "windows", "score_mean", "score_min", "score_max")
+COLUMNS = ("file", "start", "end", "label", "windows", "lasting", "score_mean", "score_min", "score_max")
 SUFFIXES = (".json", ".csv")
 COLOURS = {"bonafide": "green", "spoof": "red", "unjudged": "dim"}
 
 
 def write_segments(path: Path, file: str, timeline: Timeline) -> None:
     """Write the segments of `file`: `.json` with the windows and the verdict, `.csv` the segments alone."""
-    check_suffix(path)
-    path.write_text(as_csv(file, timeline) if path.suffix == ".csv" else as_json(file, timeline), encoding="utf-8")
+    text = as_csv(file, timeline) if path.suffix.lower() == ".csv" else as_json(file, timeline)
+    # A file's name need not be text.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a name that says nothing of the format.
+def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Refuse, before the work, a name that says nothing of the format, or a folder that is not there.
 
     Raises:
-        ConfigError: another suffix.
+        ConfigError: another suffix; no such folder.
     """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: segments are written to {' or '.join(SUFFIXES)}; give a name that ends so")
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{path}: written as {' or '.join(suffixes)}; give a name that ends so")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
 
 
 def as_json(file: str, timeline: Timeline, *, indent: int | None = 2) -> str:
@@ -70,6 +74,7 @@ def segment_dict(segment: Segment) -> dict[str, Any]:
         segment.end,
         segment.label,
         segment.windows,
+        segment.lasting,
         segment.mean,
         segment.lowest,
         segment.highest,
@@ -103,7 +108,7 @@ def as_table(file: str, timeline: Timeline) -> Group:
             *("" if score is None else f"{score:+.3f}" for score in scores),
         )
     found = timeline.verdict
-    said = Text(f"{file if file.isprintable() else repr(file)}: ")
+    said = Text(f"{printable(file)}: ")
     said.append(found.label or "nothing to judge", COLOURS.get(found.label or "", ""))
     if found.score is not None:
         said.append(

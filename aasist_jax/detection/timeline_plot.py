@@ -1,13 +1,14 @@
 """A picture of a recording's timeline: waveform, spectrogram and scores, in bounded memory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from aasist_jax.audio import SAMPLE_RATE
 from aasist_jax.detection.timeline import Timeline
+from aasist_jax.evaluation.figures import BONAFIDE, SPOOF
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ COLUMNS = 1500
 """The overview has at least this many columns once the recording is long enough, and fewer than twice as many."""
 
 RANGE_DB = 80.0
-BONAFIDE, SPOOF, NEUTRAL = "#1f6f8b", "#c8553d", "#9aa0a6"
+NEUTRAL = "#9aa0a6"
 SHADES = {"bonafide": BONAFIDE, "spoof": SPOOF, "unjudged": NEUTRAL}
 
 
@@ -136,13 +137,12 @@ def _draw_scores(axes: "Axes", timeline: Timeline) -> None:
     time = [window.centre for window in timeline.windows]
     margin = [np.nan if window.margin is None else window.margin for window in timeline.windows]
     score = [np.nan if window.score is None else window.score for window in timeline.windows]
-    marker = "o" if len(time) == 1 else None
-    axes.plot(
-        time, margin, color="0.15", linewidth=1.2, marker=marker, label="margin: bona fide logit less spoof logit"
-    )
-    axes.plot(time, score, color="0.5", linewidth=0.9, linestyle=":", marker=marker, label="score: bona fide logit")
-    for threshold, name in ((timeline.rule.enter, "spoof below"), (timeline.rule.leave, "bona fide above")):
-        axes.axhline(threshold, color=SPOOF if name.startswith("spoof") else BONAFIDE, linewidth=0.9, linestyle="--")
+    # A judged window between windows that are not would be no line.
+    options: dict[str, Any] = {"marker": "o", "markersize": 6 if len(time) == 1 else 1.5}
+    axes.plot(time, margin, color="0.15", linewidth=1.2, label="margin: bona fide logit less spoof logit", **options)
+    axes.plot(time, score, color="0.5", linewidth=0.9, linestyle=":", label="score: bona fide logit", **options)
+    for threshold, colour in ((timeline.rule.enter, SPOOF), (timeline.rule.leave, BONAFIDE)):
+        axes.axhline(threshold, color=colour, linewidth=0.9, linestyle="--")
     axes.set(ylabel="Logits", xlabel="Time")
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{int(seconds) // 60}:{seconds % 60:04.1f}".removesuffix(".0"))
     handles, names = axes.get_legend_handles_labels()

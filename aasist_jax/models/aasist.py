@@ -8,10 +8,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aasist_jax.models.encoder import Encoder, encoded_frames, encoder_stride, sinc_taps
+from aasist_jax.models.encoder import Encoder, encoded_frames, encoder_stride
 from aasist_jax.models.graph import GraphAttention, GraphPool, HeterogeneousGraphAttention
 from aasist_jax.models.layers import Linear, first_max
 from aasist_jax.models.registry import Architecture, FrameGeometry, register
+from aasist_jax.models.sinc import sinc_taps
 
 Channels = tuple[int, int]
 

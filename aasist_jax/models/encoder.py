@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aasist_jax.models.layers import BatchNorm, Conv, max_pool_time
-from aasist_jax.models.sinc import mask_filters, sinc_convolution, sinc_filters
+from aasist_jax.models.sinc import mask_filters, sinc_convolution, sinc_filters, sinc_taps
 
 
 class FrontEnd(nn.Module):
@@ -137,11 +137,6 @@ def zero_outside(x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"] | 
     time = jnp.arange(x.shape[2], dtype=valid.dtype)[None]
     inside = (time >= valid[:, :1]) & (time < valid[:, 1:])
     return jnp.where(inside[:, None, :, None], x, jnp.zeros((), x.dtype))
-
-
-def sinc_taps(first_conv: int) -> int:
-    """Taps of the sinc filters: an even number becomes the next odd one."""
-    return first_conv + 1 - first_conv % 2
 
 
 def encoder_stride(blocks: int) -> int:

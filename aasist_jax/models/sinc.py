@@ -23,7 +23,7 @@ def sinc_filters(filters: int, first_conv: int) -> Float[np.ndarray, "filters ta
         filters: number of filters.
         first_conv: requested taps; an even number becomes the next odd one.
     """
-    taps = first_conv + 1 - first_conv % 2
+    taps = sinc_taps(first_conv)
     edges = band_edges(filters)
     half = (taps - 1) // 2
     time = np.arange(-half, half + 1).astype(np.float32)
@@ -32,6 +32,11 @@ def sinc_filters(filters: int, first_conv: int) -> Float[np.ndarray, "filters ta
     bank = np.hamming(taps).astype(np.float32) * band_pass
     bank.flags.writeable = False
     return bank
+
+
+def sinc_taps(first_conv: int) -> int:
+    """Taps of the sinc filters: an even number becomes the next odd one."""
+    return first_conv + 1 - first_conv % 2
 
 
 def band_edges(filters: int) -> Float[np.ndarray, "edges"]:

@@ -167,6 +167,22 @@ def test_silence_is_not_judged() -> None:
     assert (silent.verdict.label, silent.verdict.score) == (None, None)
 
 
+@pytest.mark.parametrize("samples", [200, 30_000])
+def test_what_a_score_calls_silent_is_silent_over_time(samples: int) -> None:
+    """A step of 16 bits to either side, and recordings of less than a block."""
+    model, dither = tiny_detector(), np.resize(np.float32([0, 1, 0, -1]) / 32768, samples)
+    assert model.score((dither, 16_000)).status == "silent"
+    timeline = model.timeline((dither, 16_000))
+    assert {(window.status, window.score) for window in timeline.windows} == {("silent", None)}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_samples_too_large_to_resample_are_an_error(exact: bool) -> None:
+    signs = np.random.default_rng(0).choice(np.float32([-3.4e38, 3.4e38]), 20_000)
+    with pytest.raises(AudioError, match="too large to resample"):
+        tiny_detector().stream(8000, exact=exact).push(signs)
+
+
 def test_noise_is_not_judged_where_only_speech_is() -> None:
     model = tiny_detector()
     rng = np.random.default_rng(0)

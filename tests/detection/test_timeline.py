@@ -79,7 +79,9 @@ def test_statistics_are_those_of_the_windows(values: list[float | None], rule: R
     windows, duration = timeline_of(values)
     rest = iter(windows)
     for segment in segments(windows, duration, rule):
-        scores = [w.score for w in itertools.islice(rest, segment.windows) if w.score is not None]
+        own = list(itertools.islice(rest, segment.windows))
+        assert segment.lasting == own[-1].centre - own[0].centre
+        scores = [w.score for w in own if w.score is not None]
         if segment.label == "unjudged":
             assert (segment.mean, segment.lowest, segment.highest) == (None, None, None)
         else:
@@ -96,7 +98,7 @@ def test_the_verdict_follows_its_rule(values: list[float | None], rule: Rule) ->
     if not judged:
         assert (said.label, said.score, said.judged_seconds) == (None, None, 0.0)
         return
-    longest = max((segment.seconds for segment in found if segment.label == "spoof"), default=-1.0)
+    longest = max((segment.lasting for segment in found if segment.label == "spoof"), default=-1.0)
     all_spoof = {segment.label for segment in found} <= {"spoof", "unjudged"}
     assert said.label == ("spoof" if longest >= rule.min_spoof or all_spoof else "bonafide")
     assert said.score == pytest.approx(math.fsum(judged) / len(judged), abs=1e-12)
@@ -105,14 +107,14 @@ def test_the_verdict_follows_its_rule(values: list[float | None], rule: Rule) ->
 
 
 @given(margins, rules)
-def test_an_alarm_is_a_spoof_verdict(values: list[float | None], rule: Rule) -> None:
+def test_an_alarm_comes_for_every_segment_that_is_long_enough(values: list[float | None], rule: Rule) -> None:
     windows, duration = timeline_of(values)
     segmenter, alarmed = Segmenter(rule), False
     for window in windows:
         segmenter.push(window)
         alarmed |= segmenter.alarm_since is not None
-    if alarmed:
-        assert verdict(windows, segments(windows, duration, rule), rule).label == "spoof"
+    found = [segment for segment in segments(windows, duration, rule) if segment.label == "spoof"]
+    assert alarmed == any(segment.lasting >= rule.min_spoof for segment in found)
 
 
 def test_one_dip_within_the_band_ends_nothing() -> None:
@@ -121,8 +123,19 @@ def test_one_dip_within_the_band_ends_nothing() -> None:
     assert [(segment.label, segment.windows) for segment in found] == [("bonafide", 2), ("spoof", 5), ("bonafide", 3)]
     # The middle between the centres of windows 1 and 2 (2.5 s and 3 s), and of windows 6 and 7.
     assert (found[1].start, found[1].end) == (2.75, 5.25)
-    assert verdict(windows, found, Rule(-1.0, 1.0, 2.5)).label == "spoof"
-    assert verdict(windows, found, Rule(-1.0, 1.0, 2.6)).label == "bonafide"
+    assert found[1].lasting == 2.0
+    assert verdict(windows, found, Rule(-1.0, 1.0, 2.0)).label == "spoof"
+    assert verdict(windows, found, Rule(-1.0, 1.0, 2.1)).label == "bonafide"
+
+
+@pytest.mark.parametrize("at", [0, 20, 39])
+def test_one_window_is_no_spoof_wherever_it_stands(at: int) -> None:
+    values: list[float | None] = [3.0] * 40
+    values[at] = -3.0
+    windows, duration = timeline_of(values)
+    found = segments(windows, duration, Rule())
+    assert [segment.windows for segment in found if segment.label == "spoof"] == [1]
+    assert verdict(windows, found, Rule()).label == "bonafide"
 
 
 def test_a_recording_shorter_than_the_least_spoof_can_still_be_one() -> None:
