@@ -62,10 +62,14 @@ def clipped_share(wave: Float32[np.ndarray, "samples"]) -> float:
     Those are runs of three or more of one sign, each within 5 % of the level that the loudest 1 % of samples reach.
     Speech passes through its peaks, clipped speech stays there. The level is no maximum, since resampling and lossy
     coding after the clipping overshoot it; nor is it full scale, since the gain may have been changed after.
-    A steady tone dwells at its extremes as well.
+    A steady tone dwells at its extremes as well. Where that level is silence (see `condition`), the share is 0: at most
+    1 % of the samples are beyond it.
     """
     magnitude = np.abs(wave[:: -(-wave.size // SLICE)])
-    level = float(np.quantile(magnitude, CLIPPED_QUANTILE)) * (1 - CLIPPED_BAND)
+    loudest = float(np.quantile(magnitude, CLIPPED_QUANTILE))
+    if loudest <= STEP:
+        return 0.0
+    level = loudest * (1 - CLIPPED_BAND)
     dwelling = 0
     for start in range(0, wave.size, SLICE):
         part = wave[start : start + SLICE]

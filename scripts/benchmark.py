@@ -3,7 +3,8 @@
 Inference and the training step on the same inputs with the same number of threads, after a check that all give the same
 results. The contenders take turns, so that a slow minute of the machine falls on all alike; what counts is the ratio
 to eager PyTorch within a round, of which the median and the extremes are shown. ONNX Runtime runs the model that
-`aasist-jax export` writes. Needs the extras `torch` and `onnx`.
+`aasist-jax export` writes. The first call is quicker where an earlier run left compiled programs.
+Needs the extras `torch` and `onnx`.
 """
 
 import json
@@ -28,12 +29,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from aasist_jax.cli import check_backend, run
+from aasist_jax.cli import prepare_for_scoring, run
 from aasist_jax.config import OptimConfig
 from aasist_jax.conversion.names import to_torch
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.onnx_file import export_onnx
-from aasist_jax.host_memory import keep_freed_memory
 from aasist_jax.models.aasist import AASIST, DropoutRates
 from aasist_jax.pretrained import find_weights
 from aasist_jax.training.optimizer import make_optimizer
@@ -54,7 +54,9 @@ def main(
     batch: Annotated[list[int] | None, typer.Option(help="Batch sizes of inference; repeatable.")] = None,
     train_batch: Annotated[list[int] | None, typer.Option(help="Batch sizes of the training step; repeatable.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each contender takes.")] = 7,
-    threads: Annotated[int, typer.Option(min=1, help="Of PyTorch; JAX takes what the process may use.")] = 2,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Of PyTorch, ONNX Runtime and JAX (the process is kept to as many cores).")
+    ] = 2,
     compiled: Annotated[bool, typer.Option(help="Also torch.compile (needs a C++ compiler).")] = True,
     out: Annotated[Path | None, typer.Option(help="Write every time to this JSON file.")] = None,
 ) -> None:
@@ -63,8 +65,7 @@ def main(
         # XLA sizes its pool by the cores that the process may use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     torch.set_num_threads(threads)
-    keep_freed_memory()
-    check_backend()
+    prepare_for_scoring()
     released = load_weights(find_weights(weights))
     rng = np.random.default_rng(0)
     results = []

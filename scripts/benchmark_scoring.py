@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from aasist_jax.audio import SAMPLE_RATE, load_audio
+from aasist_jax.cli import prepare_for_scoring, run
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
 from aasist_jax.detection.inputs import find_recordings
-from aasist_jax.host_memory import keep_freed_memory
+from aasist_jax.pretrained import find_weights
 
 
 def cut_clips(recordings: list[str], folder: Path, count: int) -> None:
@@ -69,7 +70,7 @@ def run_model(detector: Detector, windows: np.ndarray, batch_size: int) -> float
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Recordings to cut clips from, in this folder and below it.")],
-    weights: Annotated[Path, typer.Option(help="Weights folder.")] = Path("weights/AASIST-L"),
+    weights: Annotated[str, typer.Option(help="A weights folder, or the name of fetched weights.")] = "AASIST-L",
     clips: Annotated[int, typer.Option(min=1, help="How many clips.")] = 1000,
     repeats: Annotated[int, typer.Option(min=1, help="Turns.")] = 3,
     batch_sizes: Annotated[
@@ -81,15 +82,16 @@ def main(
     recordings = [recording.name for recording in find_recordings([folder], recursive=True) if not recording.error]
     if not recordings:
         raise SystemExit(f"{folder}: no recordings there")
-    keep_freed_memory()
-    detector = Detector.from_pretrained(weights)
+    weights_folder = find_weights(weights)
+    prepare_for_scoring()
+    detector = Detector.from_pretrained(weights_folder)
     with tempfile.TemporaryDirectory() as scratch:
         many, cache = Path(scratch, "clips"), Path(scratch, "cache")
         many.mkdir()
         cut_clips(recordings, many, clips)
         one = many / "000000.flac"
-        cold = run_command(one, weights, cache)[0]
-        warm = [run_command(one, weights, cache)[0] for _ in range(repeats)]
+        cold = run_command(one, weights_folder, cache)[0]
+        warm = [run_command(one, weights_folder, cache)[0] for _ in range(repeats)]
         windows = np.concatenate([detector.prepare(path).windows for path in sorted(many.iterdir())])
         for size in sizes:
             run_model(detector, windows[:1], size)
@@ -98,11 +100,11 @@ def main(
         few.mkdir()
         for path in sorted(many.iterdir())[:BATCH_SIZE]:
             (few / path.name).hardlink_to(path)
-        run_command(few, weights, cache)
+        run_command(few, weights_folder, cache)
         ends: list[float] = []
         alone: dict[int, list[float]] = {size: [] for size in sizes}
         for _ in range(repeats):
-            _, seconds, rows = run_command(many, weights, cache)
+            _, seconds, rows = run_command(many, weights_folder, cache)
             ends.append(seconds)
             assert len(rows) == clips
             for size in sizes:
@@ -123,4 +125,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aasist_jax.cli import run, use_compilation_cache
+from aasist_jax.cli import prepare_for_scoring, run
 
 
 def main(
@@ -25,14 +25,12 @@ def main(
     from aasist_jax.detection.dataset import score_dataset
     from aasist_jax.detection.detector import Detector
     from aasist_jax.evaluation.command import metrics
-    from aasist_jax.host_memory import keep_freed_memory
     from aasist_jax.pretrained import find_weights
     from aasist_jax.training.datasets import open_splits
     from aasist_jax.training.reporting import Reporter
 
-    keep_freed_memory()
     experiment = load_config(config, set_ or [])
-    use_compilation_cache()
+    prepare_for_scoring()
     folder = output or Path("results", f"{Path(weights).name}-{split}")
     folder.mkdir(parents=True, exist_ok=True)
     data = open_splits(experiment, [split], folder)[split]

@@ -111,6 +111,16 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
     assert "of another channel" in errors
 
 
+@pytest.mark.parametrize("prior", ["0", "1", "-0.5", "1.5", "nan", "inf"])
+def test_a_prior_that_is_none_claims_no_file(command: Any, scratch: Path, tmp_path: Path, prior: str) -> None:
+    out = tmp_path / "scores.csv"
+    options = ("--weights", scratch / "weights", "--out", out, f"--p-spoof={prior}")
+    code, _, err = command("score", scratch / "long.wav", *options)
+    assert code == 2
+    assert "the prior of a spoof must lie between 0 and 1" in err
+    assert not out.exists()
+
+
 def test_all_windows_are_an_option(command: Any, scratch: Path) -> None:
     code, (row,), _ = rows(command, scratch, scratch / "long.wav", "--windows", "all")
     result = Detector.from_pretrained(scratch / "weights").score(scratch / "long.wav", windows="all")

@@ -101,6 +101,30 @@ def test_standard_input_is_a_recording(scratch: Path) -> None:
     assert done.stderr.startswith("error: standard input: not audio that can be decoded")
 
 
+def test_a_stop_does_not_wait_for_standard_input(scratch: Path, tmp_path: Path) -> None:
+    """Nor does what comes before it, be it less than a batch."""
+    endless, writer = os.pipe()
+    clips = (scratch / "clips" / "002.wav", tmp_path / "none.wav")
+    process = subprocess.Popen(
+        command(scratch, "--stop-on-error", *clips, "-", "--format", "jsonl"),
+        cwd=REPOSITORY,
+        stdin=endless,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        printed, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(endless)
+        os.close(writer)
+    assert process.returncode == 1
+    assert [json.loads(line)["status"] for line in printed.splitlines()] == ["ok", "error"]
+    assert errors == f"error: {clips[1]}: no such file; give the path of an audio file\n"
+
+
 def at_terminal(
     scratch: Path,
     *arguments: object,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from aasist_jax.decoding.stream import source_name
 from aasist_jax.detection.detector import BATCH_SIZE, Detector, Prepared, Score, Windows
 from aasist_jax.errors import AudioError
 
@@ -19,6 +20,16 @@ AHEAD_BYTES = 64 << 20
 
 Source = Callable[[], Any]
 """Gives what `Detector.prepare` takes, when it is called in a thread."""
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """A source that may not end, as standard input: the consumer waits for it, once all before it is scored.
+
+    No thread may wait for it, since Python ends only when every thread of a pool has.
+    """
+
+    source: Source
 
 
 def batch_size_for(recordings: int, windows: Windows) -> int:
@@ -31,7 +42,7 @@ def batch_size_for(recordings: int, windows: Windows) -> int:
 
 def score_in_batches(
     detector: Detector,
-    sources: Iterable[Source],
+    sources: Iterable[Source | InTurn],
     *,
     windows: Windows = "first",
     channel: int | None = None,
@@ -39,8 +50,10 @@ def score_in_batches(
 ) -> Iterator[Score | AudioError]:
     """Score recordings as `Detector.score` does; one that cannot be scored gives the error.
 
-    Memory is bounded, whatever the number of recordings: with `first`, by one decoded recording a thread; with `all`,
-    where a single thread decodes, by two recordings.
+    Memory is bounded, whatever the number of recordings. With `first`, by what waits (`AHEAD_BYTES`) and one block a
+    thread, since a recording is decoded block by block and only its start is kept. With `all`, where a single thread
+    decodes, by what waits, the windows of the recording that is scored, and three times the next one: its samples and
+    their copies while it is cut into windows. One that is too long for that gives an AudioError.
 
     Args:
         detector: the model.
@@ -54,17 +67,29 @@ def score_in_batches(
     """
 
     def prepare(source: Source) -> Prepared | AudioError:
+        name = "the recording"
         try:
-            return detector.prepare(source(), windows=windows, channel=channel)
+            audio = source()
+            name = "the audio" if isinstance(audio, tuple) else source_name(audio)
+            return detector.prepare(audio, windows=windows, channel=channel)
         except AudioError as error:
             return error
+        except MemoryError:
+            way_out = "split it, or score its first window alone" if windows == "all" else "split it"
+            return AudioError(f"{name}: too long to hold in memory; {way_out}")
 
     waiting: deque[_Unfinished] = deque()
     batch: list[tuple[_Unfinished, np.ndarray]] = []
     threads = 1 if windows == "all" else min(4, os.cpu_count() or 1)
     with closing(_ahead(prepare, sources, threads)) as results:
         for result in results:
-            unfinished = _Unfinished(result)
+            if isinstance(result, InTurn):
+                if batch:
+                    _run(detector, batch, batch_size)
+                    yield from _finished(detector, waiting)
+                unfinished = _Unfinished(prepare(result.source))
+            else:
+                unfinished = _Unfinished(result)
             waiting.append(unfinished)
             for window in unfinished.windows():
                 batch.append((unfinished, window))
@@ -113,11 +138,11 @@ def _finished(detector: Detector, waiting: deque[_Unfinished]) -> Iterator[Score
 
 
 def _ahead(
-    prepare: Callable[[Source], Prepared | AudioError], sources: Iterable[Source], threads: int
-) -> Generator[Prepared | AudioError, None, None]:
-    """Prepare in threads, ahead of the consumer, in the order of the sources."""
+    prepare: Callable[[Source], Prepared | AudioError], sources: Iterable[Source | InTurn], threads: int
+) -> Generator[Prepared | AudioError | InTurn, None, None]:
+    """Prepare in threads, ahead of the consumer, in the order of the sources; what comes in turn is handed on."""
     left = iter(sources)
-    futures: deque[Future[Prepared | AudioError]] = deque()
+    begun: deque[Future[Prepared | AudioError] | InTurn] = deque()
     lock = threading.Lock()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     busy, held, is_open = 0, 0, True
@@ -125,8 +150,11 @@ def _ahead(
     def submit() -> None:
         nonlocal busy
         while is_open and busy < threads and held < AHEAD_BYTES and (source := next(left, None)) is not None:
+            if isinstance(source, InTurn):
+                begun.append(source)
+                continue
             busy += 1
-            futures.append(pool.submit(work, source))
+            begun.append(pool.submit(work, source))
 
     def work(source: Source) -> Prepared | AudioError:
         nonlocal busy, held
@@ -140,8 +168,12 @@ def _ahead(
     try:
         with lock:
             submit()
-        while futures:
-            result = futures.popleft().result()
+        while begun:
+            item = begun.popleft()
+            if isinstance(item, InTurn):
+                yield item
+                continue
+            result = item.result()
             yield result
             with lock:
                 held -= _size(result)
@@ -149,7 +181,7 @@ def _ahead(
     finally:
         with lock:
             is_open = False
-        # Nobody waits for a recording that is still being decoded.
+        # The consumer does not wait for recordings that are still being decoded; the end of the process does.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

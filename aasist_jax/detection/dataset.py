@@ -1,11 +1,13 @@
 """Score a whole data set into a file, restartable: rows already written are kept."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
+from aasist_jax.detection.output import as_written, opened_to_append, replace_text
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.training.datasets import Split
 
@@ -26,20 +28,27 @@ def score_dataset(
         progress: told the clips done and their total.
 
     Raises:
-        ScoreFileError: the file there holds another model's or another data set's scores.
+        ScoreFileError: the file there holds another model's or another data set's scores, or other rows, or nothing
+            tells whose; another process writes it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     identity = {"model_id": detector.weights.model_id, "data": split.fingerprint}
     identity_path = path.with_name(path.name + ".identity.json")
-    done = _rows_there(path, identity_path, identity, [clip.utterance for clip in split.utterances])
-    identity_path.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+    with opened_to_append(path) as file:
+        if os.fstat(file.fileno()).st_size:
+            _check_identity(path, identity_path, identity)
+            done, whole = _rows_there(path, [clip.utterance for clip in split.utterances])
+            file.truncate(whole)
+        else:
+            done = 0
+            replace_text(identity_path, json.dumps(identity) + "\n")
 
-    total = len(split.utterances)
-    progress(done, total)
-    if done == total:
-        return path
-    batches = eval_dataset(split.source, samples=detector.window, batch_size=BATCH_SIZE, start=done, workers=workers)
-    with path.open("a", encoding="utf-8") as file:
+        total = len(split.utterances)
+        progress(done, total)
+        if done == total:
+            return path
+        batches = eval_dataset(
+            split.source, samples=detector.window, batch_size=BATCH_SIZE, start=done, workers=workers
+        )
         for batch in batches:
             scores = detector.logits(batch["wave"])[batch["valid"], 1]
             for index, score in zip(batch["index"], scores, strict=False):
@@ -51,18 +60,23 @@ def score_dataset(
     return path
 
 
-def _rows_there(path: Path, identity_path: Path, identity: dict[str, str], utterances: list[str]) -> int:
-    """Count the rows to keep, having cut off a row that was only half written."""
-    if not path.exists():
-        return 0
-    before = json.loads(identity_path.read_text(encoding="utf-8")) if identity_path.exists() else None
+def _check_identity(path: Path, identity_path: Path, identity: dict[str, str]) -> None:
+    way_out = "move it away or give --output"
+    try:
+        before = json.loads(identity_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        fault = f"{identity_path.name}, which tells whose scores these are, is missing or damaged"
+        raise ScoreFileError(f"{path}: {fault}; {way_out}") from None
     if before != identity:
-        raise ScoreFileError(f"{path}: holds the scores of another model or data set; move it away or give --output")
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    rows = whole.splitlines()
-    if [row.split(" ", 1)[0] for row in rows] != utterances[: len(rows)]:
+        raise ScoreFileError(f"{path}: holds the scores of another model or data set; {way_out}")
+
+
+def _rows_there(path: Path, utterances: list[str]) -> tuple[int, int]:
+    """Count the whole rows, and the bytes up to the end of the last of them."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    rows = data[:whole].split(b"\n")[:-1]
+    expected = [as_written(utterance).encode() for utterance in utterances[: len(rows)]]
+    if [row.split(b" ", 1)[0] for row in rows] != expected:
         raise ScoreFileError(f"{path}: its rows are not the first clips of the split; move it away to start again")
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    return len(rows)
+    return len(rows), whole

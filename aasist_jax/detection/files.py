@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aasist_jax.detection.batches import batch_size_for, score_in_batches
+from aasist_jax.detection.batches import InTurn, Source, batch_size_for, score_in_batches
 from aasist_jax.detection.detector import CALIBRATION_FILE, Detector, Score, Windows
-from aasist_jax.detection.inputs import Recording, open_recording
+from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
 from aasist_jax.errors import AudioError, WeightsError
 
 COLUMNS = (
@@ -41,7 +41,7 @@ class Row:
         return "error" if self.result is None else self.result.label or ""
 
     def as_dict(self) -> dict[str, object]:
-        """Flatten for JSON and CSV; the same keys in every row."""
+        """Flatten: `COLUMNS` in all rows; `window_scores`, which CSV leaves out, where there are several windows."""
         result = self.result
         spoof, bonafide = result.logits if result and result.logits else (None, None)
         values = (
@@ -98,7 +98,7 @@ def score_files(
     """
     results = score_in_batches(
         detector,
-        [partial(open_recording, recording) for recording in recordings],
+        [_source(recording) for recording in recordings],
         windows=windows,
         channel=channel,
         batch_size=batch_size_for(len(recordings) if of is None else of, windows),
@@ -109,3 +109,8 @@ def score_files(
         else:
             posterior = None if p_spoof is None else result.probability_of_spoof(p_spoof)
             yield Row(recording.name, result, p_spoof=posterior)
+
+
+def _source(recording: Recording) -> Source | InTurn:
+    source = partial(open_recording, recording)
+    return InTurn(source) if recording.name == STANDARD_INPUT else source

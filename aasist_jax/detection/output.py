@@ -102,12 +102,7 @@ def opened_output(
             file of scores; another process writes it.
     """
     identity_path = path.with_name(path.name + ".identity.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ScoreFileError(f"{path}: another process is writing it; wait for it, or give another --out") from None
+    with opened_to_append(path) as file:
         outcomes: dict[str, str] = {}
         if os.fstat(file.fileno()).st_size:
             if not resume:
@@ -116,8 +111,31 @@ def opened_output(
             outcomes, whole = _rows_there(path, format)
             file.truncate(whole)
         if format in LINE_FORMATS:
-            _replace(identity_path, json.dumps(asdict(identity)) + "\n")
+            replace_text(identity_path, json.dumps(asdict(identity)) + "\n")
         yield file, outcomes
+
+
+@contextmanager
+def opened_to_append(path: Path) -> Iterator[TextIOWrapper]:
+    """Open a text file to append to, by one process at a time, and make its folder.
+
+    Raises:
+        ScoreFileError: another process writes it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ScoreFileError(f"{path}: another process is writing it; wait for it, or name another file") from None
+        yield file
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file so that whoever reads it finds the old text or the new one, never half of either."""
+    scratch = path.with_name(path.name + ".writing")
+    scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(scratch, path)
 
 
 def as_written(name: str) -> str:
@@ -177,12 +195,6 @@ def _rows_there(path: Path, format: Format) -> tuple[dict[str, str], int]:
 
 def _outcome(status: str, label: str | None) -> str:
     return "error" if status == "error" else label or ""
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(path.name + ".writing")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
 
 
 def _table(rows: list[Row]) -> Table:

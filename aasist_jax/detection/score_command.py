@@ -92,6 +92,8 @@ def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str
     """What is wrong with the options taken together, in a line; '' where nothing is."""
     if options.out is not None and options.format == "table":
         return f"--out {options.out}: a table is for reading; give --format json, jsonl or csv, or a name that ends so"
+    if options.p_spoof is not None and not 0 < options.p_spoof < 1:
+        return f"--p-spoof {options.p_spoof}: the prior of a spoof must lie between 0 and 1"
     if options.resume and (options.out is None or options.format not in LINE_FORMATS):
         return "--resume: needs --out with the format jsonl or csv"
     if options.resume and any(recording.name == STANDARD_INPUT for recording in recordings):

@@ -294,30 +294,37 @@ def read_sasv_scores(path: Path, keys: Path) -> VerificationScores:
 
     Both are tables under a header: the scores with the columns `filename` and `sasv-score`, the keys with `filename`
     and `asv-label` (target, nontarget or spoof). They are joined by the file name, and by the claimed speaker where
-    there is a column `spk`. Scores without a key are left out.
+    both have a column `spk`. Scores without a key are left out.
 
     Raises:
         ScoreFileError: A file cannot be read, has not those columns, or holds a trial twice; a trial has no score, or
             one that is not a finite number; a class has no trial.
     """
-    score_rows, trials = _verification_table(path, SASV_SCORE)
-    key_rows, keyed = _verification_table(keys, SASV_KEY)
-    scores = in_order(Scores(str(path), trials, _numbers(path, score_rows)), keyed, str(keys))
-    return _by_verification_key(keys, key_rows, scores)
+    score_lines, scored = _verification_table(path, SASV_SCORE)
+    key_lines, keyed = _verification_table(keys, SASV_KEY)
+    naming = [name for name in ("spk", "filename") if name in scored and name in keyed]
+    numbers = _numbers(path, list(zip(score_lines, scored[SASV_SCORE], strict=True)))
+    scores = Scores(str(path), _trial_names(path, scored, naming), numbers)
+    joined = in_order(scores, _trial_names(keys, keyed, naming), str(keys))
+    return _by_verification_key(keys, list(zip(key_lines, keyed[SASV_KEY], strict=True)), joined)
 
 
-def _verification_table(path: Path, column: str) -> tuple[list[tuple[int, str]], Shaped[np.ndarray, "trials"]]:
-    """Line number and word of one column, and what names each trial: the claimed speaker, if told, and the file."""
+def _verification_table(path: Path, column: str) -> tuple[list[int], dict[str, list[str]]]:
+    """Line numbers, and the columns by their names; `filename` and `column` must be among them."""
     rows = list(_rows(path))
     header = [word.lower() for word in rows[0][1]] if rows else []
     if missing := [name for name in ("filename", column) if name not in header]:
         raise ScoreFileError(f"{path}: no column {' and no '.join(missing)} in its first line, which names the columns")
     del rows[0]
     _check_width(path, rows, len(header))
-    naming = [header.index(name) for name in ("spk", "filename") if name in header]
-    trials = np.array([" ".join(row[place] for place in naming) for _, row in rows], dtype=str)
-    _check_unique(path, trials)
-    return [(line, row[header.index(column)]) for line, row in rows], trials
+    columns = {name: [row[header.index(name)] for _, row in rows] for name in header}
+    return [line for line, _ in rows], columns
+
+
+def _trial_names(path: Path, columns: dict[str, list[str]], naming: Sequence[str]) -> Shaped[np.ndarray, "trials"]:
+    names = np.array([" ".join(words) for words in zip(*(columns[name] for name in naming), strict=True)], dtype=str)
+    _check_unique(path, names)
+    return names
 
 
 def _by_verification_key(

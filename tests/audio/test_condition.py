@@ -83,6 +83,16 @@ def test_the_share_counts_runs_of_three() -> None:
     assert clipped_share(wave) == 8 / 1000
 
 
+@pytest.mark.parametrize("step", [0, STEP])
+def test_a_short_sound_in_silence_is_not_clipped(step: float) -> None:
+    wave = np.full(64_600, step, np.float32)
+    wave[30_000:30_500] = voice(1.0)[:500, 0]
+    assert clipped_share(wave) == 0
+    assert condition(wave) == "ok"
+    wave[30_000:38_000] = np.clip(20 * voice(1.0)[:8000, 0], -0.5, 0.5)
+    assert condition(wave) == "clipped"
+
+
 def test_the_share_of_a_long_wave_is_that_of_its_parts() -> None:
     wave = overdriven(voice(80.0)[:, 0], 0.3)
     assert wave.size > 1 << 20

@@ -12,7 +12,7 @@ import pytest
 
 from aasist_jax import Detector, Score
 from aasist_jax.detection import batches
-from aasist_jax.detection.batches import batch_size_for, score_in_batches
+from aasist_jax.detection.batches import InTurn, batch_size_for, score_in_batches
 from aasist_jax.detection.detector import BATCH_SIZE
 from aasist_jax.errors import AudioError
 from aasist_jax.weights import Source, save_weights
@@ -78,6 +78,51 @@ def test_faults_stay_with_their_recording(detector: Detector) -> None:
     assert [isinstance(result, Score) for result in found] == [True, False, True, True, False, *[True] * 4]
     assert str(found[1]) == "broken: on purpose"
     assert "too loud for the model" in str(found[4])
+
+
+def test_what_does_not_fit_into_memory_is_a_fault_of_its_recording(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = detector.prepare
+
+    def short_of_memory(audio: Any, **options: Any) -> Any:
+        if isinstance(audio, str):
+            raise MemoryError
+        return prepare(audio, **options)
+
+    def no_room() -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(detector, "prepare", short_of_memory)
+    sources: list[Any] = [partial(lambda item: item, item) for item in ["a\nday.wav", *recordings(5)]]
+    whole = list(score_in_batches(detector, [*sources, no_room], windows="all"))
+    assert [isinstance(result, Score) for result in whole] == [False, *[True] * 5, False]
+    assert str(whole[0]) == "'a\\nday.wav': too long to hold in memory; split it, or score its first window alone"
+    assert str(whole[-1]).startswith("the recording: too long to hold in memory; split it")
+    assert str(next(score_in_batches(detector, sources))).endswith("memory; split it")
+
+
+def test_what_comes_in_turn_is_waited_for_once_all_before_it_is_scored(detector: Detector) -> None:
+    audio = recordings(9)
+    threads, done = [], 0
+
+    def in_turn() -> Any:
+        threads.append(threading.current_thread())
+        assert done == 5
+        return audio[5]
+
+    sources: list[Any] = [partial(lambda item: item, item) for item in audio]
+    sources[5] = InTurn(in_turn)
+    found = []
+    for result in score_in_batches(detector, sources, batch_size=8):
+        assert isinstance(result, Score)
+        found.append(result)
+        done += 1
+    for item, result in zip(audio, found, strict=True):
+        assert result.window_scores == pytest.approx(detector.score(item).window_scores, rel=1e-6)
+    assert threads == [threading.main_thread()]
+    alone = list(score_in_batches(detector, [InTurn(partial(lambda: audio[0]))] * 3))
+    assert [isinstance(result, Score) for result in alone] == [True] * 3
 
 
 def test_decoding_runs_ahead_in_order_and_within_bounds(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:

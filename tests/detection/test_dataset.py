@@ -1,6 +1,7 @@
 """Scoring a data set into a file, interrupted and gone on with; and calibrated scores."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from aasist_jax.cli import app
 from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.protocols import Utterance
 from aasist_jax.detection.dataset import score_dataset
+from aasist_jax.detection.output import opened_to_append
 from aasist_jax.errors import AasistError, ScoreFileError
 from aasist_jax.evaluation.calibration import LogisticCalibration, save_calibration
 from aasist_jax.evaluation.score_files import read_scores
@@ -82,6 +84,49 @@ def test_another_models_scores_are_not_gone_on_with(split: Split, tmp_path: Path
     with pytest.raises(ScoreFileError, match="another model or data set"):
         score_dataset(Detector(toy_weights()), other, path, progress=lambda done, total: None)
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize("damage", [None, "", '{"model_id": "to', "\xff", "[]"])
+def test_a_damaged_identity_is_one_line_and_touches_nothing(split: Split, tmp_path: Path, damage: str | None) -> None:
+    path = score_dataset(Detector(toy_weights()), split, tmp_path / "s.txt", progress=lambda done, total: None)
+    identity = tmp_path / "s.txt.identity.json"
+    path.write_text(path.read_text() + "half a r")
+    before = path.read_text()
+    if damage is None:
+        identity.unlink()
+    else:
+        identity.write_text(damage, encoding="latin-1")
+    fault = "another model" if damage == "[]" else r"s.txt.identity.json, .* is missing or damaged; move it away"
+    with pytest.raises(ScoreFileError, match=rf"s.txt: .*{fault}.*--output$"):
+        score_dataset(Detector(toy_weights()), split, path, progress=lambda done, total: None)
+    assert path.read_text() == before
+
+
+def test_going_on_replaces_no_file(split: Split, tmp_path: Path) -> None:
+    path = score_dataset(Detector(toy_weights()), split, tmp_path / "s.txt", progress=lambda done, total: None)
+    whole = path.read_bytes()
+    files = (path, tmp_path / "s.txt.identity.json")
+    before = [file.stat().st_ino for file in files], files[1].stat().st_mtime_ns
+    score_dataset(Detector(toy_weights()), split, path, progress=lambda done, total: None)
+    assert ([file.stat().st_ino for file in files], files[1].stat().st_mtime_ns) == before
+    assert path.read_bytes() == whole
+    # A row may be cut in the midst of a character.
+    os.truncate(path, whole.index(b"\n") + 1)
+    with path.open("ab") as file:
+        file.write(b"C01 \xc3")
+    score_dataset(Detector(toy_weights()), split, path, progress=lambda done, total: None)
+    assert path.stat().st_ino == before[0][0]
+    assert path.read_bytes().count(b"\n") == 21
+    assert b"\xc3" not in path.read_bytes()
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+
+
+def test_two_processes_do_not_write_the_same_scores(split: Split, tmp_path: Path) -> None:
+    with (
+        opened_to_append(tmp_path / "s.txt"),
+        pytest.raises(ScoreFileError, match=r"s.txt: another process is writing it; wait for it, or name another"),
+    ):
+        score_dataset(Detector(toy_weights()), split, tmp_path / "s.txt", progress=lambda done, total: None)
 
 
 def test_a_calibration_beside_the_weights_gives_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -211,6 +211,18 @@ def test_spoofing_aware_scores_join_their_keys_by_speaker_and_file(write):
         read_sasv_scores(write(SASV_SCORES), write(SASV_KEYS.replace("spoof\tspoof", "spoof\tfake"), "k.tsv"))
 
 
+def test_spoofing_aware_scores_join_by_file_where_one_table_has_no_speaker(write):
+    def without_speaker(table):
+        return "".join(line.partition("\t")[2] for line in table.splitlines(keepends=True))
+
+    scores, keys = (table.replace("s2\tu1", "s2\tu3") for table in (SASV_SCORES, SASV_KEYS))
+    for own_scores, own_keys in [(without_speaker(scores), keys), (scores, without_speaker(keys))]:
+        sasv = read_sasv_scores(write(own_scores, "s.tsv"), write(own_keys, "k.tsv"))
+        assert (sasv.target.tolist(), sasv.nontarget.tolist(), sasv.spoof.tolist()) == ([3], [1], [2])
+    with pytest.raises(ScoreFileError, match=r"k.tsv: 1 utterances come more than once, first u1"):
+        read_sasv_scores(write(without_speaker(scores), "s.tsv"), write(SASV_KEYS, "k.tsv"))
+
+
 @pytest.mark.reference
 def test_the_real_score_file_and_protocol_join(reference):
     scores = read_scores(reference / "scores" / "RawGAT-ST-mul.eval.txt")
