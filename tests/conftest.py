@@ -25,6 +25,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REFERENCE = Path(os.environ.get("AASIST_JAX_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
+# Real speech in the layout of ASVspoof 2019 LA; `.ci/run` fails where it is missing.
+CORPUS = REFERENCE.parent / "corpus"
+EVAL_CLIPS = CORPUS / "ASVspoof2019_LA_eval" / "flac"
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -11,9 +11,8 @@ from aasist_jax.audio import load_audio, to_mono_16k
 from aasist_jax.condition import CLIPPED_SHARE, clipped_share, condition
 from aasist_jax.errors import AudioError
 from tests.audio.recordings import encoded, voice
-from tests.conftest import REFERENCE
+from tests.conftest import CORPUS, needs_corpus
 
-CORPUS = REFERENCE.parent / "corpus"
 STEP = np.float32(1 / 32768)
 
 
@@ -101,7 +100,7 @@ def test_the_share_of_a_long_wave_is_that_of_its_parts() -> None:
 
 
 @pytest.mark.reference
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+@needs_corpus
 @pytest.mark.parametrize("clips", [40, pytest.param(1607, marks=pytest.mark.slow)])
 def test_real_speech_clipped_on_purpose(clips: int) -> None:
     waves = [wave for wave in speech(clips) if wave.size >= 8000]
@@ -133,7 +132,7 @@ def test_real_speech_clipped_on_purpose(clips: int) -> None:
 
 
 @pytest.mark.reference
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+@needs_corpus
 def test_loud_speech_is_not_clipped() -> None:
     """Speech whose gain follows its envelope, as a broadcaster's compressor has it: loud throughout, peaks intact."""
     for wave in speech(40):

@@ -6,9 +6,8 @@ import pytest
 from aasist_jax.audio import load_audio
 from aasist_jax.detection.activity import BLOCK, LEAST_SPEECH, Levels
 from tests import official
-from tests.conftest import REFERENCE
+from tests.conftest import EVAL_CLIPS, needs_corpus
 
-CORPUS = REFERENCE.parent / "corpus" / "ASVspoof2019_LA_eval" / "flac"
 WINDOW = 64_600
 
 
@@ -56,9 +55,9 @@ def test_a_sentence_is_speech_and_the_pause_behind_it_is_not() -> None:
     assert share(wave, 4 * WINDOW) > 3 * LEAST_SPEECH
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+@needs_corpus
 def test_clips_of_a_corpus_are_speech() -> None:
-    shares = [share(load_audio(file)) for file in sorted(CORPUS.glob("*.flac"))[::7]]
+    shares = [share(load_audio(file)) for file in sorted(EVAL_CLIPS.glob("*.flac"))[::7]]
     # All 355 lie between 0.25 and 0.97.
     assert min(shares) > LEAST_SPEECH
     assert np.median(shares) > 0.5

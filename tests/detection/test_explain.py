@@ -22,11 +22,10 @@ from aasist_jax.models import encoder
 from aasist_jax.models.sinc import sinc_filters
 from aasist_jax.weights import Source, Weights, save_weights
 from tests import official, toy
-from tests.conftest import REFERENCE
+from tests.conftest import CORPUS, EVAL_CLIPS, needs_corpus
 from tests.models.tiny import CONFIG as TINY
 from tests.models.tiny import scaled_variables
 
-CORPUS = REFERENCE.parent / "corpus"
 SAMPLES = 14_000
 NODES = {"t": 6, "s": 8}
 CONFIG = dataclasses.replace(TINY, nb_samp=SAMPLES, pool_ratios=(0.7, 0.9, 0.7, 0.5))
@@ -206,12 +205,11 @@ def clips(label: str, attacks: tuple[str, ...], count: int) -> list[np.ndarray]:
     """First windows of clips of the corpus, evenly spread over its list."""
     rows = [line.split() for line in (CORPUS / PROTOCOL).read_text().splitlines()]
     names = sorted(row[1] for row in rows if row[4] == label and row[3] in attacks)
-    files = [CORPUS / "ASVspoof2019_LA_eval" / "flac" / f"{name}.flac" for name in names]
+    files = [EVAL_CLIPS / f"{name}.flac" for name in names]
     return [first_window(load_audio(file), 64_600) for file in files[:: len(files) // count][:count]]
 
 
 PROTOCOL = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
 SPLICE, BEFORE, AFTER = (slice(first, first + 8) for first in (10, 1, 19))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.conftest import REFERENCE, REPOSITORY, extra
+from tests.conftest import EVAL_CLIPS, REPOSITORY, extra, needs_corpus
 
 onnx = extra("onnx", "onnx")
 onnxruntime = extra("onnxruntime", "onnx")
@@ -36,8 +36,6 @@ SAMPLES = 14_000
 
 # With seed 9, every layer has a say: attention is sharp, and pools leave several nodes.
 CONFIG = dataclasses.replace(TINY, nb_samp=SAMPLES, pool_ratios=(0.7, 0.9, 0.7, 0.5), temperatures=(0.5, 0.5, 0.5, 0.5))
-
-CORPUS = REFERENCE.parent / "corpus" / "ASVspoof2019_LA_eval" / "flac"
 
 
 def tiny_detector(variables: dict[str, Any], calibration: LogisticCalibration | None = None) -> Detector:
@@ -191,7 +189,7 @@ def test_the_example_needs_no_jax(detector: Detector, exported: Path, tmp_path: 
 
 
 @pytest.mark.reference
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+@needs_corpus
 @pytest.mark.parametrize(
     ("name", "batches"),
     [
@@ -204,7 +202,7 @@ def test_real_clips_score_as_natively(name: str, batches: list[int], tmp_path: P
     detector, clips = official.detector(name), sum(batches)
     at_export = export_onnx(detector, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    files = sorted(CORPUS.glob("*.flac"))
+    files = sorted(EVAL_CLIPS.glob("*.flac"))
     waves = np.stack([first_window(load_audio(file), 64_600) for file in files[:: len(files) // clips][:clips]])
     native = np.concatenate([detector.logits(wave[None]) for wave in waves])
     parts = np.split(waves, np.cumsum(batches)[:-1])

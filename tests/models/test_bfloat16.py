@@ -10,12 +10,11 @@ import pytest
 from aasist_jax.audio import first_window, load_audio
 from aasist_jax.models.aasist import AASIST
 from tests import official
-from tests.conftest import REFERENCE
+from tests.conftest import EVAL_CLIPS, REFERENCE, needs_corpus
 from tests.models.tiny import CONFIG, SAMPLES
 from tests.reference.goldens import golden_names
 
 FORWARD = golden_names(REFERENCE, "forward")
-CORPUS = REFERENCE.parent / "corpus" / "ASVspoof2019_LA_eval" / "flac"
 
 
 @functools.cache
@@ -40,7 +39,7 @@ def test_the_golden_clips_keep_their_labels(name: str) -> None:
 
 
 @pytest.mark.reference
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+@needs_corpus
 @pytest.mark.parametrize(
     ("name", "clips"),
     [
@@ -50,7 +49,7 @@ def test_the_golden_clips_keep_their_labels(name: str) -> None:
     ],
 )
 def test_clips_of_a_corpus_keep_their_labels(name: str, clips: int) -> None:
-    files = sorted(CORPUS.glob("*.flac"))
+    files = sorted(EVAL_CLIPS.glob("*.flac"))
     files = files[:: len(files) // clips][:clips]
     waves = [first_window(load_audio(file), 64_600)[None] for file in files]
     wide, narrow = (

@@ -14,16 +14,15 @@ import pytest
 from aasist_jax.evaluation.score_files import read_scores
 from aasist_jax.metrics import equal_error_rate
 from aasist_jax.weights import Source, save_weights
-from tests.conftest import REFERENCE
+from tests.conftest import CORPUS, needs_corpus
 from tests.models.tiny import CONFIG, random_variables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CORPUS = REFERENCE.parent / "corpus"
 PROTOCOL = CORPUS / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt"
 
 
 @pytest.mark.reference
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
+@needs_corpus
 def test_a_killed_evaluation_keeps_its_rows_and_ends_in_a_report(tmp_path: Path) -> None:
     save_weights(tmp_path / "tiny", CONFIG, random_variables(), Source("tiny", "0" * 64))
     model = {"architecture": "AASIST"} | dataclasses.asdict(CONFIG)
