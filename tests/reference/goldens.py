@@ -22,7 +22,7 @@ class ForwardGolden:
     config: dict[str, Any]
     wave: np.ndarray
     """(clip, sample)"""
-    sinc_filters: np.ndarray | None
+    sinc_filters: np.ndarray
     """(filter, tap), float32"""
     stages: Arrays
     """Outputs by stage name in PyTorch's layout, thinned out by `strides`; `last_hidden` and `logits` too."""
@@ -81,7 +81,7 @@ def read_forward_golden(reference: Path, name: str) -> ForwardGolden:
         weights=_weights(reference, name),
         config=json.loads(str(arrays["config_json"])),
         wave=_wave(arrays),
-        sinc_filters=arrays.get("sinc_filters"),
+        sinc_filters=arrays["sinc_filters"],
         stages=stages,
         strides={
             key: tuple(map(int, strides[key])) if key in strides else (1,) * stage.ndim for key, stage in stages.items()
