@@ -20,6 +20,7 @@ from jax import export
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.contract import Logits, Waves, describe, write_checked
 from aasist_jax.models.registry import model_logits
+from aasist_jax.native.operations import xla_only
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, FACTS = "model.stablehlo", "facts.json"
@@ -52,7 +53,7 @@ def _program(detector: Detector) -> bytes:
     (batch,) = export.symbolic_shape("batch")
     waves = jax.ShapeDtypeStruct((batch, detector.window), jnp.float32)
     logits = jax.jit(lambda wave: model_logits(detector.model, detector.variables, wave))
-    with jax.default_matmul_precision("highest"), _source_files_without_folders():
+    with jax.default_matmul_precision("highest"), _source_files_without_folders(), xla_only():
         program = export.export(logits, platforms=PLATFORMS)(waves)
     return bytes(program.serialize())
 

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from aasist_jax.models.encoder import Encoder, encoded_frames, encoder_stride
 from aasist_jax.models.graph import GraphAttention, GraphPool, HeterogeneousGraphAttention
-from aasist_jax.models.layers import Linear, first_max
+from aasist_jax.models.layers import Linear
+from aasist_jax.models.pooling import first_max
 from aasist_jax.models.registry import Architecture, FrameGeometry, register
 from aasist_jax.models.sinc import sinc_taps
 

@@ -1,10 +1,12 @@
-"""Two-dimensional convolution with a kernel gradient that suits the backend."""
+"""Two-dimensional convolution, with the code that suits the number of channels and the backend."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from aasist_jax.native import operations
 
 Padding = tuple[int, int]
 
@@ -13,6 +15,17 @@ def convolve(
     x: Float[Array, "batch f t c"], kernel: Float[Array, "h w c d"], padding: Padding
 ) -> Float[Array, "batch f2 t2 d"]:
     """Cross-correlate, channels last, stride 1, `padding` zeros on either side of (frequency, time)."""
+    if x.shape[-1] == 1:
+        # Too little to multiply for a matrix product; so written, XLA makes one loop of it and what comes behind.
+        h, w, _, features = kernel.shape
+        image = jnp.pad(x[..., 0], ((0, 0), (padding[0],) * 2, (padding[1],) * 2))
+        f2, t2 = image.shape[1] - h + 1, image.shape[2] - w + 1
+        terms = [
+            image[:, i : i + f2, j : j + t2, None] * kernel[i, j].reshape(1, 1, 1, features)
+            for i in range(h)
+            for j in range(w)
+        ]
+        return functools.reduce(jnp.add, terms)
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -22,35 +35,102 @@ def convolve(
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def conv2d(
-    x: Float[Array, "batch f t c"], kernel: Float[Array, "h w c d"], padding: Padding
+    x: Float[Array, "batch f t c"], kernel: Float[Array, "h w c d"], bias: Float[Array, " d"], padding: Padding
 ) -> Float[Array, "batch f2 t2 d"]:
-    """`convolve`, whose gradient for the kernel is computed by matrix products on a CPU.
-
-    XLA's CPU backend is several times slower at that gradient than at the convolution itself, as it treats the long
-    time axis as a kernel. Other backends keep XLA's own.
-    """
-    return convolve(x, kernel, padding)
+    """`convolve` and add a bias; its gradient for the parameters suits the backend (`kernel_gradient`)."""
+    return convolve(x, kernel, padding) + bias.reshape(1, 1, 1, -1)
 
 
-def _forward(x: Array, kernel: Array, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(x, kernel, padding), (x, kernel)
+def _forward(x: Array, kernel: Array, bias: Array, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
+    return _convolve_in_training(x, kernel, padding) + bias.reshape(1, 1, 1, -1), (x, kernel)
 
 
-def _backward(padding: Padding, residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    x, kernel = residuals
-    _, input_vjp = jax.vjp(lambda x: convolve(x, kernel, padding), x)
-    kernel_gradient = jax.lax.platform_dependent(
+def _convolve_in_training(x: Array, kernel: Array, padding: Padding) -> Array:
+    height, width, channels, _ = kernel.shape
+    out: Array = operations.choose(
         x,
-        dy,
-        cpu=functools.partial(kernel_gradient_by_rows, window=(kernel.shape[0], kernel.shape[1]), padding=padding),
-        default=lambda x, dy: jax.vjp(lambda k: convolve(x, k, padding), kernel)[1](dy)[0],
+        kernel,
+        native=functools.partial(operations.convolution, pad_rows=padding[0]),
+        xla=functools.partial(convolve, padding=padding),
+        suits=channels > 1 and height <= 2 and width == 3 and padding[1] == 1,
     )
-    return input_vjp(dy)[0], kernel_gradient.astype(kernel.dtype)
+    return out
+
+
+def input_gradient(
+    dy: Float[Array, "batch f2 t2 d"], kernel: Float[Array, "h w c d"], padding: Padding
+) -> Float[Array, "batch f t c"]:
+    """Gradient of a convolution for its input: a convolution with the kernel turned round."""
+    height, width = kernel.shape[:2]
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    return _convolve_in_training(dy, turned, (height - 1 - padding[0], width - 1 - padding[1]))
+
+
+def _backward(padding: Padding, residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array, Array]:
+    x, kernel = residuals
+    if x.shape[-1] == 1:
+        gradients: tuple[Array, Array, Array] = operations.choose(
+            x,
+            kernel,
+            dy,
+            native=functools.partial(operations.one_channel_gradients, padding=padding),
+            xla=functools.partial(one_channel_gradients, padding=padding),
+            suits=padding[0] < kernel.shape[0] <= 2 and kernel.shape[1] <= 4 and dy.shape[-1] % operations.LANES == 0,
+        )
+        return gradients
+    return input_gradient(dy, kernel, padding), *kernel_gradient(
+        x, dy, window=(kernel.shape[0], kernel.shape[1]), padding=padding
+    )
 
 
 conv2d.defvjp(_forward, _backward)
+
+
+def one_channel_gradients(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    dy: Float[Array, "batch f2 t2 d"],
+    *,
+    padding: Padding,
+) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
+    """Gradients of a convolution of one channel for its input, its kernel and its bias.
+
+    For the input: what each tap sends back, (batch, f2, t2, h * w), added where it came from.
+    """
+    h, w, _, features = kernel.shape
+    dk, db = kernel_gradient(x, dy, window=(h, w), padding=padding)
+    spread = dy @ kernel.reshape(h * w, features).T
+    f2, t2 = dy.shape[1:3]
+    f, t = x.shape[1] + 2 * padding[0], x.shape[2] + 2 * padding[1]
+    padded = [
+        jnp.pad(spread[..., i * w + j], ((0, 0), (i, f - f2 - i), (j, t - t2 - j))) for i in range(h) for j in range(w)
+    ]
+    dx = functools.reduce(jnp.add, padded)[:, padding[0] : f - padding[0], padding[1] : t - padding[1]]
+    return dx[..., None], dk, db
+
+
+def kernel_gradient(
+    x: Float[Array, "batch f t c"], dy: Float[Array, "batch f2 t2 d"], *, window: tuple[int, int], padding: Padding
+) -> tuple[Float[Array, "h w c d"], Float[Array, " d"]]:
+    """Gradients of a convolution for its kernel and its bias.
+
+    XLA's CPU backend is several times slower at the former than at the convolution itself, as it treats the long
+    time axis as a kernel: there it is left to C++, or to matrix products. Other backends keep XLA's own.
+    """
+    by_rows = functools.partial(kernel_gradient_by_rows, window=window, padding=padding)
+
+    def xla(x: Array, dy: Array) -> tuple[Array, Array]:
+        zeros = jnp.zeros((*window, x.shape[-1], dy.shape[-1]), x.dtype)
+        dk = jax.lax.platform_dependent(
+            x, dy, cpu=by_rows, default=lambda x, dy: jax.vjp(lambda k: convolve(x, k, padding), zeros)[1](dy)[0]
+        )
+        return dk, dy.sum((0, 1, 2))
+
+    native = functools.partial(operations.kernel_gradient, window=window, padding=padding)
+    gradients: tuple[Array, Array] = operations.choose(x, dy, native=native, xla=xla)
+    return gradients
 
 
 def kernel_gradient_by_rows(

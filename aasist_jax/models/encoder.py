@@ -4,11 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aasist_jax.models.layers import BatchNorm, Conv, max_pool_time
-from aasist_jax.models.sinc import mask_filters, sinc_convolution, sinc_filters, sinc_taps
+from aasist_jax.models.activation import selu
+from aasist_jax.models.batch_norm import BATCH_NORM_EPSILON
+from aasist_jax.models.convolution import conv2d, input_gradient
+from aasist_jax.models.layers import BatchNorm, Conv
+from aasist_jax.models.pooling import largest_of_three, max_pool_time, unpool_time
+from aasist_jax.models.sinc import (
+    mask_filters,
+    pooled_sinc_magnitude,
+    sinc_convolution,
+    sinc_filters,
+    sinc_taps,
+)
+from aasist_jax.native import operations
+
+FoldedBlock = tuple[Float[Array, "..."], ...]
 
 
 class FrontEnd(nn.Module):
@@ -38,19 +52,13 @@ class FrontEnd(nn.Module):
         bank = jnp.asarray(sinc_filters(self.filters, self.first_conv))
         if train and freq_aug:
             bank = mask_filters(self.make_rng("freq_aug"), bank)
-        x = sinc_convolution(wave, bank)
+        self.sow("stages", "after_sinc", sinc_convolution(wave, bank))
+        banks = bank[None]
         if self.has_variable("occlusion", "kept_filters"):
-            x = x * self.get_variable("occlusion", "kept_filters").astype(x.dtype)[:, None]
-        self.sow("stages", "after_sinc", x)
-        x = self.bn(_pool_filters_and_time(jnp.abs(x)), train=train)
+            banks = banks * self.get_variable("occlusion", "kept_filters").astype(bank.dtype)[..., None]
+        x = self.bn(pooled_sinc_magnitude(wave, banks)[..., None], train=train)
         self.sow("stages", "after_first_bn", x)
-        return nn.selu(x).astype(self.dtype)
-
-
-def _pool_filters_and_time(x: Float[Array, "batch t f"]) -> Float[Array, "batch f3 t3 1"]:
-    batch, t, f = x.shape
-    x = x[:, : t // 3 * 3, : f // 3 * 3].reshape(batch, t // 3, 3, f // 3, 3)
-    return x.max(axis=(2, 4)).swapaxes(1, 2)[..., None]
+        return selu(x).astype(self.dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -71,16 +79,139 @@ class ResidualBlock(nn.Module):
         self, x: Float[Array, "batch f t c"], *, train: bool, valid: Int[Array, "batch 2"] | None = None
     ) -> Float[Array, "batch f t3 d"]:
         """Map (batch, f, t, c) to (batch, f, t // 3, features); `valid` is the span of time steps that are there."""
+        if not train and self.dtype != jnp.bfloat16 and not self.is_initializing():
+            return evaluate_block(x.astype(self.dtype), _span(x, valid), *self._folded())
         if not self.first:
             BatchNorm(self.dtype, self.axis_name, name="bn1")(x, train=train)
         # The (2, 3) kernel with one row of zeros on either side makes f + 1 rows, the second brings back f.
         y = Conv(self.features, (2, 3), (1, 1), self.dtype, name="conv1")(x)
-        y = nn.selu(BatchNorm(self.dtype, self.axis_name, name="bn2")(y, train=train))
+        y = BatchNorm(self.dtype, self.axis_name, activate=True, name="bn2")(y, train=train)
         y = zero_outside(y, valid)
-        y = Conv(self.features, (2, 3), (0, 1), self.dtype, name="conv2")(y)
+        conv2 = Conv(self.features, (2, 3), (0, 1), self.dtype, name="conv2")
+        kernel, bias = conv2.parameters(self.features)
+        shortcut = jnp.zeros((0, x.shape[-1], self.features), self.dtype)
         if x.shape[-1] != self.features:
-            x = Conv(self.features, (1, 3), (0, 1), self.dtype, name="conv_downsample")(x)
-        return max_pool_time(x + y)
+            downsample = Conv(self.features, (1, 3), (0, 1), self.dtype, name="conv_downsample")
+            (shortcut,), shortcut_bias = downsample.parameters(x.shape[-1])
+            bias = bias + shortcut_bias
+        return merge_and_pool(y, x, kernel, bias, shortcut)
+
+    def _folded(self) -> FoldedBlock:
+        """The parameters in evaluation mode, where a batch norm is part of the convolution before it."""
+        params, stats = self.variables["params"], self.variables["batch_stats"]["bn2"]
+        factor = params["bn2"]["scale"] * jax.lax.rsqrt(stats["var"] + BATCH_NORM_EPSILON)
+        conv1, conv2 = params["conv1"], params["conv2"]
+        bias1 = (conv1["bias"] - stats["mean"]) * factor + params["bn2"]["bias"]
+        bias2, shortcut = conv2["bias"], jnp.zeros((0, *conv1["kernel"].shape[2:]))
+        if "conv_downsample" in params:
+            bias2, shortcut = bias2 + params["conv_downsample"]["bias"], params["conv_downsample"]["kernel"][0]
+        folded = (conv1["kernel"] * factor.reshape(1, 1, 1, -1), bias1, conv2["kernel"], bias2, shortcut)
+        return tuple(value.astype(self.dtype) for value in folded)
+
+
+@jax.custom_vjp
+def evaluate_block(
+    x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"], *folded: Float[Array, "..."]
+) -> Float[Array, "batch f t3 d"]:
+    """A residual block in evaluation mode.
+
+    Args:
+        x: its input.
+        valid: the span of time steps that are there.
+        folded: kernel and bias of conv1 with batch norm folded in, (2, 3, c, d) and (d,); those of conv2, with the
+            shortcut's bias; kernel of the shortcut (3, c, d), or (0, c, d) where it is the identity.
+    """
+    suits = x.dtype == jnp.float32
+    out: Array = operations.choose(
+        x, valid, *folded, native=operations.residual_block, xla=evaluate_block_by_layers, suits=suits
+    )
+    return out
+
+
+def evaluate_block_by_layers(
+    x: Array, valid: Array, kernel1: Array, bias1: Array, kernel2: Array, bias2: Array, shortcut: Array
+) -> Array:
+    """`evaluate_block`, layer by layer."""
+    y = zero_outside(selu(conv2d(x, kernel1, bias1, (1, 1))), valid)
+    return max_pool_time(merge(y, x, kernel2, bias2, shortcut))
+
+
+def _evaluate_forward(*operands: Array) -> tuple[Array, tuple[Array, ...]]:
+    return evaluate_block(*operands), operands
+
+
+evaluate_block.defvjp(_evaluate_forward, lambda operands, g: jax.vjp(evaluate_block_by_layers, *operands)[1](g))
+
+
+def merge(
+    y: Float[Array, "batch f2 t d"],
+    x: Float[Array, "batch f t c"],
+    kernel: Float[Array, "2 3 d e"],
+    bias: Float[Array, " e"],
+    shortcut: Float[Array, "taps c e"],
+) -> Float[Array, "batch f t e"]:
+    """conv2 of y, plus the shortcut of x: a convolution of 3 taps, or of none: the identity."""
+    z = conv2d(y, kernel, bias, (0, 1))
+    if not shortcut.shape[0]:
+        return z + x
+    return z + conv2d(x, shortcut[None], jnp.zeros_like(bias), (0, 1))
+
+
+@jax.custom_vjp
+def merge_and_pool(y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array) -> Array:
+    """`merge`, max-pooled over time by 3, with a gradient in which the sum need not be stored."""
+    return max_pool_time(merge(y, x, kernel, bias, shortcut))
+
+
+def _merge_forward(*operands: Array) -> tuple[Array, tuple[Array, ...]]:
+    pooled, index = operations.choose(
+        *operands, native=operations.pooled_convolution, xla=lambda *operands: largest_of_three(merge(*operands))
+    )
+    return pooled, (*operands, index)
+
+
+def _merge_backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, ...]:
+    gradients: tuple[Array, ...] = operations.choose(
+        *residuals,
+        g,
+        native=_merge_gradients,
+        xla=merge_gradients_by_layers,
+        suits=residuals[4].shape[0] == 0 or residuals[1].shape[-1] > 1 or g.shape[-1] % operations.LANES == 0,
+    )
+    return gradients
+
+
+merge_and_pool.defvjp(_merge_forward, _merge_backward)
+
+
+def merge_gradients_by_layers(
+    y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array, index: Array, g: Array
+) -> tuple[Array, ...]:
+    """Gradients of `merge_and_pool` for its five operands, through the gradient of the sum."""
+    _, pullback = jax.vjp(merge, y, x, kernel, bias, shortcut)
+    gradients: tuple[Array, ...] = pullback(unpool_time(index, g, steps=x.shape[2]))
+    return gradients
+
+
+def _merge_gradients(
+    y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array, index: Array, g: Array
+) -> tuple[Array, ...]:
+    steps = x.shape[2]
+    dy = operations.pooled_input_gradient(index, g, kernel, steps=steps)
+    dk, db = operations.kernel_gradient(y, g, index, window=(2, 3), padding=(0, 1))
+    if not shortcut.shape[0]:
+        return dy, operations.unpool_time(index, g, steps=steps), dk, db, shortcut
+    if x.shape[-1] == 1:
+        dx, ds, _ = operations.one_channel_gradients(x, shortcut[None], g, index, padding=(0, 1))
+        return dy, dx, dk, db, ds[0]
+    dz = operations.unpool_time(index, g, steps=steps)
+    dx = input_gradient(dz, shortcut[None], (0, 1))
+    ds, _ = operations.kernel_gradient(x, g, index, window=(1, 3), padding=(0, 1))
+    return dy, dx, dk, db, ds[0]
+
+
+def _span(x: Array, valid: Int[Array, "batch 2"] | None) -> Int[Array, "batch 2"]:
+    return jnp.broadcast_to(jnp.array([0, x.shape[2]], jnp.int32), (x.shape[0], 2)) if valid is None else valid
 
 
 class Encoder(nn.Module):

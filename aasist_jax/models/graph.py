@@ -42,7 +42,7 @@ class GraphAttention(nn.Module):
         self.sow("explanation", "attention", attention)
         y = Linear(self.features, self.dtype, name="proj_with_att")(attention @ x)
         y += Linear(self.features, self.dtype, name="proj_without_att")(x)
-        return nn.selu(BatchNorm(self.dtype, self.axis_name, name="bn")(y, train=train))
+        return BatchNorm(self.dtype, self.axis_name, activate=True, name="bn")(y, train=train)
 
 
 class HeterogeneousGraphAttention(nn.Module):
@@ -79,7 +79,7 @@ class HeterogeneousGraphAttention(nn.Module):
         self.sow("explanation", "attention", attention)
         master = self._update_master(x, master)
         y = self._linear("proj_with_att")(attention @ x) + self._linear("proj_without_att")(x)
-        y = nn.selu(BatchNorm(self.dtype, self.axis_name, name="bn")(y, train=train))
+        y = BatchNorm(self.dtype, self.axis_name, activate=True, name="bn")(y, train=train)
         return y[:, :n1], y[:, n1:], master
 
     def _node_attention(self, x: Float[Array, "batch n c"], n1: int) -> Float[Array, "batch n n"]:

@@ -5,11 +5,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from aasist_jax.models.batch_norm import normalize, normalize_by_batch
 from aasist_jax.models.convolution import conv2d
 
-BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 
 
@@ -54,14 +54,17 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch f t c"]) -> Float[Array, "batch f2 t2 {self.features}"]:
-        """Convolve in `dtype`."""
-        shape = (*self.kernel_size, x.shape[-1], self.features)
+    def parameters(self, channels: int) -> tuple[Float[Array, "h w c d"], Float[Array, " d"]]:
+        """Kernel and bias for an input of so many channels, in `dtype`."""
+        shape = (*self.kernel_size, channels, self.features)
         init = uniform_fan_in(shape[0] * shape[1] * shape[2])
         kernel = self.param("kernel", init, shape)
         bias = self.param("bias", init, (self.features,))
-        y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), self.padding)
-        return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return kernel.astype(self.dtype), bias.astype(self.dtype)
+
+    def __call__(self, x: Float[Array, "batch f t c"]) -> Float[Array, "batch f2 t2 {self.features}"]:
+        """Convolve in `dtype`."""
+        return conv2d(x.astype(self.dtype), *self.parameters(x.shape[-1]), self.padding)
 
 
 class BatchNorm(nn.Module):
@@ -69,11 +72,12 @@ class BatchNorm(nn.Module):
 
     The normalisation uses the biased batch variance, the running variance takes the unbiased one (n / (n - 1)).
     With `axis_name`, statistics are those of the batch over all devices of that axis. Statistics are computed
-    in float32 at least, whatever `dtype` is. `count` is PyTorch's `num_batches_tracked`.
+    in float32 at least, whatever `dtype` is. `count` is PyTorch's `num_batches_tracked`. With `activate`, SELU follows.
     """
 
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    activate: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch c"], *, train: bool) -> Float[Array, "*batch c"]:
@@ -87,62 +91,17 @@ class BatchNorm(nn.Module):
 
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if train:
-            mean, var, n = batch_moments(x, self.axis_name)
+            y, mean, var, n = normalize_by_batch(x, scale, bias, self.activate, self.axis_name)
             if not self.is_initializing():
                 unbiased = var * (n.astype(var.dtype) / jnp.maximum(n - 1, 1).astype(var.dtype))
                 running_mean.value = _decay(running_mean.value, mean)
                 running_var.value = _decay(running_var.value, unbiased)
                 count.value = count.value + 1
         else:
-            mean, var = running_mean.value, running_var.value
-        factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
-        lead = (1,) * (x.ndim - 1) + (-1,)
-        y = (x - mean.reshape(lead)) * factor.reshape(lead) + bias.reshape(lead)
+            y = normalize(x, scale, bias, running_mean.value, running_var.value, activate=self.activate)
         return y.astype(self.dtype)
-
-
-def batch_moments(
-    x: Float[Array, "*batch c"], axis_name: str | None
-) -> tuple[Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]:
-    """Mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
-
-    Two passes, as the one-pass difference of squares loses digits in float32.
-    """
-    axes = tuple(range(x.ndim - 1))
-    n = jnp.asarray(x.size // x.shape[-1], jnp.int32)
-    if axis_name is None:
-        mean = x.mean(axes)
-        return mean, jnp.square(x - mean.reshape((1,) * len(axes) + (-1,))).mean(axes), n
-    n = jax.lax.psum(n, axis_name)
-    mean = jax.lax.psum(x.sum(axes), axis_name) / n.astype(x.dtype)
-    deviation = x - mean.reshape((1,) * len(axes) + (-1,))
-    return mean, jax.lax.psum(jnp.square(deviation).sum(axes), axis_name) / n.astype(x.dtype), n
 
 
 def _decay(running: Array, batch: Array) -> Array:
     keep = 1 - BATCH_NORM_MOMENTUM
     return (keep * running + BATCH_NORM_MOMENTUM * batch).astype(running.dtype)
-
-
-def first_max(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
-    """Maximum along an axis whose gradient goes to the first of equal values, as in PyTorch.
-
-    `jnp.max` would share the gradient among them.
-    """
-    index = jax.lax.stop_gradient(jnp.argmax(x, axis, keepdims=True))
-    return jnp.take_along_axis(x, index, axis).squeeze(axis)
-
-
-def max_pool_time(x: Float[Array, "batch f t c"]) -> Float[Array, "batch f t3 c"]:
-    """Max-pool time by 3 without overlap, t3 = t // 3; the gradient goes to the first of equal values.
-
-    Two comparisons instead of a windowed reduction, whose gradient XLA turns into a slow select-and-scatter.
-    """
-    batch, f, t, c = x.shape
-    x = x[:, :, : t // 3 * 3].reshape(batch, f, t // 3, 3, c)
-    return _later_if_greater(_later_if_greater(x[:, :, :, 0], x[:, :, :, 1]), x[:, :, :, 2])
-
-
-def _later_if_greater(a: Array, b: Array) -> Array:
-    # The second test lets NaN through, as a maximum must.
-    return jnp.where((b > a) | jnp.isnan(b), b, a)

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 from onnx import TensorProto, helper
 
 from aasist_jax.models.aasist import AASISTConfig
-from aasist_jax.models.layers import BATCH_NORM_EPSILON
+from aasist_jax.models.batch_norm import BATCH_NORM_EPSILON
 from aasist_jax.models.onnx_builder import GraphBuilder
 from aasist_jax.models.sinc import sinc_filters
 

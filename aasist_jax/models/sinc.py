@@ -77,3 +77,29 @@ def sinc_convolution(
         padding="VALID",
         dimension_numbers=("NWC", "WIO", "NWC"),
     )
+
+
+def pooled_sinc_magnitude(
+    wave: Float[Array, "batch samples"], bank: Float[Array, "#batch filters taps"]
+) -> Float[Array, "batch f3 t3"]:
+    """Filter, take the absolute value, max-pool 3 x 3 over filters and time without overlap.
+
+    What `sinc_convolution` gives is not stored: for each of the three time steps of a pool the filters, shifted by as
+    much, are rows of one matrix, whose product with the shifted waveform has pooled time as its last axis. So the
+    maxima are those of whole rows, and the result has the layout of what follows.
+
+    Args:
+        wave: waveforms.
+        bank: a filter bank for all, or one for each.
+    """
+    filters, taps = bank.shape[-2:]
+    batch, samples = wave.shape
+    f3, t3 = filters // 3, (samples - taps + 1) // 3
+    steps = t3 + -(-(taps + 2) // 3) - 1
+    wave = jnp.pad(wave, ((0, 0), (0, 2)))[:, : 3 * steps].reshape(batch, steps, 3).swapaxes(1, 2)
+    shifted = jnp.stack([wave[:, k % 3, k // 3 : k // 3 + t3] for k in range(taps + 2)], axis=1)
+    phases = [jnp.pad(bank[:, : 3 * f3], ((0, 0), (0, 0), (k, 2 - k))) for k in range(3)]
+    matrix = jnp.stack(phases, axis=2).reshape(bank.shape[0], 9 * f3, taps + 2).astype(wave.dtype)
+    matrix = jnp.broadcast_to(matrix, (batch, 9 * f3, taps + 2))
+    filtered = jnp.abs(jax.lax.batch_matmul(matrix, shifted)).reshape(batch, f3, 9, t3)
+    return functools.reduce(jnp.maximum, [filtered[:, :, k] for k in range(9)])

@@ -13,7 +13,8 @@ from scipy import stats
 
 from aasist_jax.models.aasist import AASIST
 from aasist_jax.models.graph import xavier_normal
-from aasist_jax.models.layers import BatchNorm, Conv, Linear, first_max, max_pool_time
+from aasist_jax.models.layers import BatchNorm, Conv, Linear
+from aasist_jax.models.pooling import first_max, max_pool_time
 from tests.conftest import extra
 
 from .tiny import CONFIG, SAMPLES

@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.models.registry import architecture_of, build_model
+from aasist_jax.native.operations import xla_only
 from aasist_jax.training.loss import weighted_cross_entropy
 from aasist_jax.training.optimizer import frozen_by, make_optimizer
 from aasist_jax.training.parallel import AXIS, parallel_step, replicate
@@ -119,14 +120,18 @@ def test_no_backward_pass_runs_through_a_frozen_encoder() -> None:
     variables = small_variables(np.float32)
     batch = jax.tree.map(jnp.asarray, make_batch())
 
-    def convolutions(frozen: set[str]) -> int:
+    def work(frozen: set[str]) -> float:
         step = make_train_step(Small(), optax.sgd(0.1), frozen=frozen)
-        state = init_state(variables, optax.sgd(0.1))
-        return str(jax.make_jaxpr(step)(state, batch)).count("conv_general_dilated[")
+        # XLA does not know what is in a kernel of ours.
+        leaves, tree = jax.tree.flatten(init_state(variables, optax.sgd(0.1)))
+        with xla_only():
+            lowered = jax.jit(lambda leaves: step(tree.unflatten(leaves), batch)).lower(leaves)
+        return float(lowered.compile().cost_analysis()["flops"])
 
-    everything = frozen_by(["conv*", "bn*"], variables["params"])
-    assert convolutions(everything) == 2
-    assert convolutions(frozen_by(["conv1/*", "bn1/*"], variables["params"])) < convolutions(set())
+    whole = work(set())
+    assert work(frozen_by(["conv1/*", "bn1/*"], variables["params"])) < 0.8 * whole
+    # What is left is the forward pass.
+    assert work(frozen_by(["conv*", "bn*"], variables["params"])) < 0.5 * whole
 
 
 def dtypes(state: Any) -> list[Any]:

@@ -16,7 +16,8 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
-from aasist_jax.models.layers import BatchNorm, Conv, Linear, max_pool_time
+from aasist_jax.models.layers import BatchNorm, Conv, Linear
+from aasist_jax.models.pooling import max_pool_time
 from aasist_jax.training.parallel import (
     AXIS,
     any_host,

@@ -1,0 +1,90 @@
+"""Compile the C++ kernels on first use, keep the result in the user's cache folder, make XLA know it."""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+from platformdirs import user_cache_path
+
+SWITCH = "AASIST_JAX_NATIVE"
+"""Environment variable: `0` leaves the C++ kernels out."""
+
+FOLDER = Path(__file__).parent
+SOURCES = tuple(sorted(FOLDER.glob("*.cc")))
+HANDLERS = (
+    "AasistBatchMoments",
+    "AasistConvolution",
+    "AasistGradientSums",
+    "AasistInputGradient",
+    "AasistKernelGradient",
+    "AasistOneChannel",
+    "AasistPooledConvolution",
+    "AasistPooledInputGradient",
+    "AasistResidualBlock",
+    "AasistUnpool",
+)
+
+# The instructions of this very machine are the point: a library is never carried to another (see `_library_path`).
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
+
+logger = logging.getLogger(__name__)
+
+
+@functools.cache
+def native_kernels() -> bool:
+    """Compile, load and register the kernels; False where JAX computes elsewhere, or, with a warning, they fail."""
+    if os.environ.get(SWITCH) == "0" or jax.default_backend() != "cpu":
+        return False
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        logger.warning("no C++ compiler on the path (Debian: apt install g++): training on a CPU is slower without one")
+        return False
+    try:
+        library = ctypes.CDLL(str(_build(compiler)))
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        logger.warning("the C++ kernels could not be built (%s): training on a CPU is slower", reason[0])
+        return False
+    for name in HANDLERS:
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    return True
+
+
+def _build(compiler: str) -> Path:
+    path = _library_path(compiler)
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        built = Path(scratch, path.name)
+        command = [compiler, *FLAGS, "-I", jax.ffi.include_dir(), *map(str, SOURCES), "-o", str(built)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+        # Whoever compiles at the same time puts the same file there.
+        built.replace(path)
+    return path
+
+
+def _library_path(compiler: str) -> Path:
+    """One file for every source, compiler, JAX and processor: a home folder may be shared by different machines."""
+    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True, timeout=60).stdout
+    sources = "".join(path.read_text() for path in (*SOURCES, *sorted(FOLDER.glob("*.h"))))
+    identity = (sources, version, " ".join(FLAGS), jax.__version__, platform.machine(), _processor())
+    digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
+    return user_cache_path("aasist_jax") / "native" / f"kernels-{digest}.so"
+
+
+def _processor() -> str:
+    """What Linux says that the processor can do; elsewhere its name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

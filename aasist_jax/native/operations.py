@@ -1,0 +1,195 @@
+"""The choice between our C++ kernels and XLA, and the kernels as JAX functions.
+
+XLA's code is used everywhere but in these, on a CPU, in float32 or, where training needs it for its tests, float64:
+
+- a residual block in evaluation mode, for which XLA writes and reads 63 MB maps that fit in no cache;
+- convolutions in training, at which XLA is slow backward and for few time steps;
+- a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
+- both gradients of a convolution of one channel, for which XLA reads the output's gradient three times;
+- the sums of batch norm and its gradient, of which XLA stores every intermediate product;
+- the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
+  places of three.
+
+Each has an equivalent in XLA, for other backends and for machines without a C++ compiler, and tests hold the two to
+the same results.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from aasist_jax.native.library import native_kernels
+
+LANES = 8
+"""Channels that the kernels of batch norm and of one channel take side by side: theirs must be a multiple."""
+
+
+_xla_only: contextvars.ContextVar[bool] = contextvars.ContextVar("xla_only", default=False)
+
+
+@contextlib.contextmanager
+def xla_only() -> Iterator[None]:
+    """Leave the C++ kernels out of what is traced meanwhile: of programs that are to run elsewhere."""
+    token = _xla_only.set(True)
+    try:
+        yield
+    finally:
+        _xla_only.reset(token)
+
+
+def choose(*operands: Any, native: Callable[..., Any], xla: Callable[..., Any], suits: bool = True) -> Any:
+    """Call `native` where the program is compiled for a CPU and the kernels can take `operands`, else `xla`.
+
+    `suits` tells whether the shapes are such as the kernel is made for.
+    """
+    types = {x.dtype for x in operands if jnp.issubdtype(x.dtype, jnp.floating)}
+    takes = suits and not _xla_only.get() and types in ({jnp.dtype(jnp.float32)}, {jnp.dtype(jnp.float64)})
+    if not takes or not native_kernels():
+        return xla(*operands)
+    return jax.lax.platform_dependent(*operands, cpu=native, default=xla)
+
+
+def convolution(
+    x: Float[Array, "batch f t c"], kernel: Float[Array, "h 3 c d"], *, pad_rows: int
+) -> Float[Array, "batch f2 t d"]:
+    """A convolution of up to two rows, `pad_rows` of zeros on either side and one time step."""
+    batch, f, t, _ = x.shape
+    result = _like(x, batch, f + 2 * pad_rows - kernel.shape[0] + 1, t, kernel.shape[-1])
+    out: Array = _call("AasistConvolution", result, x, kernel, pad_rows=np.int64(pad_rows))
+    return out
+
+
+def kernel_gradient(
+    x: Float[Array, "batch f t c"],
+    dy: Float[Array, "batch f2 t2 d"],
+    *index: UInt8[Array, "batch f2 t2 d"],
+    window: tuple[int, int],
+    padding: tuple[int, int],
+) -> tuple[Float[Array, "h w c d"], Float[Array, " d"]]:
+    """Gradients of a convolution for its kernel and its bias.
+
+    With an `index`, `dy` is the gradient of the output max-pooled over time by 3, see `unpool_time`.
+    """
+    features = dy.shape[-1]
+    results = (_like(x, *window, x.shape[-1], features), _like(x, features))
+    return _call("AasistKernelGradient", results, x, dy, _optional(*index), **_padding(padding))
+
+
+def one_channel_gradients(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    dy: Float[Array, "batch f2 t2 d"],
+    *index: UInt8[Array, "batch f2 t2 d"],
+    padding: tuple[int, int],
+) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
+    """Gradients of a convolution of one channel for its input, its kernel and its bias; `index` as above."""
+    results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
+    return _call("AasistOneChannel", results, x, kernel, dy, _optional(*index), **_padding(padding))
+
+
+def pooled_convolution(
+    y: Float[Array, "batch f2 t d"],
+    x: Float[Array, "batch f t c"],
+    kernel: Float[Array, "2 3 d e"],
+    bias: Float[Array, " e"],
+    shortcut: Float[Array, "taps c e"],
+) -> tuple[Float[Array, "batch f t3 e"], UInt8[Array, "batch f t3 e"]]:
+    """A convolution of y and a shortcut of x, added and max-pooled over time by 3; also which step was the largest.
+
+    `shortcut` has 3 taps, or none for the identity.
+    """
+    shape = (*x.shape[:2], x.shape[2] // 3, kernel.shape[-1])
+    results = (_like(x, *shape), jax.ShapeDtypeStruct(shape, jnp.uint8))
+    return _call("AasistPooledConvolution", results, y, x, kernel, bias, shortcut)
+
+
+def pooled_input_gradient(
+    index: UInt8[Array, "batch f t3 e"], g: Float[Array, "batch f t3 e"], kernel: Float[Array, "2 3 d e"], *, steps: int
+) -> Float[Array, "batch f+1 {steps} d"]:
+    """Gradient of `pooled_convolution` for y, which has `steps` time steps."""
+    batch, f = g.shape[:2]
+    out: Array = _call("AasistPooledInputGradient", _like(g, batch, f + 1, steps, kernel.shape[2]), index, g, kernel)
+    return out
+
+
+def batch_moments(x: Float[Array, "*batch c"]) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+    """Mean, and sum of squared deviations from it, of every channel."""
+    channels = _like(x, x.shape[-1])
+    return _call("AasistBatchMoments", (channels, channels), x)
+
+
+def gradient_sums(
+    x: Float[Array, "*batch c"],
+    y: Float[Array, "*batch c"],
+    dy: Float[Array, "*batch c"],
+    mean: Float[Array, " c"],
+    inverse: Float[Array, " c"],
+    *,
+    selu: bool,
+) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+    """sum(g) and sum(g * (x - mean) * inverse), where g is dy, or its gradient through SELU, whose output is y."""
+    channels = _like(x, x.shape[-1])
+    return _call("AasistGradientSums", (channels, channels), x, y, dy, mean, inverse, selu=selu)
+
+
+def input_gradient(
+    x: Float[Array, "*batch c"],
+    y: Float[Array, "*batch c"],
+    dy: Float[Array, "*batch c"],
+    mean: Float[Array, " c"],
+    inverse: Float[Array, " c"],
+    factor: Float[Array, " c"],
+    mean_g: Float[Array, " c"],
+    mean_product: Float[Array, " c"],
+    *,
+    selu: bool,
+) -> Float[Array, "*batch c"]:
+    """factor * (g - mean_g - (x - mean) * inverse * mean_product), with g as in `gradient_sums`."""
+    operands = (x, y, dy, mean, inverse, factor, mean_g, mean_product)
+    return _call("AasistInputGradient", _like(x, *x.shape), *operands, selu=selu)
+
+
+def unpool_time(
+    index: UInt8[Array, "batch f t3 c"], g: Float[Array, "batch f t3 c"], *, steps: int
+) -> Float[Array, "batch f {steps} c"]:
+    """Put each value where `index` says among its three time steps, zeros elsewhere."""
+    batch, f, _, c = g.shape
+    return _call("AasistUnpool", _like(g, batch, f, steps, c), index, g)
+
+
+def residual_block(
+    x: Float[Array, "batch f t c"],
+    valid: Int[Array, "batch 2"],
+    kernel1: Float[Array, "2 3 c d"],
+    bias1: Float[Array, " d"],
+    kernel2: Float[Array, "2 3 d d"],
+    bias2: Float[Array, " d"],
+    shortcut: Float[Array, "taps c d"],
+) -> Float[Array, "batch f t3 d"]:
+    """A residual block in evaluation mode, batch norm folded in; `shortcut` has 3 taps, or none for the identity."""
+    batch, f, t, _ = x.shape
+    result = _like(x, batch, f, t // 3, kernel1.shape[-1])
+    out: Array = _call("AasistResidualBlock", result, x, valid, kernel1, bias1, kernel2, bias2, shortcut)
+    return out
+
+
+def _like(x: Array, *shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, x.dtype)
+
+
+def _optional(*index: Array) -> Array:
+    return index[0] if index else jnp.zeros(0, jnp.uint8)
+
+
+def _padding(padding: tuple[int, int]) -> dict[str, Any]:
+    return {"pad_rows": np.int64(padding[0]), "pad_steps": np.int64(padding[1])}
+
+
+def _call(name: str, results: Any, *operands: Array, **attributes: Any) -> Any:
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential")(*operands, **attributes)

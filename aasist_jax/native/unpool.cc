@@ -1,0 +1,38 @@
+// Gradient of max-pooling over time by 3: dx[row, 3 t + k, c] = g[row, t, c] where index[row, t, c] is k, else 0.
+
+#include "parts.h"
+#include "tile.h"
+
+namespace {
+
+namespace ffi = xla::ffi;
+
+template <typename T>
+ffi::Error Unpool(ffi::ThreadPool& pool, ffi::AnyBuffer& index, ffi::AnyBuffer& g, ffi::AnyBuffer& dx) {
+  const auto pooled = g.dimensions(), shape = dx.dimensions();
+  const int64_t rows = shape[0] * shape[1], steps = shape[2], thirds = pooled[2], channels = shape[3];
+  const uint8_t* places = index.typed_data<uint8_t>();
+  const T* from = g.typed_data<T>();
+  T* to = dx.typed_data<T>();
+  aasist::ForParts(pool, rows, [=](int64_t, int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t at = row * thirds * channels;
+      aasist::CopyUnpooled(places + at, from + at, 0, steps, thirds, channels, to + row * steps * channels, channels);
+    }
+  });
+  return ffi::Error::Success();
+}
+
+ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBuffer g, ffi::Result<ffi::AnyBuffer> dx) {
+  if (g.element_type() == ffi::F32) return Unpool<float>(pool, index, g, *dx);
+  return Unpool<double>(pool, index, g, *dx);
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistUnpool, Handle,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>());

@@ -1,0 +1,56 @@
+// Vectors of the width that the processor has.
+#ifndef AASIST_JAX_NATIVE_VECTORS_H_
+#define AASIST_JAX_NATIVE_VECTORS_H_
+
+#include <cstdint>
+#include <new>
+#include <vector>
+
+namespace aasist {
+
+#if defined(__AVX512F__)
+constexpr int64_t kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int64_t kVectorBytes = 32;
+#else
+constexpr int64_t kVectorBytes = 16;
+#endif
+
+template <typename T>
+struct Vector {
+  typedef T type __attribute__((vector_size(kVectorBytes), aligned(alignof(T))));
+  static constexpr int64_t kLanes = kVectorBytes / sizeof(T);
+};
+
+template <typename T>
+typename Vector<T>::type Load(const T* from) {
+  return *reinterpret_cast<const typename Vector<T>::type*>(from);
+}
+
+template <typename T>
+void Store(T* to, typename Vector<T>::type value) {
+  *reinterpret_cast<typename Vector<T>::type*>(to) = value;
+}
+
+// Memory whose vectors do not lie across two cache lines.
+template <typename T>
+struct Aligned {
+  using value_type = T;
+  Aligned() = default;
+  template <typename U>
+  Aligned(const Aligned<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(operator new(n * sizeof(T), std::align_val_t(64))); }
+  void deallocate(T* p, size_t) { operator delete(p, std::align_val_t(64)); }
+  template <typename U>
+  bool operator==(const Aligned<U>&) const { return true; }
+  template <typename U>
+  bool operator!=(const Aligned<U>&) const { return false; }
+};
+template <typename T>
+using AlignedVector = std::vector<T, Aligned<T>>;
+
+inline int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+}  // namespace aasist
+
+#endif  // AASIST_JAX_NATIVE_VECTORS_H_

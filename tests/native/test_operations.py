@@ -1,0 +1,370 @@
+"""The C++ kernels against the same operations in XLA, and the choice between the two."""
+
+import functools
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aasist_jax.models import batch_norm, convolution, encoder, pooling
+from aasist_jax.models.activation import selu
+from aasist_jax.native import library, operations
+
+# Sums over thousands of places in another order.
+TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+native = pytest.mark.skipif(not library.native_kernels(), reason="a C++ compiler is not installed")
+
+
+def assert_same(actual: Any, expected: Any, dtype: Any) -> None:
+    """Equal up to the order of summation, relative to the largest magnitude."""
+    flat, reference = jax.tree.leaves(actual), jax.tree.leaves(expected)
+    assert len(flat) == len(reference)
+    for a, b in zip(flat, reference, strict=True):
+        assert a.dtype == b.dtype == dtype
+        assert a.shape == b.shape
+        error = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max() / np.abs(b).max()
+        assert error < TOLERANCE[dtype], error
+
+
+def draw(dtype: Any, *shape: int, seed: int = 0) -> Any:
+    return jnp.asarray(np.random.default_rng((seed, *shape)).normal(0.3, 1, shape), dtype)
+
+
+def output(x: Any, window: tuple[int, int], padding: tuple[int, int], features: int) -> tuple[int, ...]:
+    batch, f, t, _ = x.shape
+    return batch, f + 2 * padding[0] - window[0] + 1, t + 2 * padding[1] - window[1] + 1, features
+
+
+@native
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "features", "window", "padding"),
+    [
+        ((2, 5, 300, 32), 32, (2, 3), (1, 1)),
+        ((1, 4, 129, 24), 24, (2, 3), (0, 1)),  # a vector and a half; one step more than a run
+        ((3, 2, 128, 32), 24, (1, 3), (0, 1)),
+        ((1, 3, 7, 5), 3, (2, 3), (1, 1)),
+        ((1, 1, 1, 1), 1, (1, 1), (0, 0)),
+        ((2, 3, 40, 64), 64, (2, 3), (2, 0)),  # rows that see nothing but padding
+        ((40, 1, 3, 2), 9, (1, 2), (0, 1)),  # more clips than parts
+    ],
+)
+def test_kernel_gradient(dtype: Any, shape: Any, features: int, window: Any, padding: Any) -> None:
+    with jax.enable_x64(True):
+        x = draw(dtype, *shape)
+        dy = draw(dtype, *output(x, window, padding, features), seed=1)
+        with operations.xla_only():
+            expected = convolution.kernel_gradient(x, dy, window=window, padding=padding)
+        assert_same(operations.kernel_gradient(x, dy, window=window, padding=padding), expected, dtype)
+        automatic = jax.vjp(
+            lambda k: convolution.convolve(x, k, padding), jnp.zeros((*window, shape[-1], features), dtype)
+        )
+        assert_same(expected[0], automatic[1](dy)[0], dtype)
+
+
+@native
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "features", "window", "padding"),
+    [
+        ((2, 5, 300, 1), 32, (2, 3), (1, 1)),
+        ((1, 3, 129, 1), 24, (1, 3), (0, 1)),
+        ((1, 2, 9, 1), 8, (2, 4), (0, 0)),
+        ((1, 1, 3, 1), 16, (2, 1), (1, 0)),
+        ((1, 40, 5, 1), 8, (2, 3), (0, 1)),
+        ((17, 2, 5, 1), 8, (2, 3), (1, 2)),
+    ],
+)
+def test_one_channel_gradients(dtype: Any, shape: Any, features: int, window: Any, padding: Any) -> None:
+    with jax.enable_x64(True):
+        x, kernel = draw(dtype, *shape), draw(dtype, *window, 1, features)
+        dy = draw(dtype, *output(x, window, padding, features), seed=1)
+        actual = operations.one_channel_gradients(x, kernel, dy, padding=padding)
+        with operations.xla_only():
+            assert_same(actual, convolution.one_channel_gradients(x, kernel, dy, padding=padding), dtype)
+        automatic = jax.vjp(lambda x, k: convolution.convolve(x, k, padding), x, kernel)[1](dy)
+        assert_same(actual[:2], automatic, dtype)
+
+
+@native
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(2, 3, 500, 32), (1, 1, 7, 8), (1, 2, 129, 24), (1, 64)])
+@pytest.mark.parametrize("activate", [False, True])
+def test_batch_norm(dtype: Any, shape: Any, activate: bool) -> None:
+    with jax.enable_x64(True):
+        x, dy = 100 + draw(dtype, *shape), draw(dtype, *shape, seed=1)
+        scale, bias = draw(dtype, shape[-1], seed=2), draw(dtype, shape[-1], seed=3)
+
+        def both(x: Any, scale: Any, bias: Any) -> Any:
+            y, mean, var, _ = batch_norm.normalize_by_batch(x, scale, bias, activate, None)
+            return y, mean, var
+
+        # Deviations of 1 from a mean of 100 have two digits less.
+        loose = 100
+        values, pullback = jax.vjp(both, x, scale, bias)
+        gradients = pullback((dy, jnp.zeros_like(values[1]), jnp.zeros_like(values[2])))
+        with operations.xla_only():
+            values_xla, pullback_xla = jax.vjp(both, x, scale, bias)
+            gradients_xla = pullback_xla((dy, jnp.zeros_like(values[1]), jnp.zeros_like(values[2])))
+        for a, b in zip((*values, *gradients), (*values_xla, *gradients_xla), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=loose * TOLERANCE[dtype] * max(np.abs(b).max(), 1))
+
+        def by_hand(x: Any, scale: Any, bias: Any) -> Any:
+            mean, var = x.mean(tuple(range(x.ndim - 1))), x.var(tuple(range(x.ndim - 1)))
+            y = batch_norm.normalize(x, scale, bias, mean, var, activate=False)
+            return selu(y) if activate else y
+
+        if np.prod(shape[:-1]) > 1:
+            for a, b in zip(gradients, jax.vjp(by_hand, x, scale, bias)[1](dy), strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=loose * 1e2 * TOLERANCE[dtype] * max(np.abs(b).max(), 1))
+
+
+@native
+def test_moments_of_large_values_keep_their_digits() -> None:
+    x = draw(np.float32, 5, 4, 3000, 8) + 1000
+    mean, squares = operations.batch_moments(x)
+    exact = np.asarray(x, np.float64).reshape(-1, 8)
+    np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(squares / len(exact), exact.var(0), rtol=1e-4)
+
+
+@native
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("steps", "channels"), [(3, 8), (10, 24), (11, 5), (300, 32)])
+def test_unpool_time(dtype: Any, steps: int, channels: int) -> None:
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        index = jnp.asarray(rng.integers(0, 3, (2, 3, steps // 3, channels)), jnp.uint8)
+        g = draw(dtype, *index.shape)
+        expected = pooling.unpool_time(index, g, steps=steps)
+        actual = operations.unpool_time(index, g, steps=steps)
+        assert actual.dtype == dtype
+        np.testing.assert_array_equal(actual, expected)
+
+
+@native
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "features", "height", "pad_rows"),
+    [
+        ((2, 5, 400, 32), 32, 2, 1),
+        ((1, 3, 193, 24), 24, 2, 0),  # a vector and a half; one step more than a span
+        ((3, 2, 50, 32), 64, 1, 0),
+        ((1, 4, 7, 3), 5, 2, 1),
+        ((20, 1, 3, 8), 8, 1, 1),
+    ],
+)
+def test_convolution_and_its_gradient(dtype: Any, shape: Any, features: int, height: int, pad_rows: int) -> None:
+    with jax.enable_x64(True):
+        x, kernel = draw(dtype, *shape), draw(dtype, height, 3, shape[-1], features)
+        expected, pullback = jax.vjp(lambda x: convolution.convolve(x, kernel, (pad_rows, 1)), x)
+        assert_same(operations.convolution(x, kernel, pad_rows=pad_rows), expected, dtype)
+        dy = draw(dtype, *expected.shape, seed=1)
+        assert_same(convolution.input_gradient(dy, kernel, (pad_rows, 1)), pullback(dy)[0], dtype)
+
+
+BLOCK_ENDS = [(1, 32), (32, 24), (24, 24), (8, 64), (1, 5)]
+
+
+@native
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("channels", "features"), BLOCK_ENDS)
+@pytest.mark.parametrize(("batch", "steps"), [(2, 193), (3, 4)])
+def test_the_end_of_a_block_and_its_gradients(dtype: Any, channels: int, features: int, batch: int, steps: int) -> None:
+    with jax.enable_x64(True):
+        y, x = draw(dtype, batch, 4, steps, features), draw(dtype, batch, 3, steps, channels)
+        kernel, bias = draw(dtype, 2, 3, features, features, seed=1), draw(dtype, features)
+        taps = 3 if channels != features else 0
+        operands = (y, x, kernel, bias, draw(dtype, taps, channels, features))
+        pooled, pullback = jax.vjp(encoder.merge_and_pool, *operands)
+        g = draw(dtype, *pooled.shape, seed=2)
+
+        def by_hand(y: Any, x: Any, kernel: Any, bias: Any, shortcut: Any) -> Any:
+            z = convolution.convolve(y, kernel, (0, 1)) + bias.reshape(1, 1, 1, -1)
+            z += convolution.convolve(x, shortcut[None], (0, 1)) if taps else x
+            z = z[:, :, : steps // 3 * 3].reshape(batch, 3, steps // 3, 3, features)
+            return pooling.first_max(z, 3)
+
+        expected, automatic = jax.vjp(by_hand, *operands)
+        # Near ties may fall either way in float32: where they do, gradients differ by a whole value.
+        assert_same(pooled, expected, dtype)
+        if dtype == np.float64:
+            wanted = 4 + bool(taps)
+            assert_same(pullback(g)[:wanted], automatic(g)[:wanted], dtype)
+        with operations.xla_only():
+            layers = encoder.merge_gradients_by_layers
+            index = pooling.largest_of_three(encoder.merge(*operands))[1]
+            same = layers(*operands, index, g)
+        if channels > 1 or features % operations.LANES == 0:
+            for a, b in zip(encoder._merge_gradients(*operands, index, g)[: 4 + bool(taps)], same, strict=False):
+                assert_same(a, b, dtype)
+
+
+BLOCKS = [(1, 32), (32, 24), (24, 24), (32, 64), (3, 4), (40, 40)]
+
+
+def folded(channels: int, features: int) -> tuple[Any, ...]:
+    rng = np.random.default_rng(0)
+
+    def kernel(*shape: int) -> Any:
+        return jnp.asarray(rng.normal(0, np.prod(shape[:-1]) ** -0.5, shape), jnp.float32)
+
+    shortcut = kernel(3, channels, features) if channels != features else jnp.zeros((0, channels, features))
+    conv1, conv2 = kernel(2, 3, channels, features), kernel(2, 3, features, features)
+    return conv1, draw(np.float32, features), conv2, draw(np.float32, features, seed=1), shortcut
+
+
+@native
+@pytest.mark.parametrize(("channels", "features"), BLOCKS)
+@pytest.mark.parametrize(("batch", "steps"), [(1, 700), (3, 4)])
+def test_residual_block(channels: int, features: int, batch: int, steps: int) -> None:
+    x = draw(np.float32, batch, 5, steps, channels)
+    spans = [(0, steps), (1, steps - 1), (steps // 2, steps), (-5, steps + 7)]
+    for begin, end in spans:
+        valid = jnp.tile(jnp.array([[begin, end]], jnp.int32), (batch, 1))
+        expected = encoder.evaluate_block_by_layers(x, valid, *folded(channels, features))
+        assert_same(operations.residual_block(x, valid, *folded(channels, features)), expected, np.float32)
+
+
+@native
+def test_a_row_of_a_residual_block_does_not_depend_on_the_batch() -> None:
+    x = draw(np.float32, 3, 23, 400, 32)
+    valid = jnp.tile(jnp.array([[0, 400]], jnp.int32), (3, 1))
+    together = operations.residual_block(x, valid, *folded(32, 32))
+    for i in range(3):
+        alone = operations.residual_block(x[i : i + 1], valid[:1], *folded(32, 32))
+        np.testing.assert_array_equal(together[i : i + 1], alone)
+
+
+@native
+def test_a_residual_block_lets_nan_and_the_largest_values_through() -> None:
+    x = draw(np.float32, 1, 4, 60, 8)
+    valid = jnp.array([[0, 60]], jnp.int32)
+    for value in (np.nan, np.inf, -np.inf, 1e30, -1e30, 1e-40):
+        odd = x.at[0, 1, 30, 2].set(value)
+        actual = operations.residual_block(odd, valid, *folded(8, 8))
+        expected = encoder.evaluate_block_by_layers(odd, valid, *folded(8, 8))
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+        assert np.isfinite(actual[0, 3, :5]).all()
+
+
+@native
+def test_the_gradient_of_a_residual_block_is_that_of_its_layers() -> None:
+    x, valid = draw(np.float32, 2, 4, 30, 8), jnp.tile(jnp.array([[0, 30]], jnp.int32), (2, 1))
+    g = draw(np.float32, 2, 4, 10, 8, seed=5)
+
+    def gradient(block: Any) -> Any:
+        return jax.vjp(lambda x, *weights: block(x, valid, *weights), x, *folded(8, 8)[:4], jnp.zeros((0, 8, 8)))[1](g)
+
+    actual, expected = gradient(encoder.evaluate_block), gradient(encoder.evaluate_block_by_layers)
+    for a, b in zip(actual[:5], expected[:5], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
+SUMS = """
+import os, sys
+os.sched_setaffinity(0, map(int, sys.argv[1:]))
+import jax, numpy as np
+from aasist_jax.native import library, operations
+assert library.native_kernels()
+rng = np.random.default_rng(0)
+x, dy = (rng.normal(size=(2, 23, 500, 32)).astype(np.float32) for _ in range(2))
+image, kernel, c = x[..., :1].copy(), x[0, :2, :3, None], np.ones(32, np.float32)
+results = [
+    operations.kernel_gradient(x, dy, window=(2, 3), padding=(1, 1)),
+    operations.one_channel_gradients(image, kernel, dy, padding=(0, 1)),
+    operations.batch_moments(x),
+    operations.gradient_sums(x, x, dy, c, c, selu=True),
+]
+sys.stdout.buffer.write(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(results)))
+"""
+
+
+@native
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be kept to a core here")
+def test_sums_are_the_same_to_the_bit_on_one_core_and_on_more() -> None:
+    def run(cores: set[int]) -> bytes:
+        command = [sys.executable, "-c", SUMS, *map(str, cores)]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=REPOSITORY).stdout
+
+    cores = os.sched_getaffinity(0)
+    one = run({min(cores)})
+    assert len(one) > 20_000
+    assert run(cores) == one
+
+
+@native
+def test_the_training_step_uses_the_kernels_and_what_is_exported_does_not() -> None:
+    x, kernel, bias = draw(np.float32, 2, 4, 30, 8), draw(np.float32, 2, 3, 8, 8), draw(np.float32, 8)
+
+    def loss(kernel: Any) -> Any:
+        y = convolution.conv2d(x, kernel, bias, (0, 1))
+        y, *_ = batch_norm.normalize_by_batch(y, bias, bias, True, None)
+        return pooling.max_pool_time(y).sum()
+
+    names = {"AasistKernelGradient", "AasistBatchMoments", "AasistGradientSums", "AasistInputGradient", "AasistUnpool"}
+    names |= {"AasistConvolution"}
+    text = jax.jit(jax.grad(loss)).lower(kernel).as_text()
+    assert {name for name in library.HANDLERS if name in text} == names
+    with operations.xla_only():
+        other = jax.jit(jax.grad(lambda kernel: loss(kernel))).lower(kernel).as_text()
+    assert "Aasist" not in other
+
+
+def test_other_types_and_shapes_are_left_to_xla() -> None:
+    x, dy = draw(jnp.bfloat16, 2, 3, 40, 8), draw(jnp.bfloat16, 2, 3, 40, 8)
+    gradient = functools.partial(convolution.kernel_gradient, window=(1, 3), padding=(0, 1))
+    assert "Aasist" not in jax.jit(gradient).lower(x, dy).as_text()
+    five = draw(np.float32, 2, 3, 40, 5)
+    assert "Aasist" not in jax.jit(lambda x: batch_norm.batch_moments(x, None)).lower(five).as_text()
+
+
+def without_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return library.native_kernels.__wrapped__
+
+
+def test_the_switch_leaves_the_kernels_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    load = without_cache(monkeypatch, tmp_path)
+    monkeypatch.setenv(library.SWITCH, "0")
+    assert not load()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere/c++", "false", ""])
+def test_without_a_working_compiler_one_line_says_so(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = without_cache(monkeypatch, tmp_path)
+    monkeypatch.setenv("CXX", compiler)
+    if not compiler:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        assert not load()
+    (record,) = caplog.records
+    assert "slower" in record.getMessage()
+    assert "\n" not in record.getMessage()
+
+
+@native
+def test_a_library_is_built_once_for_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    load = without_cache(monkeypatch, tmp_path)
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", lambda *args, **options: None)
+    assert load()
+    (built,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    before = built.stat().st_mtime_ns
+    assert load()
+    assert built.stat().st_mtime_ns == before
+    # Another processor, another library: one built for more instructions than there are would crash.
+    monkeypatch.setattr(library, "_processor", lambda: "another")
+    assert library._library_path("c++") != built
