@@ -106,7 +106,7 @@ class ResidualBlock(nn.Module):
         if "conv_downsample" in params:
             bias2, shortcut = bias2 + params["conv_downsample"]["bias"], params["conv_downsample"]["kernel"][0]
         folded = (conv1["kernel"] * factor.reshape(1, 1, 1, -1), bias1, conv2["kernel"], bias2, shortcut)
-        return tuple(value.astype(self.dtype) for value in folded)
+        return tuple(jnp.asarray(value, self.dtype) for value in folded)
 
 
 @jax.custom_vjp

@@ -60,7 +60,7 @@ class Conv(nn.Module):
         init = uniform_fan_in(shape[0] * shape[1] * shape[2])
         kernel = self.param("kernel", init, shape)
         bias = self.param("bias", init, (self.features,))
-        return kernel.astype(self.dtype), bias.astype(self.dtype)
+        return jnp.asarray(kernel, self.dtype), jnp.asarray(bias, self.dtype)
 
     def __call__(self, x: Float[Array, "batch f t c"]) -> Float[Array, "batch f2 t2 {self.features}"]:
         """Convolve in `dtype`."""
@@ -83,8 +83,8 @@ class BatchNorm(nn.Module):
     def __call__(self, x: Float[Array, "*batch c"], *, train: bool) -> Float[Array, "*batch c"]:
         """Normalise by batch statistics and update the running ones (`train`), or by the running ones."""
         channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        scale = jnp.asarray(self.param("scale", nn.initializers.ones, (channels,)))
+        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, (channels,)))
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
@@ -98,7 +98,8 @@ class BatchNorm(nn.Module):
                 running_var.value = _decay(running_var.value, unbiased)
                 count.value = count.value + 1
         else:
-            y = normalize(x, scale, bias, running_mean.value, running_var.value, activate=self.activate)
+            statistics = (jnp.asarray(running_mean.value), jnp.asarray(running_var.value))
+            y = normalize(x, scale, bias, *statistics, activate=self.activate)
         return y.astype(self.dtype)
 
 

@@ -371,8 +371,8 @@ class _Run:
         self.reporter.say(f"{self.folder.root}: going on behind step {self.step} of {self.total_steps}")
         now = describe_environment(self.config.train_config.seed)
         before = self.folder.read_json("environment.json") or now
-        keys = ("python", "packages", "git_revision")
-        changed = differences({key: before[key] for key in keys}, {key: now[key] for key in keys})
+        keys = ("python", "packages", "git_revision", "native_kernels")
+        changed = differences({key: before.get(key) for key in keys}, {key: now[key] for key in keys})
         if changed:
             self.reporter.say(f"other software than at the start, so the last bits may differ: {'; '.join(changed)}")
 

@@ -24,6 +24,7 @@ from typing import Any, TextIO
 import jax
 
 from aasist_jax.errors import TrainingError
+from aasist_jax.native.library import native_kernels
 
 PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "soundfile", "soxr")
 
@@ -133,7 +134,7 @@ def _is_before(line: Mapping[str, Any], step: int, epoch: int) -> bool:
 
 
 def describe_environment(seed: int) -> dict[str, Any]:
-    """State what the run runs on: versions, git revision, seed, devices, time."""
+    """State what the run runs on: versions, git revision, seed, devices, our C++ kernels or not, time."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -142,6 +143,7 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "seed": seed,
         "devices": [str(device) for device in jax.devices()],
         "processes": jax.process_count(),
+        "native_kernels": native_kernels(),
     }
 
 
