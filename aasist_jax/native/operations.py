@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from aasist_jax.native.library import native_kernels
+from aasist_jax.native.build import native_kernels
 
 LANES = 8
 """Channels that the kernels of batch norm and of one channel take side by side: theirs must be a multiple."""

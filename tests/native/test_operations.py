@@ -15,14 +15,14 @@ import pytest
 
 from aasist_jax.models import batch_norm, convolution, encoder, pooling
 from aasist_jax.models.activation import selu
-from aasist_jax.native import library, operations
+from aasist_jax.native import build, operations
 
 # Sums over thousands of places in another order.
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-native = pytest.mark.skipif(not library.native_kernels(), reason="a C++ compiler is not installed")
+native = pytest.mark.skipif(not build.native_kernels(), reason="a C++ compiler is not installed")
 
 
 def assert_same(actual: Any, expected: Any, dtype: Any) -> None:
@@ -275,8 +275,8 @@ SUMS = """
 import os, sys
 os.sched_setaffinity(0, map(int, sys.argv[1:]))
 import jax, numpy as np
-from aasist_jax.native import library, operations
-assert library.native_kernels()
+from aasist_jax.native import build, operations
+assert build.native_kernels()
 rng = np.random.default_rng(0)
 x, dy = (rng.normal(size=(2, 23, 500, 32)).astype(np.float32) for _ in range(2))
 image, kernel, c = x[..., :1].copy(), x[0, :2, :3, None], np.ones(32, np.float32)
@@ -315,7 +315,7 @@ def test_the_training_step_uses_the_kernels_and_what_is_exported_does_not() -> N
     names = {"AasistKernelGradient", "AasistBatchMoments", "AasistGradientSums", "AasistInputGradient", "AasistUnpool"}
     names |= {"AasistConvolution"}
     text = jax.jit(jax.grad(loss)).lower(kernel).as_text()
-    assert {name for name in library.HANDLERS if name in text} == names
+    assert {name for name in build.HANDLERS if name in text} == names
     with operations.xla_only():
         other = jax.jit(jax.grad(lambda kernel: loss(kernel))).lower(kernel).as_text()
     assert "Aasist" not in other
@@ -331,12 +331,12 @@ def test_other_types_and_shapes_are_left_to_xla() -> None:
 
 def without_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return library.native_kernels.__wrapped__
+    return build.native_kernels.__wrapped__
 
 
 def test_the_switch_leaves_the_kernels_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     load = without_cache(monkeypatch, tmp_path)
-    monkeypatch.setenv(library.SWITCH, "0")
+    monkeypatch.setenv(build.SWITCH, "0")
     assert not load()
     assert not list(tmp_path.iterdir())
 
@@ -366,5 +366,5 @@ def test_a_library_is_built_once_for_a_machine(monkeypatch: pytest.MonkeyPatch, 
     assert load()
     assert built.stat().st_mtime_ns == before
     # Another processor, another library: one built for more instructions than there are would crash.
-    monkeypatch.setattr(library, "_processor", lambda: "another")
-    assert library._library_path("c++") != built
+    monkeypatch.setattr(build, "_processor", lambda: "another")
+    assert build._library_path("c++") != built
