@@ -156,8 +156,8 @@ def _make_even(threads: int) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     prepare_for_scoring()
     try:
-        import onnxruntime  # noqa: F401
-        import torch
+        import_module("onnxruntime")
+        torch = import_module("torch")
     except ImportError as error:
         raise AasistError(f"{error.name} is not installed; run `pip install -e '.[torch,onnx]'`") from None
     torch.set_num_threads(threads)
