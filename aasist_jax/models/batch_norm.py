@@ -1,4 +1,4 @@
-"""Batch normalisation over every axis but the last, SELU behind it or not, with a backward pass of two readings."""
+"""Batch normalisation over every axis but the last, with a backward pass of two readings."""
 
 import functools
 from collections.abc import Callable
@@ -8,28 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aasist_jax.models.activation import selu, selu_gradient
+from aasist_jax.models import convolution
 from aasist_jax.native import operations
 
 BATCH_NORM_EPSILON = 1e-5
 
 Moments = tuple[Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]
-
-
-def batch_moments(x: Float[Array, "*batch c"], axis_name: str | None) -> Moments:
-    """Mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
-
-    Deviations are taken from a mean, as the difference of squares loses digits in float32; those of several devices are
-    joined as Chan, Golub & LeVeque (1983) do.
-    """
-    n = jnp.asarray(x.size // x.shape[-1], jnp.int32)
-    mean, squares = operations.choose(x, native=operations.batch_moments, xla=_moments, suits=_suits(x))
-    if axis_name is not None:
-        own, own_mean = n.astype(x.dtype), mean
-        n = jax.lax.psum(n, axis_name)
-        mean = jax.lax.psum(own * own_mean, axis_name) / n.astype(x.dtype)
-        squares = jax.lax.psum(squares + own * jnp.square(own_mean - mean), axis_name)
-    return mean, squares / n.astype(x.dtype), n
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
@@ -38,86 +22,163 @@ def _moments(x: Array) -> tuple[Array, Array]:
     return mean, jnp.square(x - _lead(mean, x)).sum(axes)
 
 
+def _join(mean: Array, squares: Array, places: int, axis_name: str | None) -> Moments:
+    """Mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
+
+    Deviations are taken from a mean, as the difference of squares loses digits in float32; those of several devices are
+    joined as Chan, Golub & LeVeque (1983) do.
+    """
+    n = jnp.asarray(places, jnp.int32)
+    if axis_name is not None:
+        own, own_mean = n.astype(mean.dtype), mean
+        n = jax.lax.psum(n, axis_name)
+        mean = jax.lax.psum(own * own_mean, axis_name) / n.astype(mean.dtype)
+        squares = jax.lax.psum(squares + own * jnp.square(own_mean - mean), axis_name)
+    return mean, squares / n.astype(mean.dtype), n
+
+
+def _mean_sums(sums: tuple[Array, Array], n: Array, axis_name: str | None) -> tuple[Array, Array]:
+    # The statistics are those of all devices, so each device's input moves every device's output.
+    sum_g, sum_product = sums if axis_name is None else jax.lax.psum(sums, axis_name)
+    return sum_g / n.astype(sum_g.dtype), sum_product / n.astype(sum_g.dtype)
+
+
 def normalize(
     x: Float[Array, "*batch c"],
     scale: Float[Array, " c"],
     bias: Float[Array, " c"],
     mean: Float[Array, " c"],
     var: Float[Array, " c"],
-    *,
-    activate: bool,
 ) -> Float[Array, "*batch c"]:
-    """(x - mean) / sqrt(var + epsilon) * scale + bias; then SELU, if `activate`."""
+    """(x - mean) / sqrt(var + epsilon) * scale + bias."""
     factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
-    y = (x - _lead(mean, x)) * _lead(factor, x) + _lead(bias, x)
-    return selu(y) if activate else y
+    return (x - _lead(mean, x)) * _lead(factor, x) + _lead(bias, x)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def normalize_by_batch(
-    x: Float[Array, "*batch c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
-    activate: bool,
-    axis_name: str | None,
+    x: Float[Array, "*batch c"], scale: Float[Array, " c"], bias: Float[Array, " c"], axis_name: str | None
 ) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]:
-    """`normalize` by the statistics of the batch; also returns what `batch_moments` does, which has no gradient.
+    """`normalize` by the statistics of the batch; also returns these, which have no gradient, and what they count.
 
     The gradient is written out (Ioffe & Szegedy, 2015): one reading of the input and of the output's gradient for two
     sums, one for the result, where automatic differentiation of the statistics takes several.
+
+    Returns:
+        The result; mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
     """
-    mean, var, n = batch_moments(x, axis_name)
-    return normalize(x, scale, bias, mean, var, activate=activate), mean, var, n
+    moments = operations.choose(x, native=operations.batch_moments, xla=_moments, suits=_suits(x))
+    mean, var, n = _join(*moments, x.size // x.shape[-1], axis_name)
+    return normalize(x, scale, bias, mean, var), mean, var, n
 
 
 def _forward(
-    x: Array, scale: Array, bias: Array, activate: bool, axis_name: str | None
+    x: Array, scale: Array, bias: Array, axis_name: str | None
 ) -> tuple[tuple[Array, Array, Array, Array], tuple[Array, ...]]:
-    y, mean, var, n = normalize_by_batch(x, scale, bias, activate, axis_name)
-    return (y, mean, var, n), (x, y, scale, mean, var, n)
+    y, mean, var, n = normalize_by_batch(x, scale, bias, axis_name)
+    return (y, mean, var, n), (x, scale, mean, var, n)
 
 
 def _backward(
-    activate: bool, axis_name: str | None, residuals: tuple[Array, ...], cotangents: tuple[Any, ...]
+    axis_name: str | None, residuals: tuple[Array, ...], cotangents: tuple[Any, ...]
 ) -> tuple[Array, Array, Array]:
-    x, y, scale, mean, var, n = residuals
-    dy = cotangents[0]
+    x, scale, mean, var, n = residuals
+    g = cotangents[0]
     inverse = jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
-
-    def choose(*operands: Array, native: Callable[..., Any], xla: Callable[..., Any]) -> Any:
-        native, xla = (functools.partial(function, selu=activate) for function in (native, xla))
-        return operations.choose(*operands, native=native, xla=xla, suits=_suits(x))
-
-    dbias, dscale = choose(x, y, dy, mean, inverse, native=operations.gradient_sums, xla=_gradient_sums)
-    # The statistics are those of all devices, so each device's input moves every device's output.
-    all_dbias, all_dscale = (dbias, dscale) if axis_name is None else jax.lax.psum((dbias, dscale), axis_name)
-    mean_g, mean_product = (total / n.astype(x.dtype) for total in (all_dbias, all_dscale))
-    operands = (x, y, dy, mean, inverse, scale * inverse, mean_g, mean_product)
-    return choose(*operands, native=operations.input_gradient, xla=_input_gradient), dscale, dbias
+    sums = operations.choose(x, g, mean, inverse, native=operations.gradient_sums, xla=_gradient_sums, suits=_suits(x))
+    operands = (x, g, mean, inverse, scale * inverse, *_mean_sums(sums, n, axis_name))
+    dx = operations.choose(*operands, native=operations.input_gradient, xla=_input_gradient, suits=_suits(x))
+    return dx, sums[1], sums[0]
 
 
 normalize_by_batch.defvjp(_forward, _backward)
 
 
-def _gradient_sums(x: Array, y: Array, dy: Array, mean: Array, inverse: Array, *, selu: bool) -> tuple[Array, Array]:
-    g = selu_gradient(y, dy) if selu else dy
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def normalize_convolution_by_batch(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    kernel_bias: Float[Array, " d"],
+    scale: Float[Array, " d"],
+    bias: Float[Array, " d"],
+    padding: operations.Padding,
+    axis_name: str | None,
+) -> tuple[Float[Array, "batch f2 t2 d"], Float[Array, " d"], Float[Array, " d"], Int[Array, ""]]:
+    """`normalize_by_batch` of a convolution of one channel and its bias.
+
+    The convolution, as large as the result, is computed again whenever it is needed: few products for a number take
+    less time than to write and to read it.
+    """
+    xla = functools.partial(_of_convolution, _moments, padding=padding)
+    native = functools.partial(operations.one_channel_moments, padding=padding)
+    operands = (x, kernel, kernel_bias)
+    moments = operations.choose(*operands, native=native, xla=xla, suits=convolution.suits_one_channel(kernel, padding))
+    y = convolution.convolve_and_add(*operands, padding)
+    mean, var, n = _join(*moments, y.size // y.shape[-1], axis_name)
+    return normalize(y, scale, bias, mean, var), mean, var, n
+
+
+def _convolution_forward(
+    x: Array,
+    kernel: Array,
+    kernel_bias: Array,
+    scale: Array,
+    bias: Array,
+    padding: operations.Padding,
+    axis_name: str | None,
+) -> tuple[tuple[Array, Array, Array, Array], tuple[Array, ...]]:
+    results = normalize_convolution_by_batch(x, kernel, kernel_bias, scale, bias, padding, axis_name)
+    return results, (x, kernel, kernel_bias, scale, *results[1:])
+
+
+def _convolution_backward(
+    padding: operations.Padding, axis_name: str | None, residuals: tuple[Array, ...], cotangents: tuple[Any, ...]
+) -> tuple[Array, ...]:
+    x, kernel, kernel_bias, scale, mean, var, n = residuals
+    inverse = jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
+    operands = (x, kernel, kernel_bias, cotangents[0], mean, inverse)
+    suits = convolution.suits_one_channel(kernel, padding)
+    sums = operations.choose(
+        *operands,
+        native=functools.partial(operations.one_channel_gradient_sums, padding=padding),
+        xla=functools.partial(_of_convolution, _gradient_sums, padding=padding),
+        suits=suits,
+    )
+    dx, dk, db = operations.choose(
+        *operands,
+        scale * inverse,
+        *_mean_sums(sums, n, axis_name),
+        native=functools.partial(operations.one_channel_normalized_gradients, padding=padding),
+        xla=functools.partial(_convolution_gradients, padding=padding),
+        suits=suits,
+    )
+    return dx, dk, db, sums[1], sums[0]
+
+
+normalize_convolution_by_batch.defvjp(_convolution_forward, _convolution_backward)
+
+
+def _of_convolution(
+    function: Callable[..., Any], x: Array, kernel: Array, bias: Array, *operands: Array, padding: operations.Padding
+) -> Any:
+    return function(convolution.convolve_and_add(x, kernel, bias, padding), *operands)
+
+
+def _convolution_gradients(
+    x: Array, kernel: Array, bias: Array, *operands: Array, padding: operations.Padding
+) -> tuple[Array, Array, Array]:
+    dy = _of_convolution(_input_gradient, x, kernel, bias, *operands, padding=padding)
+    return convolution.one_channel_gradients(x, kernel, dy, padding=padding)
+
+
+def _gradient_sums(x: Array, g: Array, mean: Array, inverse: Array) -> tuple[Array, Array]:
     axes = tuple(range(x.ndim - 1))
     return g.sum(axes), (g * (x - _lead(mean, x)) * _lead(inverse, x)).sum(axes)
 
 
 def _input_gradient(
-    x: Array,
-    y: Array,
-    dy: Array,
-    mean: Array,
-    inverse: Array,
-    factor: Array,
-    mean_g: Array,
-    mean_product: Array,
-    *,
-    selu: bool,
+    x: Array, g: Array, mean: Array, inverse: Array, factor: Array, mean_g: Array, mean_product: Array
 ) -> Array:
-    g = selu_gradient(y, dy) if selu else dy
     normalized = (x - _lead(mean, x)) * _lead(inverse, x)
     return _lead(factor, x) * (g - _lead(mean_g, x) - normalized * _lead(mean_product, x))
 

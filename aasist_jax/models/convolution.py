@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from aasist_jax.native import operations
-
-Padding = tuple[int, int]
+from aasist_jax.native.operations import Padding
 
 
 def convolve(
@@ -35,28 +34,46 @@ def convolve(
     )
 
 
+def convolve_and_add(
+    x: Float[Array, "batch f t c"], kernel: Float[Array, "h w c d"], bias: Float[Array, " d"], padding: Padding
+) -> Float[Array, "batch f2 t2 d"]:
+    """`convolve` and add a bias."""
+    return convolve(x, kernel, padding) + bias.reshape(1, 1, 1, -1)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def conv2d(
     x: Float[Array, "batch f t c"], kernel: Float[Array, "h w c d"], bias: Float[Array, " d"], padding: Padding
 ) -> Float[Array, "batch f2 t2 d"]:
-    """`convolve` and add a bias; its gradient for the parameters suits the backend (`kernel_gradient`)."""
-    return convolve(x, kernel, padding) + bias.reshape(1, 1, 1, -1)
+    """`convolve_and_add`, with gradients that suit the backend."""
+    return convolve_and_add(x, kernel, bias, padding)
 
 
 def _forward(x: Array, kernel: Array, bias: Array, padding: Padding) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve_in_training(x, kernel, padding) + bias.reshape(1, 1, 1, -1), (x, kernel)
+    return _convolve_in_training(x, kernel, bias, padding), (x, kernel)
 
 
-def _convolve_in_training(x: Array, kernel: Array, padding: Padding) -> Array:
-    height, width, channels, _ = kernel.shape
+def _convolve_in_training(x: Array, kernel: Array, bias: Array, padding: Padding) -> Array:
     out: Array = operations.choose(
         x,
         kernel,
+        bias,
         native=functools.partial(operations.convolution, pad_rows=padding[0]),
-        xla=functools.partial(convolve, padding=padding),
-        suits=channels > 1 and height <= 2 and width == 3 and padding[1] == 1,
+        xla=functools.partial(convolve_and_add, padding=padding),
+        suits=x.shape[-1] > 1 and _suits(kernel.shape[:2], padding),
     )
     return out
+
+
+def _suits(window: tuple[int, ...], padding: Padding) -> bool:
+    """Tell whether the kernels in C++ are made for it: of width 3, and one time step of padding."""
+    return window[0] <= 2 and window[1] == 3 and padding[1] == 1
+
+
+def suits_one_channel(kernel: Float[Array, "h w 1 d"], padding: Padding) -> bool:
+    """Tell whether the kernels in C++ for one channel are made for it: up to 2 x 4 taps, a multiple of 8 features."""
+    height, width, _, features = kernel.shape
+    return padding[0] < height <= 2 and width <= 4 and features % operations.LANES == 0
 
 
 def input_gradient(
@@ -65,7 +82,8 @@ def input_gradient(
     """Gradient of a convolution for its input: a convolution with the kernel turned round."""
     height, width = kernel.shape[:2]
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    return _convolve_in_training(dy, turned, (height - 1 - padding[0], width - 1 - padding[1]))
+    no_bias = jnp.zeros(turned.shape[-1], dy.dtype)
+    return _convolve_in_training(dy, turned, no_bias, (height - 1 - padding[0], width - 1 - padding[1]))
 
 
 def _backward(padding: Padding, residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array, Array]:
@@ -77,7 +95,7 @@ def _backward(padding: Padding, residuals: tuple[Array, Array], dy: Array) -> tu
             dy,
             native=functools.partial(operations.one_channel_gradients, padding=padding),
             xla=functools.partial(one_channel_gradients, padding=padding),
-            suits=padding[0] < kernel.shape[0] <= 2 and kernel.shape[1] <= 4 and dy.shape[-1] % operations.LANES == 0,
+            suits=suits_one_channel(kernel, padding),
         )
         return gradients
     return input_gradient(dy, kernel, padding), *kernel_gradient(
@@ -128,8 +146,8 @@ def kernel_gradient(
         )
         return dk, dy.sum((0, 1, 2))
 
-    native = functools.partial(operations.kernel_gradient, window=window, padding=padding)
-    gradients: tuple[Array, Array] = operations.choose(x, dy, native=native, xla=xla)
+    native = functools.partial(operations.kernel_gradient, height=window[0], pad_rows=padding[0])
+    gradients: tuple[Array, Array] = operations.choose(x, dy, native=native, xla=xla, suits=_suits(window, padding))
     return gradients
 
 

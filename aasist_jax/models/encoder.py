@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aasist_jax.models.activation import selu
+from aasist_jax.models.activation import selu, selu_gradient
 from aasist_jax.models.batch_norm import BATCH_NORM_EPSILON
 from aasist_jax.models.convolution import conv2d, input_gradient
 from aasist_jax.models.layers import BatchNorm, Conv
@@ -84,17 +84,15 @@ class ResidualBlock(nn.Module):
         if not self.first:
             BatchNorm(self.dtype, self.axis_name, name="bn1")(x, train=train)
         # The (2, 3) kernel with one row of zeros on either side makes f + 1 rows, the second brings back f.
-        y = Conv(self.features, (2, 3), (1, 1), self.dtype, name="conv1")(x)
-        y = BatchNorm(self.dtype, self.axis_name, activate=True, name="bn2")(y, train=train)
-        y = zero_outside(y, valid)
-        conv2 = Conv(self.features, (2, 3), (0, 1), self.dtype, name="conv2")
-        kernel, bias = conv2.parameters(self.features)
+        conv1 = Conv(self.features, (2, 3), (1, 1), self.dtype, name="conv1")
+        y = BatchNorm(self.dtype, self.axis_name, name="bn2")(x, conv1, train=train)
+        kernel, bias = Conv(self.features, (2, 3), (0, 1), self.dtype, name="conv2").parameters(self.features)
         shortcut = jnp.zeros((0, x.shape[-1], self.features), self.dtype)
         if x.shape[-1] != self.features:
             downsample = Conv(self.features, (1, 3), (0, 1), self.dtype, name="conv_downsample")
             (shortcut,), shortcut_bias = downsample.parameters(x.shape[-1])
             bias = bias + shortcut_bias
-        return merge_and_pool(y, x, kernel, bias, shortcut)
+        return activate_merge_and_pool(zero_outside(y, valid), x, kernel, bias, shortcut)
 
     def _folded(self) -> FoldedBlock:
         """The parameters in evaluation mode, where a batch norm is part of the convolution before it."""
@@ -158,56 +156,57 @@ def merge(
 
 
 @jax.custom_vjp
-def merge_and_pool(y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array) -> Array:
-    """`merge`, max-pooled over time by 3, with a gradient in which the sum need not be stored."""
-    return max_pool_time(merge(y, x, kernel, bias, shortcut))
+def activate_merge_and_pool(a: Array, x: Array, kernel: Array, bias: Array, shortcut: Array) -> Array:
+    """SELU of a, `merge`, max-pooled over time by 3, with a gradient in which the sum need not be stored."""
+    return max_pool_time(merge(selu(a), x, kernel, bias, shortcut))
 
 
-def _merge_forward(*operands: Array) -> tuple[Array, tuple[Array, ...]]:
+def _end_forward(a: Array, *operands: Array) -> tuple[Array, tuple[Array, ...]]:
+    y = selu(a)
     pooled, index = operations.choose(
-        *operands, native=operations.pooled_convolution, xla=lambda *operands: largest_of_three(merge(*operands))
+        y, *operands, native=operations.pooled_convolution, xla=lambda *operands: largest_of_three(merge(*operands))
     )
-    return pooled, (*operands, index)
+    return pooled, (y, *operands, index)
 
 
-def _merge_backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, ...]:
+def _end_backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, ...]:
+    _, x, kernel, _, shortcut, _ = residuals
     gradients: tuple[Array, ...] = operations.choose(
         *residuals,
         g,
-        native=_merge_gradients,
-        xla=merge_gradients_by_layers,
-        suits=residuals[4].shape[0] == 0 or residuals[1].shape[-1] > 1 or g.shape[-1] % operations.LANES == 0,
+        native=_end_gradients,
+        xla=end_gradients_by_layers,
+        suits=shortcut.shape[0] == 0 or x.shape[-1] > 1 or kernel.shape[-1] % operations.LANES == 0,
     )
     return gradients
 
 
-merge_and_pool.defvjp(_merge_forward, _merge_backward)
+activate_merge_and_pool.defvjp(_end_forward, _end_backward)
 
 
-def merge_gradients_by_layers(
+def end_gradients_by_layers(
     y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array, index: Array, g: Array
 ) -> tuple[Array, ...]:
-    """Gradients of `merge_and_pool` for its five operands, through the gradient of the sum."""
+    """Gradients of `activate_merge_and_pool` for its five operands, through the gradient of the sum; y is SELU of a."""
     _, pullback = jax.vjp(merge, y, x, kernel, bias, shortcut)
-    gradients: tuple[Array, ...] = pullback(unpool_time(index, g, steps=x.shape[2]))
-    return gradients
+    dy, *others = pullback(unpool_time(index, g, steps=x.shape[2]))
+    return selu_gradient(y, dy), *others
 
 
-def _merge_gradients(
+def _end_gradients(
     y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array, index: Array, g: Array
 ) -> tuple[Array, ...]:
     steps = x.shape[2]
-    dy = operations.pooled_input_gradient(index, g, kernel, steps=steps)
-    dk, db = operations.kernel_gradient(y, g, index, window=(2, 3), padding=(0, 1))
+    da = operations.pooled_input_gradient(index, g, kernel, y)
+    dk, db = operations.kernel_gradient(y, g, index, height=2, pad_rows=0)
     if not shortcut.shape[0]:
-        return dy, operations.unpool_time(index, g, steps=steps), dk, db, shortcut
+        return da, operations.unpool_time(index, g, steps=steps), dk, db, shortcut
     if x.shape[-1] == 1:
         dx, ds, _ = operations.one_channel_gradients(x, shortcut[None], g, index, padding=(0, 1))
-        return dy, dx, dk, db, ds[0]
-    dz = operations.unpool_time(index, g, steps=steps)
-    dx = input_gradient(dz, shortcut[None], (0, 1))
-    ds, _ = operations.kernel_gradient(x, g, index, window=(1, 3), padding=(0, 1))
-    return dy, dx, dk, db, ds[0]
+        return da, dx, dk, db, ds[0]
+    dx = input_gradient(operations.unpool_time(index, g, steps=steps), shortcut[None], (0, 1))
+    ds, _ = operations.kernel_gradient(x, g, index, height=1, pad_rows=0)
+    return da, dx, dk, db, ds[0]
 
 
 def _span(x: Array, valid: Int[Array, "batch 2"] | None) -> Int[Array, "batch 2"]:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aasist_jax.models.batch_norm import normalize, normalize_by_batch
+from aasist_jax.models.activation import selu
+from aasist_jax.models.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
 from aasist_jax.models.convolution import conv2d
 
 BATCH_NORM_MOMENTUM = 0.1
@@ -80,27 +81,37 @@ class BatchNorm(nn.Module):
     activate: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch c"], *, train: bool) -> Float[Array, "*batch c"]:
-        """Normalise by batch statistics and update the running ones (`train`), or by the running ones."""
-        channels = x.shape[-1]
+    def __call__(self, x: Float[Array, "*batch c"], conv: Conv | None = None, *, train: bool) -> Float[Array, "*out d"]:
+        """Normalise x, or with `conv` its convolution.
+
+        By batch statistics, and update the running ones (`train`), or by the running ones.
+        """
+        channels = x.shape[-1] if conv is None else conv.features
         scale = jnp.asarray(self.param("scale", nn.initializers.ones, (channels,)))
         bias = jnp.asarray(self.param("bias", nn.initializers.zeros, (channels,)))
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
 
+        fused = train and conv is not None and x.shape[-1] == 1 and conv.dtype != jnp.bfloat16
+        if conv is not None and not fused:
+            x = conv(x)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if train:
-            y, mean, var, n = normalize_by_batch(x, scale, bias, self.activate, self.axis_name)
+            if conv is not None and fused:
+                y, mean, var, n = normalize_convolution_by_batch(
+                    x, *conv.parameters(1), scale, bias, conv.padding, self.axis_name
+                )
+            else:
+                y, mean, var, n = normalize_by_batch(x, scale, bias, self.axis_name)
             if not self.is_initializing():
                 unbiased = var * (n.astype(var.dtype) / jnp.maximum(n - 1, 1).astype(var.dtype))
                 running_mean.value = _decay(running_mean.value, mean)
                 running_var.value = _decay(running_var.value, unbiased)
                 count.value = count.value + 1
         else:
-            statistics = (jnp.asarray(running_mean.value), jnp.asarray(running_var.value))
-            y = normalize(x, scale, bias, *statistics, activate=self.activate)
-        return y.astype(self.dtype)
+            y = normalize(x, scale, bias, jnp.asarray(running_mean.value), jnp.asarray(running_var.value))
+        return (selu(y) if self.activate else y).astype(self.dtype)
 
 
 def _decay(running: Array, batch: Array) -> Array:

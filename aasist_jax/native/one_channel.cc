@@ -1,29 +1,35 @@
-// Gradients of a two-dimensional convolution (stride 1) of one input channel, for the input, the kernel and the bias,
-// in one reading of the output's gradient:
+// A two-dimensional convolution (stride 1) of one input channel in training, y = conv(x) + bias, which is cheaper to
+// compute again than to store: the moments of y for batch norm, and the gradients of a convolution, or of a convolution
+// and batch norm, in one reading of the output's gradient:
 //
 //   dx[b, r, s]  = sum over i, j, d of dy[b, r - i + pad_rows, s - j + pad_steps, d] * kernel[i, j, d]
 //   dk[i, j, d]  = sum over b, f, t of x[b, f + i - pad_rows, t + j - pad_steps] * dy[b, f, t, d]
 //   db[d]        = sum over b, f, t of dy[b, f, t, d]
 //
-// A part has some rows of the input: it reads the rows of dy that they met, those at its ends as its neighbours do, so
-// nobody else writes where it writes. Kernels have up to two rows of up to four taps, so that what a time step sends back
-// to its taps is one vector; features are a multiple of eight. Where an index is given, dy is that of the pooled
-// output and is spread over time on the way (see tile.h). `pad_rows` is less than `height`, so that every row of dy met
-// some row of the input.
+// For the gradients a part has some rows of the input: it reads the rows of dy that they met, those at its ends as its
+// neighbours do, so nobody else writes where it writes. Kernels have up to two rows of up to four taps, so that what a
+// time step sends back to its taps is one vector; features are a multiple of eight. Where an index is given, dy is that
+// of the pooled output and is spread over time on the way (rows.h). `pad_rows` is less than `height`, so that every row
+// of dy met some row of the input.
 
+#include <optional>
 #include <vector>
 
+#include "batch_norm.h"
 #include "parts.h"
-#include "tile.h"
+#include "rows.h"
 
 namespace {
 
 namespace ffi = xla::ffi;
 
-constexpr int64_t kLanes = 8;
+using aasist::Eight;
+using aasist::EightAt;
+using aasist::kEight;
+using aasist::kRun;
+
 constexpr int64_t kTaps = 4;
 constexpr int64_t kHeight = 2;
-constexpr int64_t kSteps = 128;
 
 struct Shape {
   int64_t batch, rows_in, steps_in;  // of x
@@ -32,69 +38,141 @@ struct Shape {
 };
 
 template <typename T>
-struct Vectors {
-  typedef T Eight __attribute__((vector_size(kLanes * sizeof(T)), aligned(alignof(T))));
-  typedef T Taps __attribute__((vector_size(kTaps * sizeof(T)), aligned(alignof(T))));
+struct TapsOf {
+  typedef T type __attribute__((vector_size(kTaps * sizeof(T)), aligned(alignof(T))));
 };
+template <typename T>
+using Taps = typename TapsOf<T>::type;
+
+// The convolution's output, a run of a row at a time.
+template <typename T>
+class Output {
+ public:
+  Output(const Shape& s, const T* kernel, const T* bias)
+      : s_(s), bias_(bias), length_(s.steps_in + 2 * s.pad_steps + kTaps), rows_(kHeight * length_),
+        kernel_(kHeight * kTaps * s.features) {
+    // Taps that there are not are zeros, so that their number is known to the compiler.
+    for (int64_t i = 0; i < s.height; ++i) {
+      std::copy_n(kernel + i * s.width * s.features, s.width * s.features, kernel_.data() + i * kTaps * s.features);
+    }
+  }
+
+  // Takes the rows of one clip's input that row f of the output sees.
+  void Begin(const T* x, int64_t f) {
+    for (int64_t i = 0; i < s_.height; ++i) {
+      const int64_t row = f + i - s_.pad_rows;
+      T* to = rows_.data() + i * length_ + s_.pad_steps;
+      if (row < 0 || row >= s_.rows_in) {
+        std::fill_n(to, s_.steps_in, T(0));
+      } else {
+        std::copy_n(x + row * s_.steps_in, s_.steps_in, to);
+      }
+    }
+  }
+
+  void Run(int64_t first, int64_t steps, T* y) const {
+    const T* x[] = {rows_.data() + first, rows_.data() + length_ + first};
+    for (int64_t d = 0; d < s_.features; d += kEight) {
+      Eight<T> taps[kHeight][kTaps];
+      for (int64_t k = 0; k < kHeight * kTaps; ++k) taps[k / kTaps][k % kTaps] = EightAt(kernel_.data() + k * s_.features + d);
+      const Eight<T> bias = EightAt(bias_ + d);
+      for (int64_t t = 0; t < steps; ++t) {
+        Eight<T> sum = bias;
+        for (int64_t i = 0; i < kHeight; ++i) {
+          for (int64_t j = 0; j < kTaps; ++j) sum += x[i][t + j] * taps[i][j];
+        }
+        EightAt(y + t * s_.features + d) = sum;
+      }
+    }
+  }
+
+ private:
+  const Shape& s_;
+  const T* bias_;
+  int64_t length_;
+  std::vector<T> rows_, kernel_;
+};
+
+// Calls work(row, first, steps, y) for runs of the output's rows [begin, end), counted over all clips.
+template <typename T, typename Work>
+void ForRuns(const Shape& s, const T* x, const T* kernel, const T* bias, int64_t begin, int64_t end, const Work& work) {
+  Output<T> output(s, kernel, bias);
+  std::vector<T> y(kRun * s.features);
+  for (int64_t row = begin; row < end; ++row) {
+    output.Begin(x + row / s.rows * s.rows_in * s.steps_in, row % s.rows);
+    for (int64_t first = 0; first < s.steps; first += kRun) {
+      const int64_t steps = std::min(kRun, s.steps - first);
+      output.Run(first, steps, y.data());
+      work(row, first, steps, y.data());
+    }
+  }
+}
 
 // dk[i, j, d] += sum over t of x[i][t + j] * dy[t, d], and db[d] += sum over t of dy[t, d].
 template <typename T>
 void AddParameters(const T* const x[kHeight], const T* dy, int64_t steps, int64_t features, T* dk, T* db) {
-  using V = typename Vectors<T>::Eight;
-  for (int64_t d = 0; d < features; d += kLanes) {
-    V sum[kHeight][kTaps] = {}, bias{};
+  for (int64_t d = 0; d < features; d += kEight) {
+    Eight<T> sum[kHeight][kTaps] = {}, bias{};
     for (int64_t t = 0; t < steps; ++t) {
-      const V g = *reinterpret_cast<const V*>(dy + t * features + d);
+      const Eight<T> g = EightAt(dy + t * features + d);
       for (int64_t i = 0; i < kHeight; ++i) {
         for (int64_t j = 0; j < kTaps; ++j) sum[i][j] += x[i][t + j] * g;
       }
       bias += g;
     }
     for (int64_t i = 0; i < kHeight; ++i) {
-      for (int64_t j = 0; j < kTaps; ++j) *reinterpret_cast<V*>(dk + (i * kTaps + j) * features + d) += sum[i][j];
+      for (int64_t j = 0; j < kTaps; ++j) EightAt(dk + (i * kTaps + j) * features + d) += sum[i][j];
     }
-    *reinterpret_cast<V*>(db + d) += bias;
+    EightAt(db + d) += bias;
   }
 }
 
 // dx[i][t + j] += sum over d of dy[t, d] * kernel[d, i, j]. `carry` is what earlier steps still owe to the next ones.
 template <typename T>
 void AddInputs(const T* dy, const T* kernel, int64_t steps, int64_t features, T* const dx[kHeight],
-               typename Vectors<T>::Taps carry[kHeight]) {
-  using V = typename Vectors<T>::Eight;
-  using Taps = typename Vectors<T>::Taps;
+               Taps<T> carry[kHeight]) {
   for (int64_t t = 0; t < steps; ++t) {
-    V sums[4] = {};
+    Eight<T> sums[4] = {};
     for (int64_t d = 0; d < features; d += 4) {
       for (int64_t k = 0; k < 4; ++k) {
-        sums[k] += dy[t * features + d + k] * *reinterpret_cast<const V*>(kernel + (d + k) * kHeight * kTaps);
+        sums[k] += dy[t * features + d + k] * EightAt(kernel + (d + k) * kHeight * kTaps);
       }
     }
-    const V all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    const Eight<T> all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     for (int64_t i = 0; i < kHeight; ++i) {
-      carry[i] += reinterpret_cast<const Taps*>(&all)[i];
+      carry[i] += reinterpret_cast<const Taps<T>*>(&all)[i];
       dx[i][t] += carry[i][0];
-      carry[i] = Taps{carry[i][1], carry[i][2], carry[i][3], T(0)};
+      carry[i] = Taps<T>{carry[i][1], carry[i][2], carry[i][3], T(0)};
     }
   }
 }
 
+// Batch norm behind the convolution.
+template <typename T>
+struct Behind {
+  const T *kernel, *bias;
+  aasist::Normalization<T> normalization;
+};
+
 // Rows [begin, end) of one clip's input. A part's sums are (kHeight, kTaps, features), the bias's, and a place for
-// sums that are another part's.
+// sums that are another part's. With `behind`, dy is the gradient of what batch norm makes of the output.
 template <typename T>
 class Rows {
  public:
-  Rows(const Shape& s, const T* kernel, T* total)
+  Rows(const Shape& s, const T* kernel, const Behind<T>* behind, T* total)
       : s_(s),
         kernel_(kernel),
+        behind_(behind),
         total_(total),
         length_(s.steps_in + 2 * s.pad_steps + kTaps),
         inputs_(kHeight * length_),
         gradients_(kHeight * length_),
         zeros_(length_),
         unused_(length_),
-        unpooled_(kSteps * s.features),
-        elsewhere_(kHeight * kTaps * s.features) {}
+        run_(kRun * s.features),
+        elsewhere_(kHeight * kTaps * s.features) {
+    if (behind != nullptr) output_.emplace(s, behind->kernel, behind->bias);
+  }
 
   void Run(const T* x, const T* dy, const uint8_t* index, int64_t begin, int64_t end, T* dx) {
     const int64_t pooled = s_.steps / aasist::kWidth;
@@ -103,6 +181,7 @@ class Rows {
       if (newest >= begin && newest < end) Begin(x + newest * s_.steps_in, newest);
       if (f >= 0 && f < s_.rows) {
         const int64_t from = f * (index == nullptr ? s_.steps : pooled) * s_.features;
+        if (output_) output_->Begin(x, f);
         Row(f, dy + from, index == nullptr ? nullptr : index + from, pooled, begin, end);
       }
       const int64_t oldest = f - s_.pad_rows;
@@ -133,13 +212,18 @@ class Rows {
     // The first row of the input that a row of dy met counts its bias.
     const int64_t first_met = f + std::max<int64_t>(0, s_.pad_rows - f) - s_.pad_rows;
     T* const bias = first_met >= begin && first_met < end ? total_ + kHeight * kTaps * s_.features : elsewhere_.data();
-    typename Vectors<T>::Taps carry[kHeight] = {};
-    for (int64_t first = 0; first < s_.steps; first += kSteps) {
-      const int64_t steps = std::min(kSteps, s_.steps - first);
+    Taps<T> carry[kHeight] = {};
+    for (int64_t first = 0; first < s_.steps; first += kRun) {
+      const int64_t steps = std::min(kRun, s_.steps - first);
       const T* run = dy + first * s_.features;
       if (index != nullptr) {
-        aasist::CopyUnpooled(index, dy, first, steps, pooled, s_.features, unpooled_.data(), s_.features);
-        run = unpooled_.data();
+        aasist::CopyUnpooled(index, dy, first, steps, pooled, s_.features, run_.data(), s_.features);
+        run = run_.data();
+      }
+      if (output_) {
+        output_->Run(first, steps, run_.data());
+        aasist::InputGradient(run_.data(), run, steps, s_.features, behind_->normalization, run_.data());
+        run = run_.data();
       }
       const T* inputs[] = {x[0] + first, x[1] + first};
       T* const gradients[] = {gradient[0] + first, gradient[1] + first};
@@ -153,14 +237,16 @@ class Rows {
 
   const Shape& s_;
   const T* kernel_;
+  const Behind<T>* behind_;
   T* total_;
   int64_t length_;
-  std::vector<T> inputs_, gradients_, zeros_, unused_, unpooled_, elsewhere_;
+  std::vector<T> inputs_, gradients_, zeros_, unused_, run_, elsewhere_;
+  std::optional<Output<T>> output_;
 };
 
 template <typename T>
-ffi::Error OneChannel(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* kernel, const T* dy,
-                      const uint8_t* index, T* dx, T* dk, T* db) {
+ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* kernel, const T* dy,
+                     const uint8_t* index, const Behind<T>* behind, T* dx, T* dk, T* db) {
   // (features, kHeight, kTaps): a feature's taps side by side, zeros for those that there are not.
   std::vector<T> taps(s.features * kHeight * kTaps);
   for (int64_t i = 0; i < s.height; ++i) {
@@ -175,7 +261,7 @@ ffi::Error OneChannel(ffi::ThreadPool& pool, const Shape& s, const T* x, const T
   const int64_t x_size = s.rows_in * s.steps_in;
   const int64_t dy_size = s.rows * (index == nullptr ? s.steps : s.steps / aasist::kWidth) * s.features;
   aasist::ForParts(pool, s.batch * s.rows_in, [&](int64_t part, int64_t begin, int64_t end) {
-    Rows<T> rows(s, taps.data(), totals.data() + part * size);
+    Rows<T> rows(s, taps.data(), behind, totals.data() + part * size);
     while (begin < end) {
       const int64_t clip = begin / s.rows_in, first = begin % s.rows_in;
       const int64_t last = std::min(s.rows_in, first + end - begin);
@@ -200,29 +286,98 @@ ffi::Error OneChannel(ffi::ThreadPool& pool, const Shape& s, const T* x, const T
   return ffi::Error::Success();
 }
 
-template <typename T>
-ffi::Error HandleAs(ffi::ThreadPool& pool, const Shape& shape, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel,
-                    ffi::AnyBuffer& dy, const uint8_t* index, ffi::AnyBuffer& dx, ffi::AnyBuffer& dk,
-                    ffi::AnyBuffer& db) {
-  return OneChannel<T>(pool, shape, x.typed_data<T>(), kernel.typed_data<T>(), dy.typed_data<T>(), index,
-                       dx.typed_data<T>(), dk.typed_data<T>(), db.typed_data<T>());
+Shape ShapeOf(ffi::AnyBuffer& x, ffi::AnyBuffer& kernel, int64_t pad_rows, int64_t pad_steps) {
+  const auto in = x.dimensions(), taps = kernel.dimensions();
+  const int64_t rows = in[1] + 2 * pad_rows - taps[0] + 1, steps = in[2] + 2 * pad_steps - taps[1] + 1;
+  return {in[0], in[1], in[2], rows, steps, taps[3], taps[0], taps[1], pad_rows, pad_steps};
 }
 
-ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer dy,
-                  ffi::AnyBuffer index, ffi::Result<ffi::AnyBuffer> dx, ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db,
-                  int64_t pad_rows, int64_t pad_steps) {
-  const auto in = x.dimensions(), out = dy.dimensions(), taps = kernel.dimensions();
-  const bool pooled = index.element_count() > 0;
-  const int64_t steps = pooled ? in[2] + 2 * pad_steps - taps[1] + 1 : out[2];
-  const Shape shape{in[0], in[1], in[2], out[1], steps, out[3], taps[0], taps[1], pad_rows, pad_steps};
-  const uint8_t* places = pooled ? index.typed_data<uint8_t>() : nullptr;
-  if (x.element_type() == ffi::F32) return HandleAs<float>(pool, shape, x, kernel, dy, places, *dx, *dk, *db);
-  return HandleAs<double>(pool, shape, x, kernel, dy, places, *dx, *dk, *db);
+template <typename T>
+ffi::Error PlainAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel, ffi::AnyBuffer& dy,
+                   ffi::AnyBuffer& index, ffi::AnyBuffer& dx, ffi::AnyBuffer& dk, ffi::AnyBuffer& db) {
+  const uint8_t* places = index.element_count() > 0 ? index.typed_data<uint8_t>() : nullptr;
+  return Gradients<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), dy.typed_data<T>(), places, nullptr,
+                      dx.typed_data<T>(), dk.typed_data<T>(), db.typed_data<T>());
+}
+
+ffi::Error HandlePlain(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer dy,
+                       ffi::AnyBuffer index, ffi::Result<ffi::AnyBuffer> dx, ffi::Result<ffi::AnyBuffer> dk,
+                       ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows, int64_t pad_steps) {
+  const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
+  if (x.element_type() == ffi::F32) return PlainAs<float>(pool, s, x, kernel, dy, index, *dx, *dk, *db);
+  return PlainAs<double>(pool, s, x, kernel, dy, index, *dx, *dk, *db);
+}
+
+template <typename T>
+ffi::Error NormalizedAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel,
+                        ffi::AnyBuffer& bias, ffi::AnyBuffer& g, ffi::AnyBuffer& mean, ffi::AnyBuffer& inverse,
+                        ffi::AnyBuffer& factor, ffi::AnyBuffer& mean_g, ffi::AnyBuffer& mean_product,
+                        ffi::AnyBuffer& dx, ffi::AnyBuffer& dk, ffi::AnyBuffer& db) {
+  const Behind<T> behind{kernel.typed_data<T>(),
+                         bias.typed_data<T>(),
+                         {mean.typed_data<T>(), inverse.typed_data<T>(), factor.typed_data<T>(),
+                          mean_g.typed_data<T>(), mean_product.typed_data<T>()}};
+  return Gradients<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), g.typed_data<T>(), nullptr, &behind,
+                      dx.typed_data<T>(), dk.typed_data<T>(), db.typed_data<T>());
+}
+
+ffi::Error HandleNormalized(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
+                            ffi::AnyBuffer g, ffi::AnyBuffer mean, ffi::AnyBuffer inverse, ffi::AnyBuffer factor,
+                            ffi::AnyBuffer mean_g, ffi::AnyBuffer mean_product, ffi::Result<ffi::AnyBuffer> dx,
+                            ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows,
+                            int64_t pad_steps) {
+  const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
+  if (x.element_type() == ffi::F32) {
+    return NormalizedAs<float>(pool, s, x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product, *dx, *dk, *db);
+  }
+  return NormalizedAs<double>(pool, s, x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product, *dx, *dk, *db);
+}
+
+template <typename T>
+ffi::Error MomentsAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel,
+                     ffi::AnyBuffer& bias, ffi::AnyBuffer& mean, ffi::AnyBuffer& squares) {
+  auto add = [&](int64_t begin, int64_t end, aasist::Moments<T>& moments) {
+    ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
+            [&](int64_t, int64_t, int64_t steps, const T* y) { moments.AddRun(y, steps); });
+  };
+  aasist::PartMoments(pool, s.batch * s.rows, s.features, add, mean.typed_data<T>(), squares.typed_data<T>());
+  return ffi::Error::Success();
+}
+
+ffi::Error HandleMoments(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
+                         ffi::Result<ffi::AnyBuffer> mean, ffi::Result<ffi::AnyBuffer> squares, int64_t pad_rows,
+                         int64_t pad_steps) {
+  const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
+  if (x.element_type() == ffi::F32) return MomentsAs<float>(pool, s, x, kernel, bias, *mean, *squares);
+  return MomentsAs<double>(pool, s, x, kernel, bias, *mean, *squares);
+}
+
+template <typename T>
+ffi::Error SumsAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel,
+                  ffi::AnyBuffer& bias, ffi::AnyBuffer& g, ffi::AnyBuffer& mean, ffi::AnyBuffer& inverse,
+                  ffi::AnyBuffer& sums, ffi::AnyBuffer& products) {
+  auto add = [&](int64_t begin, int64_t end, T* total) {
+    ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
+            [&](int64_t row, int64_t first, int64_t steps, const T* y) {
+              aasist::AddGradientSums(y, g.typed_data<T>() + (row * s.steps + first) * s.features, steps, s.features,
+                                      mean.typed_data<T>(), inverse.typed_data<T>(), total);
+            });
+  };
+  aasist::PartGradientSums(pool, s.batch * s.rows, s.features, add, sums.typed_data<T>(), products.typed_data<T>());
+  return ffi::Error::Success();
+}
+
+ffi::Error HandleSums(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
+                      ffi::AnyBuffer g, ffi::AnyBuffer mean, ffi::AnyBuffer inverse, ffi::Result<ffi::AnyBuffer> sums,
+                      ffi::Result<ffi::AnyBuffer> products, int64_t pad_rows, int64_t pad_steps) {
+  const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
+  if (x.element_type() == ffi::F32) return SumsAs<float>(pool, s, x, kernel, bias, g, mean, inverse, *sums, *products);
+  return SumsAs<double>(pool, s, x, kernel, bias, g, mean, inverse, *sums, *products);
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannel, Handle,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannel, HandlePlain,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::AnyBuffer>()
@@ -230,6 +385,49 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannel, Handle,
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<int64_t>("pad_rows")
+                                  .Attr<int64_t>("pad_steps"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelNormalized, HandleNormalized,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<int64_t>("pad_rows")
+                                  .Attr<int64_t>("pad_steps"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelMoments, HandleMoments,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<int64_t>("pad_rows")
+                                  .Attr<int64_t>("pad_steps"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelSums, HandleSums,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
                                   .Attr<int64_t>("pad_rows")

@@ -26,6 +26,8 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from aasist_jax.native.build import native_kernels
 
+Padding = tuple[int, int]
+
 LANES = 8
 """Channels that the kernels of batch norm and of one channel take side by side: theirs must be a multiple."""
 
@@ -56,12 +58,12 @@ def choose(*operands: Any, native: Callable[..., Any], xla: Callable[..., Any], 
 
 
 def convolution(
-    x: Float[Array, "batch f t c"], kernel: Float[Array, "h 3 c d"], *, pad_rows: int
+    x: Float[Array, "batch f t c"], kernel: Float[Array, "h 3 c d"], bias: Float[Array, " d"], *, pad_rows: int
 ) -> Float[Array, "batch f2 t d"]:
     """A convolution of up to two rows, `pad_rows` of zeros on either side and one time step."""
     batch, f, t, _ = x.shape
     result = _like(x, batch, f + 2 * pad_rows - kernel.shape[0] + 1, t, kernel.shape[-1])
-    out: Array = _call("AasistConvolution", result, x, kernel, pad_rows=np.int64(pad_rows))
+    out: Array = _call("AasistConvolution", result, x, kernel, bias, pad_rows=np.int64(pad_rows))
     return out
 
 
@@ -69,16 +71,16 @@ def kernel_gradient(
     x: Float[Array, "batch f t c"],
     dy: Float[Array, "batch f2 t2 d"],
     *index: UInt8[Array, "batch f2 t2 d"],
-    window: tuple[int, int],
-    padding: tuple[int, int],
-) -> tuple[Float[Array, "h w c d"], Float[Array, " d"]]:
-    """Gradients of a convolution for its kernel and its bias.
+    height: int,
+    pad_rows: int,
+) -> tuple[Float[Array, "{height} 3 c d"], Float[Array, " d"]]:
+    """Gradients of `convolution` for its kernel and its bias.
 
     With an `index`, `dy` is the gradient of the output max-pooled over time by 3, see `unpool_time`.
     """
     features = dy.shape[-1]
-    results = (_like(x, *window, x.shape[-1], features), _like(x, features))
-    return _call("AasistKernelGradient", results, x, dy, _optional(*index), **_padding(padding))
+    results = (_like(x, height, 3, x.shape[-1], features), _like(x, features))
+    return _call("AasistKernelGradient", results, x, dy, _optional(*index), pad_rows=np.int64(pad_rows))
 
 
 def one_channel_gradients(
@@ -86,11 +88,49 @@ def one_channel_gradients(
     kernel: Float[Array, "h w 1 d"],
     dy: Float[Array, "batch f2 t2 d"],
     *index: UInt8[Array, "batch f2 t2 d"],
-    padding: tuple[int, int],
+    padding: Padding,
 ) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
     """Gradients of a convolution of one channel for its input, its kernel and its bias; `index` as above."""
     results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
     return _call("AasistOneChannel", results, x, kernel, dy, _optional(*index), **_padding(padding))
+
+
+def one_channel_moments(
+    x: Float[Array, "batch f t 1"], kernel: Float[Array, "h w 1 d"], bias: Float[Array, " d"], *, padding: Padding
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """`batch_moments` of a convolution of one channel, which is not stored."""
+    channels = _like(x, kernel.shape[-1])
+    return _call("AasistOneChannelMoments", (channels, channels), x, kernel, bias, **_padding(padding))
+
+
+def one_channel_gradient_sums(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    bias: Float[Array, " d"],
+    g: Float[Array, "batch f2 t2 d"],
+    mean: Float[Array, " d"],
+    inverse: Float[Array, " d"],
+    *,
+    padding: Padding,
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """`gradient_sums` of a convolution of one channel, which is not stored."""
+    channels = _like(x, kernel.shape[-1])
+    operands = (x, kernel, bias, g, mean, inverse)
+    return _call("AasistOneChannelSums", (channels, channels), *operands, **_padding(padding))
+
+
+def one_channel_normalized_gradients(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    bias: Float[Array, " d"],
+    g: Float[Array, "batch f2 t2 d"],
+    *normalization: Float[Array, " d"],
+    padding: Padding,
+) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
+    """`one_channel_gradients` of the `input_gradient` of a convolution of one channel, neither of which is stored."""
+    results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
+    operands = (x, kernel, bias, g, *normalization)
+    return _call("AasistOneChannelNormalized", results, *operands, **_padding(padding))
 
 
 def pooled_convolution(
@@ -110,11 +150,13 @@ def pooled_convolution(
 
 
 def pooled_input_gradient(
-    index: UInt8[Array, "batch f t3 e"], g: Float[Array, "batch f t3 e"], kernel: Float[Array, "2 3 d e"], *, steps: int
-) -> Float[Array, "batch f+1 {steps} d"]:
-    """Gradient of `pooled_convolution` for y, which has `steps` time steps."""
-    batch, f = g.shape[:2]
-    out: Array = _call("AasistPooledInputGradient", _like(g, batch, f + 1, steps, kernel.shape[2]), index, g, kernel)
+    index: UInt8[Array, "batch f t3 e"],
+    g: Float[Array, "batch f t3 e"],
+    kernel: Float[Array, "2 3 d e"],
+    y: Float[Array, "batch f+1 t d"],
+) -> Float[Array, "batch f+1 t d"]:
+    """Gradient of `pooled_convolution` for y, then for what SELU made y of."""
+    out: Array = _call("AasistPooledInputGradient", _like(y, *y.shape), index, g, kernel, y)
     return out
 
 
@@ -125,34 +167,26 @@ def batch_moments(x: Float[Array, "*batch c"]) -> tuple[Float[Array, " c"], Floa
 
 
 def gradient_sums(
-    x: Float[Array, "*batch c"],
-    y: Float[Array, "*batch c"],
-    dy: Float[Array, "*batch c"],
-    mean: Float[Array, " c"],
-    inverse: Float[Array, " c"],
-    *,
-    selu: bool,
+    x: Float[Array, "*batch c"], g: Float[Array, "*batch c"], mean: Float[Array, " c"], inverse: Float[Array, " c"]
 ) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """sum(g) and sum(g * (x - mean) * inverse), where g is dy, or its gradient through SELU, whose output is y."""
+    """sum(g) and sum(g * (x - mean) * inverse)."""
     channels = _like(x, x.shape[-1])
-    return _call("AasistGradientSums", (channels, channels), x, y, dy, mean, inverse, selu=selu)
+    return _call("AasistGradientSums", (channels, channels), x, g, mean, inverse)
 
 
 def input_gradient(
     x: Float[Array, "*batch c"],
-    y: Float[Array, "*batch c"],
-    dy: Float[Array, "*batch c"],
+    g: Float[Array, "*batch c"],
     mean: Float[Array, " c"],
     inverse: Float[Array, " c"],
     factor: Float[Array, " c"],
     mean_g: Float[Array, " c"],
     mean_product: Float[Array, " c"],
-    *,
-    selu: bool,
 ) -> Float[Array, "*batch c"]:
-    """factor * (g - mean_g - (x - mean) * inverse * mean_product), with g as in `gradient_sums`."""
-    operands = (x, y, dy, mean, inverse, factor, mean_g, mean_product)
-    return _call("AasistInputGradient", _like(x, *x.shape), *operands, selu=selu)
+    """factor * (g - mean_g - (x - mean) * inverse * mean_product)."""
+    operands = (x, g, mean, inverse, factor, mean_g, mean_product)
+    out: Array = _call("AasistInputGradient", _like(x, *x.shape), *operands)
+    return out
 
 
 def unpool_time(
@@ -187,7 +221,7 @@ def _optional(*index: Array) -> Array:
     return index[0] if index else jnp.zeros(0, jnp.uint8)
 
 
-def _padding(padding: tuple[int, int]) -> dict[str, Any]:
+def _padding(padding: Padding) -> dict[str, Any]:
     return {"pad_rows": np.int64(padding[0]), "pad_steps": np.int64(padding[1])}
 
 

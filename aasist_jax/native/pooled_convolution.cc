@@ -1,26 +1,23 @@
 // The end of a residual block, z = conv2(y) + shortcut(x), max-pooled over time by three: forward, and the gradient for y.
 //
-// Neither z nor its gradient, which is zero in two places of three, is ever stored: a span of kSpan pooled steps is taken
-// through all rows, and what is needed of them is in the cache. Kernels are (2, 3) for y, which has a row more than
+// Neither z nor its gradient, which is zero in two places of three, is ever stored: a span of pooled steps is taken through all
+// rows, and what is needed of them is in the cache. Kernels are (2, 3) for y, which has a row more than
 // z, and (1, 3) for x where the shortcut is none but the identity.
 
 #include "parts.h"
-#include "tile.h"
+#include "selu.h"
+#include "winograd.h"
 
 namespace {
 
 namespace ffi = xla::ffi;
 
 using aasist::AlignedVector;
-using aasist::kTileSteps;
+using aasist::kPoints;
+using aasist::kSpan;
 using aasist::kWidth;
 using aasist::Load;
-using aasist::RoundUp;
 using aasist::Source;
-using aasist::Store;
-
-constexpr int64_t kSpan = 64;
-constexpr int64_t kSteps = kWidth * kSpan;
 
 struct Shape {
   int64_t batch, rows, steps, inputs, channels, features;  // rows of z; channels of x; inputs are the features of y
@@ -33,55 +30,48 @@ ffi::Error Forward(ffi::ThreadPool& pool, const Shape& s, const T* y, const T* x
                    const T* shortcut, T* out, uint8_t* index) {
   using V = typename aasist::Vector<T>::type;
   constexpr int64_t kLanes = aasist::Vector<T>::kLanes;
-  const int64_t padded = aasist::PaddedFeatures<T>(s.features), size = kWidth * s.inputs * padded;
-  const auto weights = aasist::PadRows(kernel, 2 * kWidth * s.inputs, s.features);
+  const int64_t padded = aasist::PaddedFeatures<T>(s.features), size = kPoints * s.inputs * padded;
+  const auto weights = aasist::EvaluateKernel(kernel, 2, s.inputs, s.features);
+  const auto shortcuts = aasist::EvaluateKernel(shortcut, s.shortcut ? 1 : 0, s.channels, s.features);
   const auto biases = aasist::PadRows(bias, 1, s.features);
-  const auto shortcuts = aasist::PadRows(shortcut, s.shortcut ? kWidth * s.channels : 0, s.features);
-  const int64_t spans = (s.pooled() + kSpan - 1) / kSpan, steps = RoundUp(kSteps, kTileSteps) + 2;
-  // The identity is read in whole vectors.
-  const int64_t channels = s.shortcut ? s.channels : padded;
+  const int64_t spans = (s.pooled() + kSpan - 1) / kSpan;
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    AlignedVector<T> ys(2 * steps * s.inputs), xs(steps * channels);
+    auto ys = aasist::Planes<T>(2 * s.inputs), xs = aasist::Planes<T>(s.channels), products = aasist::Planes<T>(padded);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * kSpan;
       const int64_t count = std::min(kSpan, s.pooled() - first);
-      auto copy = [&](int64_t row) {
-        aasist::CopySteps(y + (clip * (s.rows + 1) + row) * s.steps * s.inputs, kWidth * first - 1, steps, s.steps,
-                          s.inputs, ys.data() + row % 2 * steps * s.inputs, s.inputs);
+      auto planes = [&](int64_t row) { return ys.data() + row % 2 * kPoints * kSpan * s.inputs; };
+      auto evaluate = [&](int64_t row) {
+        aasist::EvaluateRow(y + (clip * (s.rows + 1) + row) * s.steps * s.inputs, s.steps, s.inputs, first, count,
+                            planes(row));
       };
-      copy(0);
+      evaluate(0);
       for (int64_t row = 0; row < s.rows; ++row) {
-        copy(row + 1);
-        aasist::CopySteps(x + (clip * s.rows + row) * s.steps * s.channels, kWidth * first - 1, steps, s.steps,
-                          s.channels, xs.data(), channels);
-        for (int64_t p = 0; p < count; p += kTileSteps / kWidth) {
-          for (int64_t f = 0; f < padded; f += 2 * kLanes) {
-            const Source<T> sources[] = {
-                {ys.data() + row % 2 * steps * s.inputs, weights.data() + f, s.inputs},
-                {ys.data() + (row + 1) % 2 * steps * s.inputs, weights.data() + size + f, s.inputs},
-                {xs.data(), shortcuts.data() + f, s.channels}};
-            V sum[kTileSteps][2];
-            aasist::Tile(sources, s.shortcut ? 3 : 2, kWidth * p, padded, biases.data() + f, sum);
-            for (int64_t i = 0; i < kTileSteps / kWidth && p + i < count; ++i) {
-              T values[2 * kLanes], places[2 * kLanes];
-              for (int64_t v = 0; v < 2; ++v) {
-                V largest{}, place{};
-                for (int64_t k = 0; k < kWidth; ++k) {
-                  V z = sum[kWidth * i + k][v];
-                  if (!s.shortcut) z += Load(xs.data() + (kWidth * (p + i) + k + 1) * channels + f + v * kLanes);
-                  // The second test lets NaN through, as a maximum must.
-                  const auto later = (z > largest) | (z != z);
-                  largest = k == 0 ? z : (later ? z : largest);
-                  place = k == 0 ? V{} : (later ? V{} + T(k) : place);
-                }
-                Store(values + v * kLanes, largest);
-                Store(places + v * kLanes, place);
+        evaluate(row + 1);
+        const T* x_row = x + (clip * s.rows + row) * s.steps * s.channels;
+        if (s.shortcut) aasist::EvaluateRow(x_row, s.steps, s.channels, first, count, xs.data());
+        const Source<T> sources[] = {{planes(row), weights.data(), s.inputs},
+                                     {planes(row + 1), weights.data() + size, s.inputs},
+                                     {xs.data(), shortcuts.data(), s.channels}};
+        aasist::Multiply(sources, s.shortcut ? 3 : 2, count, padded, products.data());
+        for (int64_t p = 0; p < count; ++p) {
+          const int64_t at = ((clip * s.rows + row) * s.pooled() + first + p) * s.features;
+          for (int64_t f = 0; f < padded; f += kLanes) {
+            V z[kWidth], largest{}, place{};
+            aasist::TileOutputs(products.data(), p, padded, f, z);
+            for (int64_t k = 0; k < kWidth; ++k) {
+              if (!s.shortcut) {
+                z[k] += aasist::LoadFeatures(x_row + (kWidth * (first + p) + k) * s.channels, f, s.channels);
               }
-              const int64_t at = ((clip * s.rows + row) * s.pooled() + first + p + i) * s.features + f;
-              const int64_t wanted = std::min(2 * kLanes, s.features - f);
-              std::copy_n(values, wanted, out + at);
-              std::copy_n(places, wanted, index + at);
+              // The second test lets NaN through, as a maximum must.
+              const auto later = (z[k] > largest) | (z[k] != z[k]);
+              largest = k == 0 ? z[k] : (later ? z[k] : largest);
+              place = k == 0 ? V{} : (later ? V{} + T(k) : place);
             }
+            aasist::StoreFeatures(largest + Load(biases.data() + f), f, s.features, out + at);
+            T places[kLanes];
+            aasist::Store(places, place);
+            for (int64_t lane = 0; lane < kLanes && f + lane < s.features; ++lane) index[at + f + lane] = places[lane];
           }
         }
       }
@@ -90,48 +80,44 @@ ffi::Error Forward(ffi::ThreadPool& pool, const Shape& s, const T* y, const T* x
   return ffi::Error::Success();
 }
 
-// dy[r, t, c] = sum over i, j, f of dz[r - i, t + 1 - j, f] * kernel[i, j, c, f]
+// dy[r, t, c] = sum over i, j, f of dz[r - i, t + 1 - j, f] * kernel[i, j, c, f], then through SELU, whose output is y.
 template <typename T>
 ffi::Error InputGradient(ffi::ThreadPool& pool, const Shape& s, const uint8_t* index, const T* g, const T* kernel,
-                         T* dy) {
+                         const T* y, T* da) {
   using V = typename aasist::Vector<T>::type;
-  constexpr int64_t kLanes = aasist::Vector<T>::kLanes;
-  const int64_t padded = aasist::PaddedFeatures<T>(s.inputs), size = kWidth * s.features * padded;
-  // Turned round in time, features in, inputs out.
-  AlignedVector<T> weights(2 * size);
-  for (int64_t i = 0; i < 2; ++i) {
-    for (int64_t j = 0; j < kWidth; ++j) {
-      for (int64_t c = 0; c < s.inputs; ++c) {
-        for (int64_t f = 0; f < s.features; ++f) {
-          weights[i * size + ((kWidth - 1 - j) * s.features + f) * padded + c] =
-              kernel[((i * kWidth + j) * s.inputs + c) * s.features + f];
-        }
-      }
-    }
-  }
-  const int64_t spans = (s.steps + kSteps - 1) / kSteps, steps = RoundUp(kSteps, kTileSteps) + 2;
+  const int64_t padded = aasist::PaddedFeatures<T>(s.inputs), size = kPoints * s.features * padded;
+  const auto weights = aasist::EvaluateTurnedKernel(kernel, 2, s.inputs, s.features);
+  const int64_t tiles = (s.steps + kWidth - 1) / kWidth, spans = (tiles + kSpan - 1) / kSpan;
+  constexpr int64_t kSteps = kWidth * kSpan + 2;  // of dz, one before the span and one behind it
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    AlignedVector<T> rows(2 * steps * s.features);
+    AlignedVector<T> dz(kSteps * s.features);
+    auto inputs = aasist::Planes<T>(2 * s.features), products = aasist::Planes<T>(padded);
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t clip = item / spans, first = item % spans * kSteps;
-      const int64_t count = std::min(kSteps, s.steps - first);
+      const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
+      const int64_t steps = std::min(kWidth * count, s.steps - kWidth * first);
+      auto planes = [&](int64_t row) { return inputs.data() + row % 2 * kPoints * kSpan * s.features; };
       for (int64_t row = 0; row <= s.rows; ++row) {
-        auto buffer = [&](int64_t r) { return rows.data() + r % 2 * steps * s.features; };
         if (row < s.rows) {
           const int64_t at = (clip * s.rows + row) * s.pooled() * s.features;
-          aasist::CopyUnpooled(index + at, g + at, first - 1, steps, s.pooled(), s.features, buffer(row), s.features);
+          aasist::CopyUnpooled(index + at, g + at, kWidth * first - 1, kSteps, s.pooled(), s.features, dz.data(),
+                               s.features);
+          aasist::EvaluateTiles(dz.data(), s.features, count, planes(row));
         }
-        T* to = dy + ((clip * (s.rows + 1) + row) * s.steps + first) * s.inputs;
-        for (int64_t t = 0; t < count; t += kTileSteps) {
-          for (int64_t c = 0; c < padded; c += 2 * kLanes) {
-            Source<T> sources[2];
-            int64_t met = 0;
-            if (row < s.rows) sources[met++] = {buffer(row), weights.data() + c, s.features};
-            if (row > 0) sources[met++] = {buffer(row - 1), weights.data() + size + c, s.features};
-            V sum[kTileSteps][2];
-            aasist::Tile<T>(sources, met, t, padded, nullptr, sum);
-            aasist::StoreTile(sum, std::min(kTileSteps, count - t), std::min(2 * kLanes, s.inputs - c), s.inputs,
-                              to + t * s.inputs + c);
+        Source<T> sources[2];
+        int64_t number = 0;
+        if (row < s.rows) sources[number++] = {planes(row), weights.data(), s.features};
+        if (row > 0) sources[number++] = {planes(row - 1), weights.data() + size, s.features};
+        aasist::Multiply(sources, number, count, padded, products.data());
+        const int64_t to = ((clip * (s.rows + 1) + row) * s.steps + kWidth * first) * s.inputs;
+        for (int64_t p = 0; p < count; ++p) {
+          for (int64_t c = 0; c < padded; c += aasist::Vector<T>::kLanes) {
+            V out[kWidth];
+            aasist::TileOutputs(products.data(), p, padded, c, out);
+            for (int64_t k = 0; k < kWidth && kWidth * p + k < steps; ++k) {
+              const int64_t at = to + (kWidth * p + k) * s.inputs;
+              const V through = aasist::ThroughSelu<T>(out[k], aasist::LoadFeatures(y + at, c, s.inputs));
+              aasist::StoreFeatures(through, c, s.inputs, da + at);
+            }
           }
         }
       }
@@ -157,15 +143,19 @@ ffi::Error HandleForward(ffi::ThreadPool pool, ffi::AnyBuffer y, ffi::AnyBuffer 
   return ForwardAs<double>(pool, s, y, x, kernel, bias, shortcut, *out, *index);
 }
 
+template <typename T>
+ffi::Error GradientAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& index, ffi::AnyBuffer& g,
+                      ffi::AnyBuffer& kernel, ffi::AnyBuffer& y, ffi::AnyBuffer& da) {
+  return InputGradient<T>(pool, s, index.typed_data<uint8_t>(), g.typed_data<T>(), kernel.typed_data<T>(),
+                          y.typed_data<T>(), da.typed_data<T>());
+}
+
 ffi::Error HandleGradient(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBuffer g, ffi::AnyBuffer kernel,
-                          ffi::Result<ffi::AnyBuffer> dy) {
-  const auto out = dy->dimensions(), taps = kernel.dimensions();
+                          ffi::AnyBuffer y, ffi::Result<ffi::AnyBuffer> da) {
+  const auto out = y.dimensions(), taps = kernel.dimensions();
   const Shape s{out[0], out[1] - 1, out[2], taps[2], 0, taps[3], false};
-  const uint8_t* places = index.typed_data<uint8_t>();
-  if (g.element_type() == ffi::F32) {
-    return InputGradient(pool, s, places, g.typed_data<float>(), kernel.typed_data<float>(), dy->typed_data<float>());
-  }
-  return InputGradient(pool, s, places, g.typed_data<double>(), kernel.typed_data<double>(), dy->typed_data<double>());
+  if (g.element_type() == ffi::F32) return GradientAs<float>(pool, s, index, g, kernel, y, *da);
+  return GradientAs<double>(pool, s, index, g, kernel, y, *da);
 }
 
 }  // namespace
@@ -184,6 +174,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledConvolution, HandleForward,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledInputGradient, HandleGradient,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()

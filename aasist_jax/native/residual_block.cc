@@ -8,24 +8,23 @@
 // kPooled output steps is taken through all rows: two rows of y are in the cache at any time, z never leaves the registers.
 
 #include "parts.h"
-#include "tile.h"
+#include "selu.h"
+#include "winograd.h"
 
 namespace {
 
 namespace ffi = xla::ffi;
 
 using aasist::AlignedVector;
-using aasist::kTileSteps;
+using aasist::kPoints;
+using aasist::kSpan;
 using aasist::kWidth;
 using aasist::Load;
-using aasist::RoundUp;
 using aasist::Source;
 using aasist::Store;
 using V = aasist::Vector<float>::type;
 constexpr int64_t kLanes = aasist::Vector<float>::kLanes;
-constexpr int64_t kPooled = 64;  // at most
-
-constexpr float kScale = 1.0507009873554805f, kAlpha = 1.6732632423543772f;  // of SELU
+constexpr int64_t kPooled = kSpan - 2;  // at most: y has a tile more on either side
 
 // exp(x) for x <= 0: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], within 2 units in the last place.
 V Exp(V x) {
@@ -43,7 +42,10 @@ V Exp(V x) {
   return p * reinterpret_cast<const V&>(power);
 }
 
-V Selu(V x) { return kScale * (x > 0.0f ? x : kAlpha * (Exp(x > 0.0f ? V{} : x) - 1.0f)); }
+V Selu(V x) {
+  const V negative = float(aasist::kSeluAlpha) * (Exp(x > 0.0f ? V{} : x) - 1.0f);
+  return float(aasist::kSeluScale) * (x > 0.0f ? x : negative);
+}
 
 struct Shape {
   int64_t batch, rows, steps, channels, features;
@@ -59,105 +61,81 @@ struct Weights {
 
 class Span {
  public:
-  Span(const Shape& s, const Weights& w, int64_t pooled) : s_(s), w_(w) {
-    // z of step t needs y of t - 1 to t + 1, which need x of t - 2 to t + 2; a last tile may reach beyond the span.
-    const int64_t steps = RoundUp(kWidth * pooled + 2, kTileSteps);
-    x_.resize(3 * (steps + 2) * s.channels);
-    y_.resize(2 * YSize(steps));
-    steps_ = steps;
-  }
+  Span(const Shape& s, const Weights& w)
+      : s_(s),
+        w_(w),
+        x_(aasist::Planes<float>(2 * s.channels)),
+        y_(aasist::Planes<float>(2 * s.stride)),
+        products_(aasist::Planes<float>(s.padded)),
+        row_((kWidth * kSpan - 1) * s.stride + s.padded) {}
 
   // Output steps [begin, end) of one clip. `valid` are its first step that is there and the one behind the last.
   void Run(const float* x, const int32_t* valid, int64_t begin, int64_t end, float* out) {
-    const int64_t first = kWidth * begin, count = kWidth * (end - begin);
     for (int64_t row = 0; row <= s_.rows; ++row) {
       // y of row r sees rows r - 1 and r of x.
-      CopyRow(x, row, first - 2, count + 4);
-      MakeRow(row, first - 1, count + 2, valid);
-      if (row > 0) Finish(row - 1, begin, end, out);
+      if (row < s_.rows) {
+        aasist::EvaluateRow(x + row * s_.steps * s_.channels, s_.steps, s_.channels, begin - 1, end - begin + 2,
+                            X(row));
+      }
+      MakeRow(row, begin - 1, end - begin + 2, valid);
+      if (row > 0) Finish(row - 1, x + (row - 1) * s_.steps * s_.channels, begin, end, out);
     }
   }
 
  private:
-  float* XRow(int64_t row) { return x_.data() + row % 3 * (steps_ + 2) * s_.channels; }
-  float* YRow(int64_t row) { return y_.data() + row % 2 * YSize(steps_); }
-  int64_t YSize(int64_t steps) const { return (steps - 1) * s_.stride + s_.padded; }
+  float* X(int64_t row) { return x_.data() + row % 2 * kPoints * kSpan * s_.channels; }
+  float* Y(int64_t row) { return y_.data() + row % 2 * kPoints * kSpan * s_.stride; }
 
-  void CopyRow(const float* x, int64_t row, int64_t first, int64_t count) {
-    if (row >= s_.rows) return;
-    float* to = XRow(row);
-    const int64_t begin = std::max<int64_t>(first, 0), end = std::min(first + count, s_.steps);
-    std::fill_n(to, (begin - first) * s_.channels, 0.0f);
-    std::copy_n(x + (row * s_.steps + begin) * s_.channels, (end - begin) * s_.channels,
-                to + (begin - first) * s_.channels);
-    std::fill(to + (end - first) * s_.channels, to + (steps_ + 2) * s_.channels, 0.0f);
-  }
-
+  // `count` tiles of y from `first` on; at the points, all but the first and the last.
   void MakeRow(int64_t row, int64_t first, int64_t count, const int32_t* valid) {
-    const int64_t size = kWidth * s_.channels * s_.padded;
-    float* y = YRow(row);
-    for (int64_t t = 0; t < count; t += kTileSteps) {
-      for (int64_t f = 0; f < s_.padded; f += 2 * kLanes) {
-        Source<float> sources[2];
-        int64_t met = 0;
-        if (row > 0) sources[met++] = {XRow(row - 1), w_.conv1.data() + f, s_.channels};
-        if (row < s_.rows) sources[met++] = {XRow(row), w_.conv1.data() + size + f, s_.channels};
-        V sum[kTileSteps][2];
-        aasist::Tile(sources, met, t, s_.padded, w_.bias1.data() + f, sum);
-        for (int64_t i = 0; i < kTileSteps; ++i) {
-          for (int64_t v = 0; v < 2; ++v) Store(y + (t + i) * s_.stride + f + v * kLanes, Selu(sum[i][v]));
+    Source<float> sources[2];
+    int64_t number = 0;
+    if (row > 0) sources[number++] = {X(row - 1), w_.conv1.data(), s_.channels};
+    if (row < s_.rows) sources[number++] = {X(row), w_.conv1.data() + kPoints * s_.channels * s_.padded, s_.channels};
+    aasist::Multiply(sources, number, count, s_.padded, products_.data());
+    const int64_t there = std::max<int64_t>(0, valid[0]), gone = std::min<int64_t>(s_.steps, valid[1]);
+    for (int64_t p = 0; p < count; ++p) {
+      // Backwards: what a step writes beyond its features is then overwritten by the next step's first ones.
+      for (int64_t f = s_.padded - kLanes; f >= 0; f -= kLanes) {
+        V y[kWidth];
+        aasist::TileOutputs(products_.data(), p, s_.padded, f, y);
+        for (int64_t k = 0; k < kWidth; ++k) {
+          Store(row_.data() + (kWidth * p + k) * s_.stride + f, Selu(y[k] + Load(w_.bias1.data() + f)));
         }
       }
     }
     // Outside the recording the second convolution sees zeros, not what the first makes of them.
-    for (int64_t t = 0; t < count; ++t) {
-      const int64_t step = first + t;
-      if (step < std::max<int64_t>(0, valid[0]) || step >= std::min<int64_t>(s_.steps, valid[1])) {
-        std::fill_n(y + t * s_.stride, s_.stride, 0.0f);
-      }
+    for (int64_t t = 0; t < kWidth * count; ++t) {
+      const int64_t step = kWidth * first + t;
+      if (step < there || step >= gone) std::fill_n(row_.data() + t * s_.stride, s_.stride, 0.0f);
     }
+    aasist::EvaluateTiles(row_.data() + (kWidth - 1) * s_.stride, s_.stride, count - 2, Y(row));
   }
 
-  void Finish(int64_t row, int64_t begin, int64_t end, float* out) {
-    const int64_t size = kWidth * s_.stride * s_.padded;
-    const float* x = XRow(row) + s_.channels;  // from the step before the first on
-    for (int64_t t = 0; t < end - begin; t += kTileSteps / kWidth) {
-      for (int64_t f = 0; f < s_.padded; f += 2 * kLanes) {
-        V sum[kTileSteps][2];
-        const Source<float> sources[] = {{YRow(row), w_.conv2.data() + f, s_.stride},
-                                         {YRow(row + 1), w_.conv2.data() + size + f, s_.stride},
-                                         {x, w_.shortcut.data() + f, s_.channels}};
-        aasist::Tile(sources, s_.shortcut ? 3 : 2, kWidth * t, s_.padded, w_.bias2.data() + f, sum);
-        for (int64_t p = 0; p < kTileSteps / kWidth && t + p < end - begin; ++p) {
-          float pooled[2 * kLanes];
-          for (int64_t v = 0; v < 2; ++v) {
-            V largest{};
-            for (int64_t i = 0; i < kWidth; ++i) {
-              V z = sum[kWidth * p + i][v];
-              if (!s_.shortcut) z += Identity(x, kWidth * (t + p) + i + 1, f + v * kLanes);
-              // The second test lets NaN through, as a maximum must.
-              largest = i == 0 ? z : ((z > largest) | (z != z) ? z : largest);
-            }
-            Store(pooled + v * kLanes, largest);
-          }
-          float* to = out + (row * s_.pooled() + begin + t + p) * s_.features + f;
-          std::copy_n(pooled, std::min(2 * kLanes, s_.features - f), to);
+  void Finish(int64_t row, const float* x, int64_t begin, int64_t end, float* out) {
+    const Source<float> sources[] = {
+        {Y(row), w_.conv2.data(), s_.stride},
+        {Y(row + 1), w_.conv2.data() + kPoints * s_.stride * s_.padded, s_.stride},
+        {X(row) + s_.channels, w_.shortcut.data(), s_.channels}};  // of x there is a tile before the first
+    aasist::Multiply(sources, s_.shortcut ? 3 : 2, end - begin, s_.padded, products_.data());
+    for (int64_t p = 0; p < end - begin; ++p) {
+      float* to = out + (row * s_.pooled() + begin + p) * s_.features;
+      for (int64_t f = 0; f < s_.padded; f += kLanes) {
+        V z[kWidth], largest{};
+        aasist::TileOutputs(products_.data(), p, s_.padded, f, z);
+        for (int64_t k = 0; k < kWidth; ++k) {
+          if (!s_.shortcut) z[k] += aasist::LoadFeatures(x + (kWidth * (begin + p) + k) * s_.channels, f, s_.channels);
+          // The second test lets NaN through, as a maximum must.
+          largest = k == 0 ? z[k] : ((z[k] > largest) | (z[k] != z[k]) ? z[k] : largest);
         }
+        aasist::StoreFeatures(largest + Load(w_.bias2.data() + f), f, s_.features, to);
       }
     }
-  }
-
-  V Identity(const float* x, int64_t step, int64_t feature) const {
-    if (feature + kLanes <= s_.channels) return Load(x + step * s_.channels + feature);
-    V value{};
-    for (int64_t lane = 0; feature + lane < s_.channels; ++lane) value[lane] = x[step * s_.channels + feature + lane];
-    return value;
   }
 
   const Shape& s_;
   const Weights& w_;
-  int64_t steps_;
-  AlignedVector<float> x_, y_;
+  AlignedVector<float> x_, y_, products_, row_;
 };
 
 ffi::Error Handle(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi::S32> valid,
@@ -168,22 +146,21 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi
   s.padded = aasist::PaddedFeatures<float>(s.features);
   // Where one pair of vectors holds all features, what a step writes beyond them is overwritten by the next one.
   s.stride = s.padded == 2 * kLanes ? s.features : s.padded;
-  // The second kernel's inputs are the features of the first, rows of zeros for those that are only padding.
-  Weights w{aasist::PadRows(kernel1.typed_data(), 2 * kWidth * s.channels, s.features), aasist::PadRows(bias1.typed_data(), 1, s.features),
-            AlignedVector<float>(2 * kWidth * s.stride * s.padded), aasist::PadRows(bias2.typed_data(), 1, s.features),
-            aasist::PadRows(shortcut.typed_data(), s.shortcut ? kWidth * s.channels : 0, s.features)};
-  for (int64_t tap = 0; tap < 2 * kWidth; ++tap) {
-    for (int64_t c = 0; c < s.features; ++c) {
-      std::copy_n(kernel2.typed_data() + (tap * s.features + c) * s.features, s.features,
-                  w.conv2.begin() + (tap * s.stride + c) * s.padded);
-    }
-  }
+  // The second kernel's inputs are the features of the first, zeros for those that are only padding.
+  auto conv2 = [&](int64_t i, int64_t j, int64_t c, int64_t f) {
+    return c < s.features ? kernel2.typed_data()[((i * kWidth + j) * s.features + c) * s.features + f] : 0.0f;
+  };
+  const Weights w{aasist::EvaluateKernel(kernel1.typed_data(), 2, s.channels, s.features),
+                  aasist::PadRows(bias1.typed_data(), 1, s.features),
+                  aasist::EvaluateKernel<float>(2, s.stride, s.features, conv2),
+                  aasist::PadRows(bias2.typed_data(), 1, s.features),
+                  aasist::EvaluateKernel(shortcut.typed_data(), s.shortcut ? 1 : 0, s.channels, s.features)};
   // Short spans where there would be too few of them for all threads.
   const int64_t share = (s.batch * s.pooled() + aasist::kParts - 1) / aasist::kParts;
-  const int64_t pooled = std::min(kPooled, RoundUp(share, kTileSteps / kWidth));
+  const int64_t pooled = std::min(kPooled, share);
   const int64_t spans = (s.pooled() + pooled - 1) / pooled;
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    Span span(s, w, pooled);
+    Span span(s, w);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * pooled;
       span.Run(x.typed_data() + clip * s.rows * s.steps * s.channels, valid.typed_data() + 2 * clip, first,

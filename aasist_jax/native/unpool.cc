@@ -1,7 +1,7 @@
 // Gradient of max-pooling over time by 3: dx[row, 3 t + k, c] = g[row, t, c] where index[row, t, c] is k, else 0.
 
 #include "parts.h"
-#include "tile.h"
+#include "rows.h"
 
 namespace {
 

@@ -32,6 +32,19 @@ void Store(T* to, typename Vector<T>::type value) {
   *reinterpret_cast<typename Vector<T>::type*>(to) = value;
 }
 
+// Eight numbers side by side: their count divides that of channels more often.
+constexpr int64_t kEight = 8;
+template <typename T>
+struct EightOf {
+  typedef T type __attribute__((vector_size(kEight * sizeof(T)), aligned(alignof(T))));
+};
+template <typename T>
+struct OneOf {
+  using type = T;
+};
+template <typename T>
+using Eight = typename EightOf<T>::type;
+
 // Memory whose vectors do not lie across two cache lines.
 template <typename T>
 struct Aligned {

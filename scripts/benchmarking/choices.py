@@ -15,9 +15,9 @@ import numpy as np
 from aasist_jax.cli import prepare_for_scoring, use_compilation_cache
 from aasist_jax.detection.detector import Detector
 from aasist_jax.models.activation import selu
-from aasist_jax.models.batch_norm import normalize, normalize_by_batch
+from aasist_jax.models.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
 from aasist_jax.models.convolution import conv2d, convolve, kernel_gradient_by_rows
-from aasist_jax.models.encoder import evaluate_block, evaluate_block_by_layers, merge, merge_and_pool
+from aasist_jax.models.encoder import activate_merge_and_pool, evaluate_block, evaluate_block_by_layers, merge
 from aasist_jax.models.pooling import max_pool_time
 from aasist_jax.models.sinc import pooled_sinc_magnitude, sinc_convolution, sinc_filters
 from aasist_jax.native import operations
@@ -27,7 +27,7 @@ from scripts.benchmarking.jax_contenders import jax_training
 from scripts.benchmarking.setting import Section, Setting
 from scripts.benchmarking.turns import Contender, Turns, take_turns, turns_table
 
-BATCH = 4
+BATCH = 2
 ROWS, CHANNELS = 23, 32
 STEPS = {"block 1": 21_490, "block 2": 7_163}
 TOLERANCE = 1e-4
@@ -86,7 +86,7 @@ def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
             {
                 "XLA's own": lambda x, dy: jax.vjp(lambda k: convolve(x, k, (1, 1)), square)[1](dy)[0],
                 "XLA, matrix products": gradient,
-                "C++": lambda x, dy: operations.kernel_gradient(x, dy, window=(2, 3), padding=(1, 1))[0],
+                "C++": lambda x, dy: operations.kernel_gradient(x, dy, height=2, pad_rows=1)[0],
             },
         ),
         "one-channel convolution, block 1": (
@@ -104,12 +104,20 @@ def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
                 "C++": lambda x, k, dy: jax.vjp(lambda x: conv2d(x, k, bias, (1, 1)), x)[1](dy)[0],
             },
         ),
-        "batch norm and SELU, forward and back, block 1": (
-            (large, draw(*large.shape)),
+        "batch norm, forward and back, block 2": (
+            (draw(BATCH, ROWS + 1, two, c), draw(BATCH, ROWS + 1, two, c)),
             {
                 "XLA, automatic gradient": lambda x, dy: jax.vjp(_batch_norm_plain(scale, bias), x)[1](dy)[0],
                 "XLA, written out": lambda x, dy: jax.vjp(_batch_norm(scale, bias), x)[1](dy)[0],
                 "C++": lambda x, dy: jax.vjp(_batch_norm(scale, bias), x)[1](dy)[0],
+            },
+        ),
+        "convolution and batch norm, forward and back, block 1": (
+            (image, first, large),
+            {
+                "XLA, stored": lambda x, k, dy: jax.vjp(_stored(scale, bias), x, k)[1](dy),
+                "C++, stored": lambda x, k, dy: jax.vjp(_stored(scale, bias), x, k)[1](dy),
+                "C++, computed again": lambda x, k, dy: jax.vjp(_computed_again(scale, bias), x, k)[1](dy),
             },
         ),
         "end of block 1, forward and back": (
@@ -117,7 +125,7 @@ def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
             {
                 "XLA, windowed pool": functools.partial(_end_gradients, _end_with_window),
                 "XLA, byte pool": functools.partial(_end_gradients, _end_by_layers),
-                "C++": functools.partial(_end_gradients, merge_and_pool),
+                "C++": functools.partial(_end_gradients, activate_merge_and_pool),
             },
         ),
     }
@@ -185,8 +193,8 @@ def _front_end(wave: jax.Array) -> jax.Array:
 
 def _unfolded(mean: Any, var: Any, scale: Any, *operands: Any) -> jax.Array:
     x, _, kernel1, bias1, kernel2, bias2, shortcut = operands
-    y = normalize(_plain(x, kernel1, (1, 1)) + bias1.reshape(1, 1, 1, -1), scale, bias1, mean, var, activate=True)
-    z = _plain(y, kernel2, (0, 1)) + bias2.reshape(1, 1, 1, -1)
+    y = normalize(_plain(x, kernel1, (1, 1)) + bias1.reshape(1, 1, 1, -1), scale, bias1, mean, var)
+    z = _plain(selu(y), kernel2, (0, 1)) + bias2.reshape(1, 1, 1, -1)
     return max_pool_time(z + (_plain(x, shortcut[None], (0, 1)) if shortcut.shape[0] else x))
 
 
@@ -198,7 +206,7 @@ def _folded(block: Any, mean: Any, var: Any, scale: Any, *operands: Any) -> jax.
 
 
 def _batch_norm(scale: jax.Array, bias: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    return lambda x: normalize_by_batch(x, scale, bias, True, None)[0]
+    return lambda x: normalize_by_batch(x, scale, bias, None)[0]
 
 
 def _batch_norm_plain(scale: jax.Array, bias: jax.Array) -> Callable[[jax.Array], jax.Array]:
@@ -206,9 +214,17 @@ def _batch_norm_plain(scale: jax.Array, bias: jax.Array) -> Callable[[jax.Array]
         axes = tuple(range(x.ndim - 1))
         mean = x.mean(axes)
         var = jnp.square(x - mean.reshape(1, 1, 1, -1)).mean(axes)
-        return jax.nn.selu(normalize(x, scale, bias, mean, var, activate=False))
+        return normalize(x, scale, bias, mean, var)
 
     return apply
+
+
+def _stored(scale: jax.Array, bias: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    return lambda x, kernel: normalize_by_batch(conv2d(x, kernel, bias, (1, 1)), scale, bias, None)[0]
+
+
+def _computed_again(scale: jax.Array, bias: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    return lambda x, kernel: normalize_convolution_by_batch(x, kernel, bias, scale, bias, (1, 1), None)[0]
 
 
 def _end_gradients(end: Callable[..., jax.Array], *operands: jax.Array) -> Any:
@@ -217,10 +233,10 @@ def _end_gradients(end: Callable[..., jax.Array], *operands: jax.Array) -> Any:
     return db, dy, dx, dk, ds
 
 
-def _end_with_window(*operands: jax.Array) -> jax.Array:
-    z = merge(*operands)
+def _end_with_window(a: jax.Array, *operands: jax.Array) -> jax.Array:
+    z = merge(selu(a), *operands)
     return jax.lax.reduce_window(z, -jnp.inf, jax.lax.max, (1, 1, 3, 1), (1, 1, 3, 1), "VALID")
 
 
-def _end_by_layers(*operands: jax.Array) -> jax.Array:
-    return max_pool_time(merge(*operands))
+def _end_by_layers(a: jax.Array, *operands: jax.Array) -> jax.Array:
+    return max_pool_time(merge(selu(a), *operands))

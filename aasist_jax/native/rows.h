@@ -1,6 +1,6 @@
-// Convolutions of width three, a tile of time steps by two vectors of features in registers at a time.
-#ifndef AASIST_JAX_NATIVE_TILE_H_
-#define AASIST_JAX_NATIVE_TILE_H_
+// Rows of time steps: copied with zeros around them, padded, spread over time.
+#ifndef AASIST_JAX_NATIVE_ROWS_H_
+#define AASIST_JAX_NATIVE_ROWS_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -11,64 +11,11 @@
 namespace aasist {
 
 constexpr int64_t kWidth = 3;  // of every kernel, and of the pool
-// Time steps that a tile holds in registers, times two vectors of features.
-constexpr int64_t kTileSteps = kVectorBytes == 64 ? 12 : 6;
 
 // Features in memory: rounded up to pairs of vectors.
 template <typename T>
 int64_t PaddedFeatures(int64_t features) {
   return RoundUp(features, 2 * Vector<T>::kLanes);
-}
-
-// A row of a kernel, over a row of inputs.
-template <typename T>
-struct Source {
-  const T* row;      // the inputs of the first step's first tap; a step's channels lie behind those of the one before
-  const T* weights;  // (3 * channels, padded features), from the tile's first feature on
-  int64_t channels;
-};
-
-// sum[t, f] = bias[f] + sum over sources and k of row[(t0 + t) * channels + k] * weights[k, f]; no bias: zero.
-template <typename T>
-inline void Tile(const Source<T>* sources, int64_t count, int64_t t0, int64_t features, const T* bias,
-                 typename Vector<T>::type sum[kTileSteps][2]) {
-  using V = typename Vector<T>::type;
-  constexpr int64_t kLanes = Vector<T>::kLanes;
-  V total[kTileSteps][2];  // of its own, so that it is kept in registers
-  for (int64_t t = 0; t < kTileSteps; ++t) {
-    for (int64_t v = 0; v < 2; ++v) total[t][v] = bias == nullptr ? V{} : Load(bias + v * kLanes);
-  }
-  for (int64_t s = 0; s < count; ++s) {
-    const int64_t channels = sources[s].channels;
-    const T* x = sources[s].row + t0 * channels;
-    const T* w = sources[s].weights;
-    for (int64_t k = 0; k < kWidth * channels; ++k, w += features) {
-      const V first = Load(w), second = Load(w + kLanes);
-      for (int64_t t = 0; t < kTileSteps; ++t) {
-        const T value = x[t * channels + k];
-        total[t][0] += value * first;
-        total[t][1] += value * second;
-      }
-    }
-  }
-  for (int64_t t = 0; t < kTileSteps; ++t) {
-    for (int64_t v = 0; v < 2; ++v) sum[t][v] = total[t][v];
-  }
-}
-
-// Writes the first `steps` steps and `width` features of a tile to rows of `stride` numbers.
-template <typename T, typename V>
-void StoreTile(const V (*sum)[2], int64_t steps, int64_t width, int64_t stride, T* to) {
-  constexpr int64_t kLanes = Vector<T>::kLanes;
-  for (int64_t t = 0; t < steps; ++t, to += stride) {
-    if (width == 2 * kLanes) {
-      for (int64_t v = 0; v < 2; ++v) Store(to + v * kLanes, sum[t][v]);
-    } else {
-      T values[2 * kLanes];
-      for (int64_t v = 0; v < 2; ++v) Store(values + v * kLanes, sum[t][v]);
-      std::copy_n(values, width, to);
-    }
-  }
 }
 
 // `rows` rows of features, each padded with zeros.
@@ -128,4 +75,4 @@ void CopyUnpooled(const uint8_t* index, const T* g, int64_t first, int64_t count
 
 }  // namespace aasist
 
-#endif  // AASIST_JAX_NATIVE_TILE_H_
+#endif  // AASIST_JAX_NATIVE_ROWS_H_

@@ -1,0 +1,17 @@
+// SELU (Klambauer et al., 2017), eight or more numbers side by side.
+#ifndef AASIST_JAX_NATIVE_SELU_H_
+#define AASIST_JAX_NATIVE_SELU_H_
+
+namespace aasist {
+
+constexpr double kSeluScale = 1.0507009873554805, kSeluAlpha = 1.6732632423543772;
+
+// The gradient for the input, from that for the output and the output itself.
+template <typename T, typename V>
+V ThroughSelu(V dy, V y) {
+  return dy * (y > T(0) ? V{} + T(kSeluScale) : y + T(kSeluScale * kSeluAlpha));
+}
+
+}  // namespace aasist
+
+#endif  // AASIST_JAX_NATIVE_SELU_H_
