@@ -67,8 +67,8 @@ def normalize_by_batch(
     Returns:
         The result; mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
     """
-    moments = operations.choose(x, native=operations.batch_moments, xla=_moments, suits=_suits(x))
-    mean, var, n = _join(*moments, x.size // x.shape[-1], axis_name)
+    means, squares = operations.choose(x, native=operations.batch_moments, xla=_moments, suits=_suits(x))
+    mean, var, n = _join(means, squares, x.size // x.shape[-1], axis_name)
     return normalize(x, scale, bias, mean, var), mean, var, n
 
 
@@ -112,9 +112,11 @@ def normalize_convolution_by_batch(
     xla = functools.partial(_of_convolution, _moments, padding=padding)
     native = functools.partial(operations.one_channel_moments, padding=padding)
     operands = (x, kernel, kernel_bias)
-    moments = operations.choose(*operands, native=native, xla=xla, suits=convolution.suits_one_channel(kernel, padding))
+    means, squares = operations.choose(
+        *operands, native=native, xla=xla, suits=convolution.suits_one_channel(kernel, padding)
+    )
     y = convolution.convolve_and_add(*operands, padding)
-    mean, var, n = _join(*moments, y.size // y.shape[-1], axis_name)
+    mean, var, n = _join(means, squares, y.size // y.shape[-1], axis_name)
     return normalize(y, scale, bias, mean, var), mean, var, n
 
 

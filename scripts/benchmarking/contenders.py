@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from rich.table import Table
 
 from aasist_jax.cli import prepare_for_scoring
 from aasist_jax.config import OptimConfig
@@ -24,6 +25,7 @@ from scripts.benchmarking.inputs import labels, noise
 from scripts.benchmarking.jax_contenders import jax_inference, jax_training
 from scripts.benchmarking.onnx_contenders import can_use_gpu, onnx_inference
 from scripts.benchmarking.setting import Section, Setting
+from scripts.benchmarking.tables import make_table
 from scripts.benchmarking.torch_contenders import (
     Adam,
     Arithmetic,
@@ -33,8 +35,9 @@ from scripts.benchmarking.torch_contenders import (
     torch_inference,
     torch_training,
 )
-from scripts.benchmarking.turns import Contender, Turns, take_turns, turns_table
+from scripts.benchmarking.turns import Contender, Turns, take_turns, times_as_fast, turns_table
 
+OURS = "aasist_jax"
 SAME_LOGITS = SAME_LOSS = 1e-4
 """Largest difference from eager PyTorch's float32 results, of a contender that computes in float32."""
 
@@ -79,7 +82,7 @@ def inference_makers(setting: Setting) -> tuple[Makers, list[str]]:
         notes.append("ONNX Runtime: left out, this build of it does not use the GPU")
     else:
         makers["ONNX Runtime (our export)"] = _onnx_inference
-    makers["aasist_jax"] = functools.partial(_jax_inference, jnp.float32, SAME_LOGITS)
+    makers[OURS] = functools.partial(_jax_inference, jnp.float32, SAME_LOGITS)
     makers["aasist_jax, bfloat16"] = functools.partial(_jax_inference, jnp.bfloat16, BFLOAT16_LOGITS)
     return makers, notes
 
@@ -88,7 +91,7 @@ def training_makers(setting: Setting) -> tuple[Makers, list[str]]:
     """Those who take part in the training step, the baseline first, and lines on who does not."""
     torch_flavours, notes = _flavours(setting)
     makers: Makers = {flavour.name: functools.partial(_torch_training, flavour) for flavour in torch_flavours}
-    makers["aasist_jax"] = functools.partial(_jax_training, jnp.float32, "highest", SAME_LOSS)
+    makers[OURS] = functools.partial(_jax_training, jnp.float32, "highest", SAME_LOSS)
     if setting.gpu:
         # What a GPU has for matrices; a CPU's default is float32, and its bfloat16 is for inference.
         makers["aasist_jax, TF32"] = functools.partial(_jax_training, jnp.float32, None, BFLOAT16_LOSS)
@@ -130,9 +133,24 @@ def _measure(
             rows += [(what, size, turns) for turns in (found[1:] if group[0] in seen else found)]
             seen.add(group[0])
     title = f"{what}: {setting.weights.model_id}, {setting.threads} threads, medians of {setting.rounds} rounds"
-    return Section(
-        [{"what": what, "batch": size} | turns.figures() for _, size, turns in rows], [turns_table(title, rows)], notes
-    )
+    tables = [turns_table(title, rows)]
+    if not pairs:
+        tables.append(_against_each(what, sizes, rows))
+    return Section([{"what": what, "batch": size} | turns.figures() for _, size, turns in rows], tables, notes)
+
+
+def _against_each(what: str, sizes: tuple[int, ...], rows: list[tuple[str, int, Turns]]) -> Table:
+    """Our float32 against every other contender, which took turns with it."""
+    cells = []
+    for size in sizes:
+        found = {turns.contender: turns for _, own_size, turns in rows if own_size == size}
+        cells += [
+            (str(size), name, *(f"{x:.2f}" for x in times_as_fast(found[OURS], turns)))
+            for name, turns in found.items()
+            if name != OURS
+        ]
+    columns = ("batch", "contender", "times as fast", "lowest", "highest")
+    return make_table(f"{what}: {OURS} in float32 against each, within a round", columns, cells, texts=2)
 
 
 def _groups(names: list[str], pairs: bool) -> list[list[str]]:

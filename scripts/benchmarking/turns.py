@@ -133,6 +133,15 @@ def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> 
     return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True))
 
 
+def times_as_fast(ours: Turns, other: Turns) -> tuple[float, float, float]:
+    """How many times as fast as `other` ours is, within a round: median, lowest, highest.
+
+    They must have taken turns with each other.
+    """
+    ratios = [theirs / own for theirs, own in zip(other.seconds, ours.seconds, strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
 def turns_table(title: str, rows: Sequence[tuple[str, int, Turns]], per_second: str = "clips/s") -> Table:
     """Lay out medians and ratios; a row is what was done, on how many clips, and the turns."""
     baseline = rows[0][2].contender

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from aasist_jax.models.aasist import AASISTConfig
 from aasist_jax.models.convolution import convolve
 from aasist_jax.models.sinc import sinc_convolution, sinc_filters
 from aasist_jax.weights import Source, Weights, load_weights, save_weights
+from scripts.benchmarking import choices
 from scripts.benchmarking.apart import own_process
 from scripts.benchmarking.ceilings import Ceilings, limit, limits
 from scripts.benchmarking.child import run_child
@@ -44,7 +46,7 @@ from scripts.benchmarking.contenders import (
 from scripts.benchmarking.growth import measure_devices, measure_lengths, paper_steps, reduced_bytes
 from scripts.benchmarking.setting import Setting
 from scripts.benchmarking.torch_contenders import flavours
-from scripts.benchmarking.turns import WARM_UP, BenchmarkError, Contender, take_turns
+from scripts.benchmarking.turns import WARM_UP, BenchmarkError, Contender, take_turns, times_as_fast
 from scripts.benchmarking.work import Layer, layers, totals
 from tests.models.tiny import CONFIG, SAMPLES, random_variables, scaled_variables
 
@@ -113,6 +115,11 @@ def check_contenders(report: dict, section: str, batch: int, rounds: int, tolera
         assert name in report["text"]
 
 
+def times_as_fast_of(ours: dict[str, Any], other: dict[str, Any]) -> str:
+    ratios = [b / a for a, b in zip(ours["seconds"], other["seconds"], strict=True)]
+    return f"{statistics.median(ratios):.2f}"
+
+
 def test_a_short_run(tiny: Path, tmp_path: Path) -> None:
     report = run_sections(tiny, tmp_path, "inference", "end-to-end", "pipeline", "work", more=("--rounds", 2))
     machine = report["machine"]
@@ -122,6 +129,8 @@ def test_a_short_run(tiny: Path, tmp_path: Path) -> None:
     rows = {row["contender"]: row for row in report["sections"]["inference"]}
     # bfloat16 was really computed in bfloat16.
     assert rows["aasist_jax, bfloat16"]["difference"] > 10 * rows["aasist_jax"]["difference"]
+    faster = times_as_fast_of(rows["aasist_jax"], rows["ONNX Runtime (our export)"])
+    assert any("ONNX Runtime" in line and faster in line for line in report["text"].splitlines())
     # Without a corpus, what needs one is left out.
     assert report["sections"]["end-to-end"] == report["sections"]["pipeline"] == []
     assert report["notes"] == [f"{name}: left out, it needs --corpus FOLDER" for name in ("end-to-end", "pipeline")]
@@ -162,6 +171,16 @@ def test_growth_work_and_limits(tiny: Path, tmp_path: Path) -> None:
     for row in (inference, step):
         assert 0 < row["share_fused_bytes"] <= row["share_fused"] <= row["share_unfused"] < 1
     assert not (tmp_path / "benchmark.png").exists()
+
+
+@pytest.mark.slow
+def test_every_choice_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "STEPS", {"block 1": 300, "block 2": 100})
+    monkeypatch.setattr(choices, "BATCH", 1)
+    for operands, ways in choices.sets().values():
+        first, *others = (choices._call(way, operands, "XLA" in name)() for name, way in ways.items())
+        assert others
+        assert all(np.abs(first - other).max() < choices.TOLERANCE for other in others)
 
 
 @pytest.mark.slow
@@ -401,6 +420,8 @@ def test_contenders_take_turns_and_ratios_are_within_a_round() -> None:
     assert b.difference == 5e-5
     figures = b.figures()
     assert (figures["speed_lowest"], figures["speed_median"], figures["speed_highest"]) == (0.5, 1, 4)
+    # Of B against C: 4 / 2, 4 / 1, 4 / 2.
+    assert times_as_fast(b, c) == (2, 2, 4)
 
 
 @pytest.mark.parametrize("result", [2e-4, np.nan, np.inf])
