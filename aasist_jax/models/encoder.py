@@ -85,14 +85,16 @@ class ResidualBlock(nn.Module):
             BatchNorm(self.dtype, self.axis_name, name="bn1")(x, train=train)
         # The (2, 3) kernel with one row of zeros on either side makes f + 1 rows, the second brings back f.
         conv1 = Conv(self.features, (2, 3), (1, 1), self.dtype, name="conv1")
-        y = BatchNorm(self.dtype, self.axis_name, name="bn2")(x, conv1, train=train)
+        # SELU takes float32 at least: exp(x) - 1 in bfloat16 would leave little of small values.
+        bn2 = BatchNorm(jnp.promote_types(self.dtype, jnp.float32), self.axis_name, name="bn2")
+        a = bn2(x, conv1, train=train)
         kernel, bias = Conv(self.features, (2, 3), (0, 1), self.dtype, name="conv2").parameters(self.features)
         shortcut = jnp.zeros((0, x.shape[-1], self.features), self.dtype)
         if x.shape[-1] != self.features:
             downsample = Conv(self.features, (1, 3), (0, 1), self.dtype, name="conv_downsample")
             (shortcut,), shortcut_bias = downsample.parameters(x.shape[-1])
             bias = bias + shortcut_bias
-        return activate_merge_and_pool(zero_outside(y, valid), x, kernel, bias, shortcut)
+        return activate_merge_and_pool(zero_outside(a, valid), x, kernel, bias, shortcut)
 
     def _folded(self) -> FoldedBlock:
         """The parameters in evaluation mode, where a batch norm is part of the convolution before it."""
@@ -157,12 +159,15 @@ def merge(
 
 @jax.custom_vjp
 def activate_merge_and_pool(a: Array, x: Array, kernel: Array, bias: Array, shortcut: Array) -> Array:
-    """SELU of a, `merge`, max-pooled over time by 3, with a gradient in which the sum need not be stored."""
-    return max_pool_time(merge(selu(a), x, kernel, bias, shortcut))
+    """SELU of a, `merge`, max-pooled over time by 3, with a gradient in which the sum need not be stored.
+
+    a is float32 at least; its SELU is brought to the type of the others.
+    """
+    return max_pool_time(merge(selu(a).astype(x.dtype), x, kernel, bias, shortcut))
 
 
 def _end_forward(a: Array, *operands: Array) -> tuple[Array, tuple[Array, ...]]:
-    y = selu(a)
+    y = selu(a).astype(operands[0].dtype)
     pooled, index = operations.choose(
         y, *operands, native=operations.pooled_convolution, xla=lambda *operands: largest_of_three(merge(*operands))
     )
@@ -170,15 +175,15 @@ def _end_forward(a: Array, *operands: Array) -> tuple[Array, tuple[Array, ...]]:
 
 
 def _end_backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, ...]:
-    _, x, kernel, _, shortcut, _ = residuals
-    gradients: tuple[Array, ...] = operations.choose(
+    y, x, kernel, _, shortcut, _ = residuals
+    da, *gradients = operations.choose(
         *residuals,
         g,
         native=_end_gradients,
         xla=end_gradients_by_layers,
-        suits=shortcut.shape[0] == 0 or x.shape[-1] > 1 or kernel.shape[-1] % operations.LANES == 0,
+        suits=g.size > 0 and (shortcut.shape[0] == 0 or x.shape[-1] > 1 or kernel.shape[-1] % operations.LANES == 0),
     )
-    return gradients
+    return da.astype(jnp.promote_types(y.dtype, jnp.float32)), *gradients
 
 
 activate_merge_and_pool.defvjp(_end_forward, _end_backward)

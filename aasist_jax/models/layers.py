@@ -93,14 +93,14 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
 
-        fused = train and conv is not None and x.shape[-1] == 1 and conv.dtype != jnp.bfloat16
-        if conv is not None and not fused:
+        fused = conv if conv is not None and train and x.shape[-1] == 1 and conv.dtype != jnp.bfloat16 else None
+        if conv is not None and fused is None:
             x = conv(x)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if train:
-            if conv is not None and fused:
+            if fused is not None:
                 y, mean, var, n = normalize_convolution_by_batch(
-                    x, *conv.parameters(1), scale, bias, conv.padding, self.axis_name
+                    x.astype(fused.dtype), *fused.parameters(1), scale, bias, fused.padding, self.axis_name
                 )
             else:
                 y, mean, var, n = normalize_by_batch(x, scale, bias, self.axis_name)

@@ -23,8 +23,7 @@ ffi::Error BatchMoments(ffi::ThreadPool& pool, ffi::AnyBuffer& x, ffi::AnyBuffer
   auto add = [&](int64_t begin, int64_t end, aasist::Moments<T>& moments) {
     ForRuns(begin, end, [&](int64_t first, int64_t count) { moments.AddRun(data + first * channels, count); });
   };
-  aasist::PartMoments(pool, x.element_count() / channels, channels, add, mean.typed_data<T>(),
-                      squares.typed_data<T>());
+  aasist::PartMoments(pool, x.element_count() / channels, channels, add, mean.typed_data<T>(), squares.typed_data<T>());
   return ffi::Error::Success();
 }
 

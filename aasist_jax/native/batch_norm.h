@@ -1,5 +1,5 @@
-// Batch norm over (places, channels), a run of places that fits in the first-level cache at a time, eight channels side by
-// side: the sums that it needs, and its gradient. `channels` is a multiple of eight.
+// Batch norm over (places, channels), a run of places that fits in the first-level cache at a time, eight channels side
+// by side: the sums that it needs, and its gradient. `channels` is a multiple of eight.
 #ifndef AASIST_JAX_NATIVE_BATCH_NORM_H_
 #define AASIST_JAX_NATIVE_BATCH_NORM_H_
 
@@ -28,7 +28,8 @@ const Eight<T>& EightAt(const T* at) {
 template <typename T>
 class Moments {
  public:
-  explicit Moments(int64_t channels) : mean_(channels), squares_(channels), run_mean_(channels), run_squares_(channels) {}
+  explicit Moments(int64_t channels)
+      : mean_(channels), squares_(channels), run_mean_(channels), run_squares_(channels) {}
 
   void AddRun(const T* x, int64_t count) {
     const int64_t channels = mean_.size();
@@ -80,7 +81,8 @@ void PartMoments(xla::ffi::ThreadPool& pool, int64_t items, int64_t channels, co
 
 // total: sum(g), then sum(g * normalized).
 template <typename T>
-void AddGradientSums(const T* x, const T* g, int64_t count, int64_t channels, const T* mean, const T* inverse, T* total) {
+void AddGradientSums(const T* x, const T* g, int64_t count, int64_t channels, const T* mean, const T* inverse,
+                     T* total) {
   for (int64_t c = 0; c < channels; c += kEight) {
     const Eight<T> middle = EightAt(mean + c);
     Eight<T> sum{}, product{};
@@ -96,7 +98,8 @@ void AddGradientSums(const T* x, const T* g, int64_t count, int64_t channels, co
 
 // `AddGradientSums` over `items`, of which `add` adds [begin, end) to a part's total.
 template <typename T, typename Add>
-void PartGradientSums(xla::ffi::ThreadPool& pool, int64_t items, int64_t channels, const Add& add, T* sums, T* products) {
+void PartGradientSums(xla::ffi::ThreadPool& pool, int64_t items, int64_t channels, const Add& add, T* sums,
+                      T* products) {
   std::vector<T> totals(kParts * 2 * channels);
   ForParts(pool, items,
            [&](int64_t part, int64_t begin, int64_t end) { add(begin, end, totals.data() + part * 2 * channels); });

@@ -7,8 +7,8 @@
 // Three taps from five inputs and three gradients are Winograd's filtering again (winograd.h), and as putting the taps
 // together is linear, it comes last: the sums, over a million places, are of products at the points. They are kept in
 // registers, a tile of kInputs inputs by two vectors of features at a time. Where an index is given, dy is that of the
-// pooled output and is spread over time on the way (rows.h). Each run of kSpan tiles starts from zero and is added to its
-// part's total, which keeps rounding errors small.
+// pooled output and is spread over time on the way (rows.h). Each run of kSpan tiles starts from zero and is added to
+// its part's total, which keeps rounding errors small.
 
 #include "parts.h"
 #include "winograd.h"
@@ -26,8 +26,8 @@ using aasist::RoundUp;
 using aasist::Store;
 using aasist::Vector;
 
-constexpr int64_t kInputs = aasist::kVectorBytes == 64 ? 8 : 4;  // times two vectors: within the registers that there are
-constexpr int64_t kMaxHeight = 2;
+constexpr int64_t kInputs =
+    aasist::kVectorBytes == 64 ? 8 : 4;  // times two vectors: within the registers that there are
 
 struct Shape {
   int64_t batch, rows_in, channels;  // of x
@@ -35,7 +35,8 @@ struct Shape {
   int64_t height, pad_rows;
 };
 
-// total[c, d] += sum over p of x[p * channels + c] * dy[p * features + d], for kInputs inputs and two vectors of features.
+// total[c, d] += sum over p of x[p * channels + c] * dy[p * features + d], for kInputs inputs and two vectors of
+// features.
 template <typename T>
 void AddTile(const T* x, int64_t channels, const T* dy, int64_t features, int64_t tiles, T* total) {
   using V = typename Vector<T>::type;
@@ -74,7 +75,7 @@ void EvaluateGradients(const T* dy, int64_t features, int64_t count, T* planes, 
   for (int64_t d = 0; d < features; d += Vector<T>::kLanes) {
     V sum{};
     for (int64_t p = 0; p < count; ++p) {
-      V g[kWidth], at[kPoints];
+      alignas(64) V g[kWidth], at[kPoints];
       for (int64_t k = 0; k < kWidth; ++k) g[k] = Load(dy + (kWidth * p + k) * features + d);
       aasist::EvaluateTaps(g, at);
       for (int64_t k = 0; k < kPoints; ++k) Store<T>(planes + (k * kSpan + p) * features + d, at[k]);
@@ -88,37 +89,37 @@ void EvaluateGradients(const T* dy, int64_t features, int64_t count, T* planes, 
 template <typename T>
 void AddSpans(const Shape& s, const Layout<T>& layout, const T* x, const T* dy, const uint8_t* index, int64_t begin,
               int64_t end, T* total) {
-  const int64_t tiles = (s.steps + kWidth - 1) / kWidth, spans = (tiles + kSpan - 1) / kSpan;
+  const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
   const int64_t pooled = s.steps / kWidth, features = layout.features;
-  // The last tile of inputs may look beyond the last channel.
-  AlignedVector<T> inputs(kMaxHeight * kPoints * kSpan * s.channels + kInputs), row_of_dy(kWidth * kSpan * features);
+  aasist::TwoRows<T> planes(s.channels);
   auto gradients = aasist::Planes<T>(features);
-  auto planes = [&](int64_t row) { return inputs.data() + row % kMaxHeight * kPoints * kSpan * s.channels; };
+  AlignedVector<T> row_of_dy(kWidth * kSpan * features);
   for (int64_t item = begin; item < end; ++item) {
     const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
-    int64_t met = 0;
+    int64_t evaluated = 0;
     for (int64_t row = 0; row < s.rows; ++row) {
       if (index == nullptr) {
         aasist::CopySteps(dy + (clip * s.rows + row) * s.steps * s.features, kWidth * first, kWidth * count, s.steps,
                           s.features, row_of_dy.data(), features);
       } else {
         const int64_t at = (clip * s.rows + row) * pooled * s.features;
-        aasist::CopyUnpooled(index + at, dy + at, kWidth * first, kWidth * count, pooled, s.features,
-                             row_of_dy.data(), features);
+        aasist::CopyUnpooled(index + at, dy + at, kWidth * first, kWidth * count, pooled, s.features, row_of_dy.data(),
+                             features);
       }
       EvaluateGradients(row_of_dy.data(), features, count, gradients.data(), total + layout.bias);
       for (int64_t i = 0; i < s.height; ++i) {
         const int64_t from = row + i - s.pad_rows;
         if (from < 0 || from >= s.rows_in) continue;
-        for (; met <= from; ++met) {
-          aasist::EvaluateRow(x + (clip * s.rows_in + met) * s.steps * s.channels, s.steps, s.channels, first, count,
-                              planes(met));
+        for (; evaluated <= from; ++evaluated) {
+          aasist::EvaluateRow(x + (clip * s.rows_in + evaluated) * s.steps * s.channels, s.steps, s.channels, first,
+                              count, planes[evaluated]);
         }
         for (int64_t k = 0; k < kPoints; ++k) {
           for (int64_t d = 0; d < features; d += 2 * Vector<T>::kLanes) {
             for (int64_t c = 0; c < s.channels; c += kInputs) {
-              AddTile(planes(from) + k * kSpan * s.channels + c, s.channels, gradients.data() + k * kSpan * features + d,
-                      features, count, total + ((i * kPoints + k) * layout.inputs + c) * features + d);
+              AddTile(planes[from] + k * kSpan * s.channels + c, s.channels,
+                      gradients.data() + k * kSpan * features + d, features, count,
+                      total + ((i * kPoints + k) * layout.inputs + c) * features + d);
             }
           }
         }
@@ -131,7 +132,7 @@ template <typename T>
 ffi::Error KernelGradient(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* dy, const uint8_t* index, T* dk,
                           T* db) {
   const Layout<T> layout(s);
-  const int64_t tiles = (s.steps + kWidth - 1) / kWidth, spans = (tiles + kSpan - 1) / kSpan;
+  const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
   AlignedVector<T> totals(aasist::kParts * layout.size);
   aasist::ForParts(pool, s.batch * spans, [&](int64_t part, int64_t begin, int64_t end) {
     AddSpans(s, layout, x, dy, index, begin, end, totals.data() + part * layout.size);
@@ -145,7 +146,8 @@ ffi::Error KernelGradient(ffi::ThreadPool& pool, const Shape& s, const T* x, con
     for (int64_t i = 0; i < s.height; ++i) {
       for (int64_t c = 0; c < s.channels; ++c) {
         T at[kPoints], taps[kWidth];
-        for (int64_t k = 0; k < kPoints; ++k) at[k] = sum(((i * kPoints + k) * layout.inputs + c) * layout.features + d);
+        for (int64_t k = 0; k < kPoints; ++k)
+          at[k] = sum(((i * kPoints + k) * layout.inputs + c) * layout.features + d);
         aasist::Interpolate(at, taps);
         for (int64_t j = 0; j < kWidth; ++j) dk[((i * kWidth + j) * s.channels + c) * s.features + d] = taps[j];
       }

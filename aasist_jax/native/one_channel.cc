@@ -30,6 +30,7 @@ using aasist::kRun;
 
 constexpr int64_t kTaps = 4;
 constexpr int64_t kHeight = 2;
+constexpr int64_t kSums = 4;  // that do not wait for each other
 
 struct Shape {
   int64_t batch, rows_in, steps_in;  // of x
@@ -49,7 +50,10 @@ template <typename T>
 class Output {
  public:
   Output(const Shape& s, const T* kernel, const T* bias)
-      : s_(s), bias_(bias), length_(s.steps_in + 2 * s.pad_steps + kTaps), rows_(kHeight * length_),
+      : s_(s),
+        bias_(bias),
+        length_(s.steps_in + 2 * s.pad_steps + kTaps),
+        rows_(kHeight * length_),
         kernel_(kHeight * kTaps * s.features) {
     // Taps that there are not are zeros, so that their number is known to the compiler.
     for (int64_t i = 0; i < s.height; ++i) {
@@ -74,7 +78,8 @@ class Output {
     const T* x[] = {rows_.data() + first, rows_.data() + length_ + first};
     for (int64_t d = 0; d < s_.features; d += kEight) {
       Eight<T> taps[kHeight][kTaps];
-      for (int64_t k = 0; k < kHeight * kTaps; ++k) taps[k / kTaps][k % kTaps] = EightAt(kernel_.data() + k * s_.features + d);
+      for (int64_t k = 0; k < kHeight * kTaps; ++k)
+        taps[k / kTaps][k % kTaps] = EightAt(kernel_.data() + k * s_.features + d);
       const Eight<T> bias = EightAt(bias_ + d);
       for (int64_t t = 0; t < steps; ++t) {
         Eight<T> sum = bias;
@@ -132,9 +137,9 @@ template <typename T>
 void AddInputs(const T* dy, const T* kernel, int64_t steps, int64_t features, T* const dx[kHeight],
                Taps<T> carry[kHeight]) {
   for (int64_t t = 0; t < steps; ++t) {
-    Eight<T> sums[4] = {};
-    for (int64_t d = 0; d < features; d += 4) {
-      for (int64_t k = 0; k < 4; ++k) {
+    Eight<T> sums[kSums] = {};
+    for (int64_t d = 0; d < features; d += kSums) {
+      for (int64_t k = 0; k < kSums; ++k) {
         sums[k] += dy[t * features + d + k] * EightAt(kernel + (d + k) * kHeight * kTaps);
       }
     }
@@ -147,22 +152,22 @@ void AddInputs(const T* dy, const T* kernel, int64_t steps, int64_t features, T*
   }
 }
 
-// Batch norm behind the convolution.
+// Batch norm of the convolution's output.
 template <typename T>
-struct Behind {
+struct BatchNorm {
   const T *kernel, *bias;
   aasist::Normalization<T> normalization;
 };
 
-// Rows [begin, end) of one clip's input. A part's sums are (kHeight, kTaps, features), the bias's, and a place for
-// sums that are another part's. With `behind`, dy is the gradient of what batch norm makes of the output.
+// Rows [begin, end) of one clip's input. A part's sums are (kHeight, kTaps, features), then the bias's. With
+// `batch_norm`, dy is the gradient of what batch norm makes of the output.
 template <typename T>
 class Rows {
  public:
-  Rows(const Shape& s, const T* kernel, const Behind<T>* behind, T* total)
+  Rows(const Shape& s, const T* kernel, const BatchNorm<T>* batch_norm, T* total)
       : s_(s),
         kernel_(kernel),
-        behind_(behind),
+        batch_norm_(batch_norm),
         total_(total),
         length_(s.steps_in + 2 * s.pad_steps + kTaps),
         inputs_(kHeight * length_),
@@ -170,8 +175,8 @@ class Rows {
         zeros_(length_),
         unused_(length_),
         run_(kRun * s.features),
-        elsewhere_(kHeight * kTaps * s.features) {
-    if (behind != nullptr) output_.emplace(s, behind->kernel, behind->bias);
+        elsewhere_(s.features) {
+    if (batch_norm != nullptr) output_.emplace(s, batch_norm->kernel, batch_norm->bias);
   }
 
   void Run(const T* x, const T* dy, const uint8_t* index, int64_t begin, int64_t end, T* dx) {
@@ -222,7 +227,7 @@ class Rows {
       }
       if (output_) {
         output_->Run(first, steps, run_.data());
-        aasist::InputGradient(run_.data(), run, steps, s_.features, behind_->normalization, run_.data());
+        aasist::InputGradient(run_.data(), run, steps, s_.features, batch_norm_->normalization, run_.data());
         run = run_.data();
       }
       const T* inputs[] = {x[0] + first, x[1] + first};
@@ -237,7 +242,7 @@ class Rows {
 
   const Shape& s_;
   const T* kernel_;
-  const Behind<T>* behind_;
+  const BatchNorm<T>* batch_norm_;
   T* total_;
   int64_t length_;
   std::vector<T> inputs_, gradients_, zeros_, unused_, run_, elsewhere_;
@@ -246,7 +251,7 @@ class Rows {
 
 template <typename T>
 ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* kernel, const T* dy,
-                     const uint8_t* index, const Behind<T>* behind, T* dx, T* dk, T* db) {
+                     const uint8_t* index, const BatchNorm<T>* batch_norm, T* dx, T* dk, T* db) {
   // (features, kHeight, kTaps): a feature's taps side by side, zeros for those that there are not.
   std::vector<T> taps(s.features * kHeight * kTaps);
   for (int64_t i = 0; i < s.height; ++i) {
@@ -261,7 +266,7 @@ ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T*
   const int64_t x_size = s.rows_in * s.steps_in;
   const int64_t dy_size = s.rows * (index == nullptr ? s.steps : s.steps / aasist::kWidth) * s.features;
   aasist::ForParts(pool, s.batch * s.rows_in, [&](int64_t part, int64_t begin, int64_t end) {
-    Rows<T> rows(s, taps.data(), behind, totals.data() + part * size);
+    Rows<T> rows(s, taps.data(), batch_norm, totals.data() + part * size);
     while (begin < end) {
       const int64_t clip = begin / s.rows_in, first = begin % s.rows_in;
       const int64_t last = std::min(s.rows_in, first + end - begin);
@@ -313,11 +318,11 @@ ffi::Error NormalizedAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x
                         ffi::AnyBuffer& bias, ffi::AnyBuffer& g, ffi::AnyBuffer& mean, ffi::AnyBuffer& inverse,
                         ffi::AnyBuffer& factor, ffi::AnyBuffer& mean_g, ffi::AnyBuffer& mean_product,
                         ffi::AnyBuffer& dx, ffi::AnyBuffer& dk, ffi::AnyBuffer& db) {
-  const Behind<T> behind{kernel.typed_data<T>(),
-                         bias.typed_data<T>(),
-                         {mean.typed_data<T>(), inverse.typed_data<T>(), factor.typed_data<T>(),
-                          mean_g.typed_data<T>(), mean_product.typed_data<T>()}};
-  return Gradients<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), g.typed_data<T>(), nullptr, &behind,
+  const BatchNorm<T> batch_norm{kernel.typed_data<T>(),
+                                bias.typed_data<T>(),
+                                {mean.typed_data<T>(), inverse.typed_data<T>(), factor.typed_data<T>(),
+                                 mean_g.typed_data<T>(), mean_product.typed_data<T>()}};
+  return Gradients<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), g.typed_data<T>(), nullptr, &batch_norm,
                       dx.typed_data<T>(), dk.typed_data<T>(), db.typed_data<T>());
 }
 

@@ -3,9 +3,9 @@
 XLA's code is used everywhere but in these, on a CPU, in float32 or, where training needs it for its tests, float64:
 
 - a residual block in evaluation mode, for which XLA writes and reads 63 MB maps that fit in no cache;
-- convolutions in training, at which XLA is slow backward and for few time steps;
+- convolutions of width three, which Winograd's filtering (`winograd.h`) gives with five products for nine;
 - a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
-- both gradients of a convolution of one channel, for which XLA reads the output's gradient three times;
+- a convolution of one channel and the batch norm behind it, which in training are computed again, not stored;
 - the sums of batch norm and its gradient, of which XLA stores every intermediate product;
 - the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
   places of three.

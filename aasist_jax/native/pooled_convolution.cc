@@ -1,8 +1,9 @@
-// The end of a residual block, z = conv2(y) + shortcut(x), max-pooled over time by three: forward, and the gradient for y.
+// The end of a residual block, z = conv2(y) + shortcut(x), max-pooled over time by three,
+// where y is SELU of a: forward, and the gradient for a.
 //
-// Neither z nor its gradient, which is zero in two places of three, is ever stored: a span of pooled steps is taken through all
-// rows, and what is needed of them is in the cache. Kernels are (2, 3) for y, which has a row more than
-// z, and (1, 3) for x where the shortcut is none but the identity.
+// Neither z nor its gradient, which is zero in two places of three, is ever stored: a span of pooled steps is taken
+// through all rows, and what is needed of them is in the cache. Kernels are (2, 3) for y, which has a row more than z,
+// and (1, 3) for x where the shortcut is none but the identity.
 
 #include "parts.h"
 #include "selu.h"
@@ -33,31 +34,32 @@ ffi::Error Forward(ffi::ThreadPool& pool, const Shape& s, const T* y, const T* x
   const int64_t padded = aasist::PaddedFeatures<T>(s.features), size = kPoints * s.inputs * padded;
   const auto weights = aasist::EvaluateKernel(kernel, 2, s.inputs, s.features);
   const auto shortcuts = aasist::EvaluateKernel(shortcut, s.shortcut ? 1 : 0, s.channels, s.features);
-  const auto biases = aasist::PadRows(bias, 1, s.features);
-  const int64_t spans = (s.pooled() + kSpan - 1) / kSpan;
+  const auto biases = aasist::PadFeatures(bias, s.features);
+  const int64_t spans = aasist::Spans(s.pooled());
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    auto ys = aasist::Planes<T>(2 * s.inputs), xs = aasist::Planes<T>(s.channels), products = aasist::Planes<T>(padded);
+    aasist::TwoRows<T> planes(s.inputs);
+    auto xs = aasist::Planes<T>(s.channels), products = aasist::Planes<T>(padded);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * kSpan;
       const int64_t count = std::min(kSpan, s.pooled() - first);
-      auto planes = [&](int64_t row) { return ys.data() + row % 2 * kPoints * kSpan * s.inputs; };
       auto evaluate = [&](int64_t row) {
         aasist::EvaluateRow(y + (clip * (s.rows + 1) + row) * s.steps * s.inputs, s.steps, s.inputs, first, count,
-                            planes(row));
+                            planes[row]);
       };
       evaluate(0);
       for (int64_t row = 0; row < s.rows; ++row) {
         evaluate(row + 1);
         const T* x_row = x + (clip * s.rows + row) * s.steps * s.channels;
         if (s.shortcut) aasist::EvaluateRow(x_row, s.steps, s.channels, first, count, xs.data());
-        const Source<T> sources[] = {{planes(row), weights.data(), s.inputs},
-                                     {planes(row + 1), weights.data() + size, s.inputs},
+        const Source<T> sources[] = {{planes[row], weights.data(), s.inputs},
+                                     {planes[row + 1], weights.data() + size, s.inputs},
                                      {xs.data(), shortcuts.data(), s.channels}};
         aasist::Multiply(sources, s.shortcut ? 3 : 2, count, padded, products.data());
         for (int64_t p = 0; p < count; ++p) {
           const int64_t at = ((clip * s.rows + row) * s.pooled() + first + p) * s.features;
           for (int64_t f = 0; f < padded; f += kLanes) {
-            V z[kWidth], largest{}, place{};
+            alignas(64) V z[kWidth];
+            V largest{}, place{};
             aasist::TileOutputs(products.data(), p, padded, f, z);
             for (int64_t k = 0; k < kWidth; ++k) {
               if (!s.shortcut) {
@@ -87,35 +89,35 @@ ffi::Error InputGradient(ffi::ThreadPool& pool, const Shape& s, const uint8_t* i
   using V = typename aasist::Vector<T>::type;
   const int64_t padded = aasist::PaddedFeatures<T>(s.inputs), size = kPoints * s.features * padded;
   const auto weights = aasist::EvaluateTurnedKernel(kernel, 2, s.inputs, s.features);
-  const int64_t tiles = (s.steps + kWidth - 1) / kWidth, spans = (tiles + kSpan - 1) / kSpan;
+  const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
   constexpr int64_t kSteps = kWidth * kSpan + 2;  // of dz, one before the span and one behind it
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
     AlignedVector<T> dz(kSteps * s.features);
-    auto inputs = aasist::Planes<T>(2 * s.features), products = aasist::Planes<T>(padded);
+    aasist::TwoRows<T> planes(s.features);
+    auto products = aasist::Planes<T>(padded);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
       const int64_t steps = std::min(kWidth * count, s.steps - kWidth * first);
-      auto planes = [&](int64_t row) { return inputs.data() + row % 2 * kPoints * kSpan * s.features; };
       for (int64_t row = 0; row <= s.rows; ++row) {
         if (row < s.rows) {
           const int64_t at = (clip * s.rows + row) * s.pooled() * s.features;
           aasist::CopyUnpooled(index + at, g + at, kWidth * first - 1, kSteps, s.pooled(), s.features, dz.data(),
                                s.features);
-          aasist::EvaluateTiles(dz.data(), s.features, count, planes(row));
+          aasist::EvaluateTiles(dz.data(), s.features, count, planes[row]);
         }
         Source<T> sources[2];
         int64_t number = 0;
-        if (row < s.rows) sources[number++] = {planes(row), weights.data(), s.features};
-        if (row > 0) sources[number++] = {planes(row - 1), weights.data() + size, s.features};
+        if (row < s.rows) sources[number++] = {planes[row], weights.data(), s.features};
+        if (row > 0) sources[number++] = {planes[row - 1], weights.data() + size, s.features};
         aasist::Multiply(sources, number, count, padded, products.data());
         const int64_t to = ((clip * (s.rows + 1) + row) * s.steps + kWidth * first) * s.inputs;
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t c = 0; c < padded; c += aasist::Vector<T>::kLanes) {
-            V out[kWidth];
+            alignas(64) V out[kWidth];
             aasist::TileOutputs(products.data(), p, padded, c, out);
             for (int64_t k = 0; k < kWidth && kWidth * p + k < steps; ++k) {
               const int64_t at = to + (kWidth * p + k) * s.inputs;
-              const V through = aasist::ThroughSelu<T>(out[k], aasist::LoadFeatures(y + at, c, s.inputs));
+              const V through = aasist::SeluGradient<T>(out[k], aasist::LoadFeatures(y + at, c, s.inputs));
               aasist::StoreFeatures(through, c, s.inputs, da + at);
             }
           }

@@ -5,7 +5,7 @@
 //   out[t] = max(z[3 t], z[3 t + 1], z[3 t + 2])
 //
 // Layer by layer, y and z of the first block alone are 63 MB each for four seconds of audio. Here a span of up to
-// kPooled output steps is taken through all rows: two rows of y are in the cache at any time, z never leaves the registers.
+// kPooled output steps is taken through all rows: two rows of y are in the cache at any time, z is never stored.
 
 #include "parts.h"
 #include "selu.h"
@@ -29,7 +29,7 @@ constexpr int64_t kPooled = kSpan - 2;  // at most: y has a tile more on either 
 // exp(x) for x <= 0: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], within 2 units in the last place.
 V Exp(V x) {
   typedef int32_t Ints __attribute__((vector_size(aasist::kVectorBytes)));
-  x = x < -87.0f ? V{} - 87.0f : x;  // so written, NaN stays
+  x = x < -87.0f ? V{} - 87.0f : x;                                      // so written, NaN stays
   const Ints n = __builtin_convertvector(x * 1.44269504f - 0.5f, Ints);  // rounds towards zero
   const V whole = __builtin_convertvector(n, V);
   const V r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
@@ -39,7 +39,7 @@ V Exp(V x) {
   }
   p = p * r * r + r + 1.0f;
   const Ints power = (n + 127) << 23;
-  return p * reinterpret_cast<const V&>(power);
+  return p * (V)power;
 }
 
 V Selu(V x) {
@@ -64,8 +64,8 @@ class Span {
   Span(const Shape& s, const Weights& w)
       : s_(s),
         w_(w),
-        x_(aasist::Planes<float>(2 * s.channels)),
-        y_(aasist::Planes<float>(2 * s.stride)),
+        x_(s.channels),
+        y_(s.stride),
         products_(aasist::Planes<float>(s.padded)),
         row_((kWidth * kSpan - 1) * s.stride + s.padded) {}
 
@@ -75,7 +75,7 @@ class Span {
       // y of row r sees rows r - 1 and r of x.
       if (row < s_.rows) {
         aasist::EvaluateRow(x + row * s_.steps * s_.channels, s_.steps, s_.channels, begin - 1, end - begin + 2,
-                            X(row));
+                            x_[row]);
       }
       MakeRow(row, begin - 1, end - begin + 2, valid);
       if (row > 0) Finish(row - 1, x + (row - 1) * s_.steps * s_.channels, begin, end, out);
@@ -83,21 +83,18 @@ class Span {
   }
 
  private:
-  float* X(int64_t row) { return x_.data() + row % 2 * kPoints * kSpan * s_.channels; }
-  float* Y(int64_t row) { return y_.data() + row % 2 * kPoints * kSpan * s_.stride; }
-
   // `count` tiles of y from `first` on; at the points, all but the first and the last.
   void MakeRow(int64_t row, int64_t first, int64_t count, const int32_t* valid) {
     Source<float> sources[2];
     int64_t number = 0;
-    if (row > 0) sources[number++] = {X(row - 1), w_.conv1.data(), s_.channels};
-    if (row < s_.rows) sources[number++] = {X(row), w_.conv1.data() + kPoints * s_.channels * s_.padded, s_.channels};
+    if (row > 0) sources[number++] = {x_[row - 1], w_.conv1.data(), s_.channels};
+    if (row < s_.rows) sources[number++] = {x_[row], w_.conv1.data() + kPoints * s_.channels * s_.padded, s_.channels};
     aasist::Multiply(sources, number, count, s_.padded, products_.data());
     const int64_t there = std::max<int64_t>(0, valid[0]), gone = std::min<int64_t>(s_.steps, valid[1]);
     for (int64_t p = 0; p < count; ++p) {
       // Backwards: what a step writes beyond its features is then overwritten by the next step's first ones.
       for (int64_t f = s_.padded - kLanes; f >= 0; f -= kLanes) {
-        V y[kWidth];
+        alignas(64) V y[kWidth];
         aasist::TileOutputs(products_.data(), p, s_.padded, f, y);
         for (int64_t k = 0; k < kWidth; ++k) {
           Store(row_.data() + (kWidth * p + k) * s_.stride + f, Selu(y[k] + Load(w_.bias1.data() + f)));
@@ -109,19 +106,20 @@ class Span {
       const int64_t step = kWidth * first + t;
       if (step < there || step >= gone) std::fill_n(row_.data() + t * s_.stride, s_.stride, 0.0f);
     }
-    aasist::EvaluateTiles(row_.data() + (kWidth - 1) * s_.stride, s_.stride, count - 2, Y(row));
+    aasist::EvaluateTiles(row_.data() + (kWidth - 1) * s_.stride, s_.stride, count - 2, y_[row]);
   }
 
   void Finish(int64_t row, const float* x, int64_t begin, int64_t end, float* out) {
     const Source<float> sources[] = {
-        {Y(row), w_.conv2.data(), s_.stride},
-        {Y(row + 1), w_.conv2.data() + kPoints * s_.stride * s_.padded, s_.stride},
-        {X(row) + s_.channels, w_.shortcut.data(), s_.channels}};  // of x there is a tile before the first
+        {y_[row], w_.conv2.data(), s_.stride},
+        {y_[row + 1], w_.conv2.data() + kPoints * s_.stride * s_.padded, s_.stride},
+        {x_[row] + s_.channels, w_.shortcut.data(), s_.channels}};  // of x there is a tile before the first
     aasist::Multiply(sources, s_.shortcut ? 3 : 2, end - begin, s_.padded, products_.data());
     for (int64_t p = 0; p < end - begin; ++p) {
       float* to = out + (row * s_.pooled() + begin + p) * s_.features;
       for (int64_t f = 0; f < s_.padded; f += kLanes) {
-        V z[kWidth], largest{};
+        alignas(64) V z[kWidth];
+        V largest{};
         aasist::TileOutputs(products_.data(), p, s_.padded, f, z);
         for (int64_t k = 0; k < kWidth; ++k) {
           if (!s_.shortcut) z[k] += aasist::LoadFeatures(x + (kWidth * (begin + p) + k) * s_.channels, f, s_.channels);
@@ -135,7 +133,8 @@ class Span {
 
   const Shape& s_;
   const Weights& w_;
-  AlignedVector<float> x_, y_, products_, row_;
+  aasist::TwoRows<float> x_, y_;
+  AlignedVector<float> products_, row_;
 };
 
 ffi::Error Handle(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi::S32> valid,
@@ -151,21 +150,20 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi
     return c < s.features ? kernel2.typed_data()[((i * kWidth + j) * s.features + c) * s.features + f] : 0.0f;
   };
   const Weights w{aasist::EvaluateKernel(kernel1.typed_data(), 2, s.channels, s.features),
-                  aasist::PadRows(bias1.typed_data(), 1, s.features),
+                  aasist::PadFeatures(bias1.typed_data(), s.features),
                   aasist::EvaluateKernel<float>(2, s.stride, s.features, conv2),
-                  aasist::PadRows(bias2.typed_data(), 1, s.features),
+                  aasist::PadFeatures(bias2.typed_data(), s.features),
                   aasist::EvaluateKernel(shortcut.typed_data(), s.shortcut ? 1 : 0, s.channels, s.features)};
   // Short spans where there would be too few of them for all threads.
   const int64_t share = (s.batch * s.pooled() + aasist::kParts - 1) / aasist::kParts;
-  const int64_t pooled = std::min(kPooled, share);
+  const int64_t pooled = std::clamp<int64_t>(share, 1, kPooled);
   const int64_t spans = (s.pooled() + pooled - 1) / pooled;
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
     Span span(s, w);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * pooled;
       span.Run(x.typed_data() + clip * s.rows * s.steps * s.channels, valid.typed_data() + 2 * clip, first,
-               std::min(first + pooled, s.pooled()),
-               out->typed_data() + clip * s.rows * s.pooled() * s.features);
+               std::min(first + pooled, s.pooled()), out->typed_data() + clip * s.rows * s.pooled() * s.features);
     }
   });
   return ffi::Error::Success();

@@ -1,4 +1,4 @@
-// Rows of time steps: copied with zeros around them, padded, spread over time.
+// Rows of time steps: copied with zeros around them, spread over time.
 #ifndef AASIST_JAX_NATIVE_ROWS_H_
 #define AASIST_JAX_NATIVE_ROWS_H_
 
@@ -10,7 +10,7 @@
 
 namespace aasist {
 
-constexpr int64_t kWidth = 3;  // of every kernel, and of the pool
+constexpr int64_t kWidth = 3;  // of Winograd's kernels, and of the pool
 
 // Features in memory: rounded up to pairs of vectors.
 template <typename T>
@@ -18,12 +18,11 @@ int64_t PaddedFeatures(int64_t features) {
   return RoundUp(features, 2 * Vector<T>::kLanes);
 }
 
-// `rows` rows of features, each padded with zeros.
+// One number for each feature, padded with zeros.
 template <typename T>
-AlignedVector<T> PadRows(const T* from, int64_t rows, int64_t features) {
-  const int64_t padded = PaddedFeatures<T>(features);
-  AlignedVector<T> to(rows * padded);
-  for (int64_t i = 0; i < rows; ++i) std::copy_n(from + i * features, features, to.begin() + i * padded);
+AlignedVector<T> PadFeatures(const T* from, int64_t features) {
+  AlignedVector<T> to(PaddedFeatures<T>(features));
+  std::copy_n(from, features, to.begin());
   return to;
 }
 

@@ -1,4 +1,4 @@
-// SELU (Klambauer et al., 2017), eight or more numbers side by side.
+// SELU (Klambauer et al., 2017): its constants, and its gradient for a vector.
 #ifndef AASIST_JAX_NATIVE_SELU_H_
 #define AASIST_JAX_NATIVE_SELU_H_
 
@@ -8,7 +8,7 @@ constexpr double kSeluScale = 1.0507009873554805, kSeluAlpha = 1.673263242354377
 
 // The gradient for the input, from that for the output and the output itself.
 template <typename T, typename V>
-V ThroughSelu(V dy, V y) {
+V SeluGradient(V dy, V y) {
   return dy * (y > T(0) ? V{} + T(kSeluScale) : y + T(kSeluScale * kSeluAlpha));
 }
 

@@ -30,9 +30,6 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBuffer g, 
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistUnpool, Handle,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    AasistUnpool, Handle,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());

@@ -55,9 +55,13 @@ struct Aligned {
   T* allocate(size_t n) { return static_cast<T*>(operator new(n * sizeof(T), std::align_val_t(64))); }
   void deallocate(T* p, size_t) { operator delete(p, std::align_val_t(64)); }
   template <typename U>
-  bool operator==(const Aligned<U>&) const { return true; }
+  bool operator==(const Aligned<U>&) const {
+    return true;
+  }
   template <typename U>
-  bool operator!=(const Aligned<U>&) const { return false; }
+  bool operator!=(const Aligned<U>&) const {
+    return false;
+  }
 };
 template <typename T>
 using AlignedVector = std::vector<T, Aligned<T>>;

@@ -1,5 +1,5 @@
-// Convolutions of width three over time by Winograd's minimal filtering F(3, 3): three outputs, a tile, from five inputs
-// with five products rather than nine (Winograd, 1980; Lavin & Gray, 2016).
+// Convolutions of width three over time by Winograd's minimal filtering F(3, 3): three outputs, a tile, from five
+// inputs with five products rather than nine (Winograd, 1980; Lavin & Gray, 2016).
 //
 // A tile's inputs and a kernel's taps are taken as polynomials and evaluated at 0, 1, -1, 2 and infinity; there a
 // convolution is a product, which matrix products sum over channels and kernel rows, and three outputs are put together
@@ -24,11 +24,29 @@ constexpr int64_t kBlock = kVectorBytes == 64 ? 12 : 6;
 constexpr int64_t kSpan = 72;
 static_assert(kSpan % kBlock == 0);
 
+inline int64_t Tiles(int64_t steps) { return (steps + kWidth - 1) / kWidth; }
+inline int64_t Spans(int64_t tiles) { return (tiles + kSpan - 1) / kSpan; }
+
 // Values at the points: [point][tile][channel], kSpan tiles.
 template <typename T>
 AlignedVector<T> Planes(int64_t channels) {
   return AlignedVector<T>(kPoints * kSpan * channels);
 }
+
+// Those of two neighbouring rows, which is all that a kernel sees at a time.
+constexpr int64_t kMaxHeight = 2;
+template <typename T>
+class TwoRows {
+ public:
+  // A block that begins one tile or some channels late may look as far beyond the end.
+  explicit TwoRows(int64_t channels)
+      : size_(kPoints * kSpan * channels), values_(kMaxHeight * size_ + channels + kEight) {}
+  T* operator[](int64_t row) { return values_.data() + row % kMaxHeight * size_; }
+
+ private:
+  int64_t size_;
+  AlignedVector<T> values_;
+};
 
 template <typename V>
 inline void EvaluateInputs(const V d[kTileInputs], V at[kPoints]) {
@@ -65,7 +83,7 @@ void EvaluateTiles(const T* inputs, int64_t channels, int64_t count, T* planes) 
     T* to = planes + p * channels;
     auto evaluate = [&](int64_t c, auto several) {
       using N = typename decltype(several)::type;
-      N d[kTileInputs], at[kPoints];
+      alignas(64) N d[kTileInputs], at[kPoints];
       for (int64_t k = 0; k < kTileInputs; ++k) d[k] = *reinterpret_cast<const N*>(inputs + k * channels + c);
       EvaluateInputs(d, at);
       for (int64_t k = 0; k < kPoints; ++k) *reinterpret_cast<N*>(to + k * kSpan * channels + c) = at[k];
@@ -76,7 +94,8 @@ void EvaluateTiles(const T* inputs, int64_t channels, int64_t count, T* planes) 
   }
 }
 
-// Evaluates tiles [first, first + count) of a row; tile p sees its steps 3 p - 1 to 3 p + 3, zeros where there are none.
+// Evaluates tiles [first, first + count) of a row; tile p sees its steps 3 p - 1 to 3 p + 3, zeros where there are
+// none.
 template <typename T>
 void EvaluateRow(const T* row, int64_t steps, int64_t channels, int64_t first, int64_t count, T* planes) {
   // Tiles [before, whole) lie wholly in the row and are not copied.
@@ -94,8 +113,8 @@ void EvaluateRow(const T* row, int64_t steps, int64_t channels, int64_t first, i
   evaluate(whole, count);
 }
 
-// Rows of a kernel at the points, (rows, point, inputs, padded features), of a kernel of which (row, tap, input, feature)
-// is given.
+// Rows of a kernel at the points, (rows, point, inputs, padded features), of a kernel of which (row, tap, input,
+// feature) is given.
 template <typename T, typename Tap>
 AlignedVector<T> EvaluateKernel(int64_t rows, int64_t inputs, int64_t features, const Tap& tap) {
   const int64_t padded = PaddedFeatures<T>(features);
@@ -170,8 +189,9 @@ void Multiply(const Source<T>* sources, int64_t count, int64_t tiles, int64_t pa
 
 // The three outputs of a tile, for one vector of features from f on.
 template <typename T>
-inline void TileOutputs(const T* products, int64_t tile, int64_t padded, int64_t f, typename Vector<T>::type y[kWidth]) {
-  typename Vector<T>::type at[kPoints];
+inline void TileOutputs(const T* products, int64_t tile, int64_t padded, int64_t f,
+                        typename Vector<T>::type y[kWidth]) {
+  alignas(64) typename Vector<T>::type at[kPoints];
   for (int64_t k = 0; k < kPoints; ++k) at[k] = Load(products + (k * kSpan + tile) * padded + f);
   Interpolate(at, y);
 }
