@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from rich.table import Table
 
 from aasist_jax.cli import prepare_for_scoring
 from aasist_jax.config import OptimConfig
@@ -101,7 +100,7 @@ def training_makers(setting: Setting) -> tuple[Makers, list[str]]:
 
 def measure_inference(setting: Setting) -> Section:
     """Time inference, from samples in the host's memory to logits there."""
-    return _measure(setting, "inference", setting.batches, *inference_makers(setting), compared=2, pairs=False)
+    return _measure(setting, "inference", setting.batches, *inference_makers(setting), compared=2, beside=(OURS,))
 
 
 def measure_training(setting: Setting) -> Section:
@@ -111,51 +110,60 @@ def measure_training(setting: Setting) -> Section:
     are rounding noise, which Adam turns into steps of full size, and PyTorch's own two layouts part by 0.01. Each takes
     turns with the baseline alone: PyTorch holds on to 7 to 10 GB for a batch of 8.
     """
-    return _measure(setting, "training step", setting.train_batches, *training_makers(setting), compared=1, pairs=True)
+    return _measure(setting, "training step", setting.train_batches, *training_makers(setting), compared=1, beside=())
 
 
 def _measure(
-    setting: Setting, what: str, sizes: tuple[int, ...], makers: Makers, notes: list[str], *, compared: int, pairs: bool
+    setting: Setting,
+    what: str,
+    sizes: tuple[int, ...],
+    makers: Makers,
+    notes: list[str],
+    *,
+    compared: int,
+    beside: tuple[str, ...],
 ) -> Section:
     rows: list[tuple[str, int, Turns]] = []
+    against: list[tuple[str, ...]] = []
     for size in sizes:
         wave = noise(size, setting.weights.config.nb_samp)
         job = Job(setting.weights, wave, setting.threads, setting.gpu)
-        seen: set[str] = set()
-        for group in _groups(list(makers), pairs):
+        shown: set[str] = set()
+        for group in _groups(list(makers), beside):
             with contextlib.ExitStack() as stack:
                 prepare = functools.partial(_prepare, setting.threads)
                 contenders = {
                     name: stack.enter_context(own_process(name, prepare, makers[name], job)) for name in group
                 }
                 found = take_turns(f"{what}, batch {size}", contenders, rounds=setting.rounds, compared=compared)
-            # The baseline is shown once.
-            rows += [(what, size, turns) for turns in (found[1:] if group[0] in seen else found)]
-            seen.add(group[0])
+            ours = {turns.contender: turns for turns in found}.get(OURS)
+            for turns in found:
+                if turns.contender in shown:
+                    continue
+                shown.add(turns.contender)
+                rows.append((what, size, turns))
+                if beside and ours is not None and turns is not ours:
+                    cells = (f"{x:.2f}" for x in times_as_fast(ours, turns))
+                    against.append((str(size), turns.contender, *cells))
+    rows.sort(key=lambda row: (sizes.index(row[1]), list(makers).index(row[2].contender)))
     title = f"{what}: {setting.weights.model_id}, {setting.threads} threads, medians of {setting.rounds} rounds"
     tables = [turns_table(title, rows)]
-    if not pairs:
-        tables.append(_against_each(what, sizes, rows))
+    if against:
+        columns = ("batch", "contender", "times as fast", "lowest", "highest")
+        title = f"{what}: {OURS} in float32 against each, within a round"
+        tables.append(make_table(title, columns, against, texts=2))
     return Section([{"what": what, "batch": size} | turns.figures() for _, size, turns in rows], tables, notes)
 
 
-def _against_each(what: str, sizes: tuple[int, ...], rows: list[tuple[str, int, Turns]]) -> Table:
-    """Our float32 against every other contender, which took turns with it."""
-    cells = []
-    for size in sizes:
-        found = {turns.contender: turns for _, own_size, turns in rows if own_size == size}
-        cells += [
-            (str(size), name, *(f"{x:.2f}" for x in times_as_fast(found[OURS], turns)))
-            for name, turns in found.items()
-            if name != OURS
-        ]
-    columns = ("batch", "contender", "times as fast", "lowest", "highest")
-    return make_table(f"{what}: {OURS} in float32 against each, within a round", columns, cells, texts=2)
+def _groups(names: list[str], beside: tuple[str, ...]) -> list[list[str]]:
+    """Who is in memory at the same time: the baseline, another, and those `beside` them.
 
-
-def _groups(names: list[str], pairs: bool) -> list[list[str]]:
-    """Who is in memory at the same time."""
-    return [[names[0], name] for name in names[1:]] if pairs and len(names) > 1 else [names]
+    Not all of them: PyTorch holds on to gigabytes for a batch of 24.
+    """
+    base, *rest = names
+    beside = tuple(name for name in beside if name in rest)
+    others = [name for name in rest if name not in beside]
+    return [[base, other, *beside] for other in others] or [[base, *beside]]
 
 
 def _flavours(setting: Setting) -> tuple[list[Flavour], list[str]]:

@@ -47,7 +47,8 @@ class Turns:
         difference: the largest of its results from the baseline's.
         tolerance: what was allowed.
         seconds: of every turn.
-        speed: the baseline's seconds over its own, round by round.
+        baseline: the baseline's seconds in the same rounds.
+        speed: the baseline's over its own, round by round.
     """
 
     contender: str
@@ -55,6 +56,7 @@ class Turns:
     difference: float
     tolerance: float
     seconds: tuple[float, ...]
+    baseline: tuple[float, ...]
     speed: tuple[float, ...]
 
     @property
@@ -121,6 +123,7 @@ def take_turns(
             differences[name],
             contenders[name].tolerance,
             tuple(seconds[name]),
+            tuple(seconds[names[0]]),
             tuple(base / own for base, own in zip(seconds[names[0]], seconds[name], strict=True)),
         )
         for name in names
