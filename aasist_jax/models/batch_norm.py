@@ -67,8 +67,7 @@ def normalize_by_batch(
     Returns:
         The result; mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
     """
-    means, squares = operations.choose(x, native=operations.batch_moments, xla=_moments, suits=_suits(x))
-    mean, var, n = _join(means, squares, x.size // x.shape[-1], axis_name)
+    mean, var, n = _join(*_moments(x), x.size // x.shape[-1], axis_name)
     return normalize(x, scale, bias, mean, var), mean, var, n
 
 
@@ -85,9 +84,8 @@ def _backward(
     x, scale, mean, var, n = residuals
     g = cotangents[0]
     inverse = jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
-    sums = operations.choose(x, g, mean, inverse, native=operations.gradient_sums, xla=_gradient_sums, suits=_suits(x))
-    operands = (x, g, mean, inverse, scale * inverse, *_mean_sums(sums, n, axis_name))
-    dx = operations.choose(*operands, native=operations.input_gradient, xla=_input_gradient, suits=_suits(x))
+    sums = _gradient_sums(x, g, mean, inverse)
+    dx = _input_gradient(x, g, mean, inverse, scale * inverse, *_mean_sums(sums, n, axis_name))
     return dx, sums[1], sums[0]
 
 
@@ -183,10 +181,6 @@ def _input_gradient(
 ) -> Array:
     normalized = (x - _lead(mean, x)) * _lead(inverse, x)
     return _lead(factor, x) * (g - _lead(mean_g, x) - normalized * _lead(mean_product, x))
-
-
-def _suits(x: Float[Array, "*batch c"]) -> bool:
-    return x.shape[-1] % operations.LANES == 0
 
 
 def _lead(values: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Array:

@@ -6,7 +6,6 @@ XLA's code is used everywhere but in these, on a CPU, in float32 or, where train
 - convolutions of width three, which Winograd's filtering (`winograd.h`) gives with five products for nine;
 - a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
 - a convolution of one channel and the batch norm behind it, which in training are computed again, not stored;
-- the sums of batch norm and its gradient, of which XLA stores every intermediate product;
 - the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
   places of three.
 
@@ -29,7 +28,7 @@ from aasist_jax.native.build import native_kernels
 Padding = tuple[int, int]
 
 LANES = 8
-"""Channels that the kernels of batch norm and of one channel take side by side: theirs must be a multiple."""
+"""Channels that the kernels for one channel take side by side: theirs must be a multiple."""
 
 
 _xla_only: contextvars.ContextVar[bool] = contextvars.ContextVar("xla_only", default=False)
@@ -98,7 +97,7 @@ def one_channel_gradients(
 def one_channel_moments(
     x: Float[Array, "batch f t 1"], kernel: Float[Array, "h w 1 d"], bias: Float[Array, " d"], *, padding: Padding
 ) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    """`batch_moments` of a convolution of one channel, which is not stored."""
+    """Mean, and sum of squared deviations from it, of every channel of a convolution of one, which is not stored."""
     channels = _like(x, kernel.shape[-1])
     return _call("AasistOneChannelMoments", (channels, channels), x, kernel, bias, **_padding(padding))
 
@@ -113,7 +112,7 @@ def one_channel_gradient_sums(
     *,
     padding: Padding,
 ) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    """`gradient_sums` of a convolution of one channel, which is not stored."""
+    """sum(g) and sum(g * (y - mean) * inverse), where y is a convolution of one channel, which is not stored."""
     channels = _like(x, kernel.shape[-1])
     operands = (x, kernel, bias, g, mean, inverse)
     return _call("AasistOneChannelSums", (channels, channels), *operands, **_padding(padding))
@@ -124,12 +123,19 @@ def one_channel_normalized_gradients(
     kernel: Float[Array, "h w 1 d"],
     bias: Float[Array, " d"],
     g: Float[Array, "batch f2 t2 d"],
-    *normalization: Float[Array, " d"],
+    mean: Float[Array, " d"],
+    inverse: Float[Array, " d"],
+    factor: Float[Array, " d"],
+    mean_g: Float[Array, " d"],
+    mean_product: Float[Array, " d"],
+    *,
     padding: Padding,
 ) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
-    """`one_channel_gradients` of the `input_gradient` of a convolution of one channel, neither of which is stored."""
+    """`one_channel_gradients`, where dy = factor * (g - mean_g - (y - mean) * inverse * mean_product) is batch norm's
+    gradient for y, a convolution of one channel; neither is stored.
+    """
     results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
-    operands = (x, kernel, bias, g, *normalization)
+    operands = (x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product)
     return _call("AasistOneChannelNormalized", results, *operands, **_padding(padding))
 
 
@@ -157,35 +163,6 @@ def pooled_input_gradient(
 ) -> Float[Array, "batch f+1 t d"]:
     """Gradient of `pooled_convolution` for y, then for what SELU made y of."""
     out: Array = _call("AasistPooledInputGradient", _like(y, *y.shape), index, g, kernel, y)
-    return out
-
-
-def batch_moments(x: Float[Array, "*batch c"]) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """Mean, and sum of squared deviations from it, of every channel."""
-    channels = _like(x, x.shape[-1])
-    return _call("AasistBatchMoments", (channels, channels), x)
-
-
-def gradient_sums(
-    x: Float[Array, "*batch c"], g: Float[Array, "*batch c"], mean: Float[Array, " c"], inverse: Float[Array, " c"]
-) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """sum(g) and sum(g * (x - mean) * inverse)."""
-    channels = _like(x, x.shape[-1])
-    return _call("AasistGradientSums", (channels, channels), x, g, mean, inverse)
-
-
-def input_gradient(
-    x: Float[Array, "*batch c"],
-    g: Float[Array, "*batch c"],
-    mean: Float[Array, " c"],
-    inverse: Float[Array, " c"],
-    factor: Float[Array, " c"],
-    mean_g: Float[Array, " c"],
-    mean_product: Float[Array, " c"],
-) -> Float[Array, "*batch c"]:
-    """factor * (g - mean_g - (x - mean) * inverse * mean_product)."""
-    operands = (x, g, mean, inverse, factor, mean_g, mean_product)
-    out: Array = _call("AasistInputGradient", _like(x, *x.shape), *operands)
     return out
 
 

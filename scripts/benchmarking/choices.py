@@ -51,7 +51,7 @@ def measure_choices(setting: Setting) -> Section:
         contenders = {name: Contender(_nothing(part), 0) for name, part in parts.items()}
         rows += [("model", BATCH, turns) for turns in take_turns("model", contenders, rounds=setting.rounds)]
     figures = [{"what": what, "batch": size} | turns.figures() for what, size, turns in rows]
-    return Section(figures, [turns_table("choices: before and after; speed: times the first of its kind", rows)])
+    return Section(figures, [turns_table("choices: before and after", rows, baseline="the first of its kind")])
 
 
 def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
@@ -109,7 +109,6 @@ def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
             {
                 "XLA, automatic gradient": lambda x, dy: jax.vjp(_batch_norm_plain(scale, bias), x)[1](dy)[0],
                 "XLA, written out": lambda x, dy: jax.vjp(_batch_norm(scale, bias), x)[1](dy)[0],
-                "C++": lambda x, dy: jax.vjp(_batch_norm(scale, bias), x)[1](dy)[0],
             },
         ),
         "convolution and batch norm, forward and back, block 1": (

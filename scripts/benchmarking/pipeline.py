@@ -115,6 +115,11 @@ def compare_sources(
     return rates, rates_table(rates, title)
 
 
+WARM_UP = 5
+"""Steps before the clock of an epoch: the first compiles, and in one of the next a step's memory is taken a second
+time, when it begins before that of the last one is free."""
+
+
 def measure_pipeline(setting: Setting) -> Section:
     """Measure the pipeline alone, then an epoch from the decoded cache, the training step and the loader together."""
     if setting.corpus is None:
@@ -171,9 +176,10 @@ def run_epoch(weights: Weights, source: ClipSource, batch_size: int, clips: int)
     steps = max(-(-clips // batch_size), 1)
     try:
         batch = staged()
-        for _ in range(2):
+        for _ in range(WARM_UP):
             state, metrics = step(state, batch)
             batch = staged()
+            float(metrics["loss"])
         jax.block_until_ready(state)
         waited, began = 0.0, time.perf_counter()
         for _ in range(steps):

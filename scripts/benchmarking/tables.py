@@ -10,10 +10,10 @@ WIDTH = 150
 
 
 def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Table:
-    """Lay out cells; the first `texts` columns are text, the rest figures."""
+    """Lay out cells; the first `texts` columns are text, which may wrap, the rest figures, which may not."""
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i < texts else "right", no_wrap=i < texts)
+        table.add_column(column, justify="left" if i < texts else "right", no_wrap=i >= texts)
     for row in rows:
         table.add_row(*row)
     return table

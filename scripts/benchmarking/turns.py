@@ -145,9 +145,14 @@ def times_as_fast(ours: Turns, other: Turns) -> tuple[float, float, float]:
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
-def turns_table(title: str, rows: Sequence[tuple[str, int, Turns]], per_second: str = "clips/s") -> Table:
-    """Lay out medians and ratios; a row is what was done, on how many clips, and the turns."""
-    baseline = rows[0][2].contender
+def turns_table(
+    title: str, rows: Sequence[tuple[str, int, Turns]], per_second: str = "clips/s", baseline: str | None = None
+) -> Table:
+    """Lay out medians and ratios; a row is what was done, on how many clips, and the turns.
+
+    `baseline` is what the ratios are said to be to; by default the first row's contender.
+    """
+    baseline = baseline or rows[0][2].contender
     columns = (
         "",
         "batch",
