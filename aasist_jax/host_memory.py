@@ -8,8 +8,6 @@ import sys
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _TOP_PAD = 256 * 2**20
 _HUGE_PAGE = 2 * 2**20
-_SHELVES = ((64, 2**20), (32, 16 * 2**20))
-"""How many free blocks of which size are kept apart for what is small."""
 
 
 def keep_freed_memory() -> bool:
@@ -25,9 +23,7 @@ def keep_freed_memory() -> bool:
     # No block is mapped on its own, all threads share one heap, and it is never trimmed.
     settings = ((_M_MMAP_MAX, 0), (_M_ARENA_MAX, 1), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _TOP_PAD))
     accepted = [libc.mallopt(name, value) for name, value in settings]
-    libc.malloc.restype = ctypes.c_void_p
     _ask_for_huge_pages(libc, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-    _keep_small_blocks_apart(libc)
     return all(accepted)
 
 
@@ -43,6 +39,7 @@ def return_freed_memory() -> bool:
 
 def _ask_for_huge_pages(libc: ctypes.CDLL, size: int) -> None:
     """Let the heap grow by `size`, untouched and so without taking memory, and ask for huge pages there."""
+    libc.malloc.restype = ctypes.c_void_p
     block = libc.malloc(ctypes.c_size_t(size))
     if not block:  # not as much address space is allowed: all works without
         return
@@ -50,22 +47,6 @@ def _ask_for_huge_pages(libc: ctypes.CDLL, size: int) -> None:
     end = (block + size) // _HUGE_PAGE * _HUGE_PAGE
     libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(max(end - begin, 0)), mmap.MADV_HUGEPAGE)
     libc.free(ctypes.c_void_p(block))
-
-
-def _keep_small_blocks_apart(libc: ctypes.CDLL) -> None:
-    """Leave free blocks at the beginning of the heap, untouched and so without taking memory.
-
-    malloc takes what fits best. Without these it would cut small blocks out of the hole that a step's temporaries have
-    left; the next step's would not fit there any more and take memory of their own, a few times over.
-    """
-    for count, size in _SHELVES:
-        blocks = []
-        for _ in range(count):
-            blocks.append(libc.malloc(ctypes.c_size_t(size)))
-            # It stays, so that freed neighbours do not become one.
-            libc.malloc(ctypes.c_size_t(1))
-        for block in blocks:
-            libc.free(ctypes.c_void_p(block))
 
 
 def _libc() -> ctypes.CDLL | None:

@@ -104,8 +104,8 @@ def normalize_convolution_by_batch(
 ) -> tuple[Float[Array, "batch f2 t2 d"], Float[Array, " d"], Float[Array, " d"], Int[Array, ""]]:
     """`normalize_by_batch` of a convolution of one channel and its bias.
 
-    The convolution, as large as the result, is computed again whenever it is needed: few products for a number take
-    less time than to write and to read it.
+    The convolution's output is as large as the result; computing it again, a few products for each number, takes less
+    time than writing and reading it.
     """
     xla = functools.partial(_of_convolution, _moments, padding=padding)
     native = functools.partial(operations.one_channel_moments, padding=padding)

@@ -93,7 +93,9 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
 
-        fused = conv if conv is not None and train and x.shape[-1] == 1 and conv.dtype != jnp.bfloat16 else None
+        # Batch norm computes in float32 at least; a convolution of fewer digits is not its own.
+        exact = conv is not None and jnp.promote_types(conv.dtype, jnp.float32) == conv.dtype
+        fused = conv if train and exact and x.shape[-1] == 1 else None
         if conv is not None and fused is None:
             x = conv(x)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,6 +1,6 @@
 // A two-dimensional convolution (stride 1) of one input channel in training, y = conv(x) + bias, which is cheaper to
-// compute again than to store: the moments of y for batch norm, and the gradients of a convolution, or of a convolution
-// and batch norm, in one reading of the output's gradient:
+// compute again than to store: the moments of y for batch norm, and the sums of its gradient, and the gradients of the
+// convolution, or of it and batch norm, each in one reading of the output's gradient:
 //
 //   dx[b, r, s]  = sum over i, j, d of dy[b, r - i + pad_rows, s - j + pad_steps, d] * kernel[i, j, d]
 //   dk[i, j, d]  = sum over b, f, t of x[b, f + i - pad_rows, t + j - pad_steps] * dy[b, f, t, d]

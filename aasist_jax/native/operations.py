@@ -5,7 +5,8 @@ XLA's code is used everywhere but in these, on a CPU, in float32 or, where train
 - a residual block in evaluation mode, for which XLA writes and reads 63 MB maps that fit in no cache;
 - convolutions of width three, which Winograd's filtering (`winograd.h`) gives with five products for nine;
 - a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
-- a convolution of one channel and the batch norm behind it, which in training are computed again, not stored;
+- the gradients of a convolution of one channel, which in training is computed again with the batch norm behind it,
+  not stored;
 - the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
   places of three.
 

@@ -4,7 +4,7 @@
 //   z = conv2(y) + shortcut(x)               kernel (2, 3), padding (0, 1); shortcut: identity, or kernel (1, 3)
 //   out[t] = max(z[3 t], z[3 t + 1], z[3 t + 2])
 //
-// Layer by layer, y and z of the first block alone are 63 MB each for four seconds of audio. Here a span of up to
+// Layer by layer, y and z of the first block alone are some 65 MB each for four seconds of audio. Here a span of up to
 // kPooled output steps is taken through all rows: two rows of y are in the cache at any time, z is never stored.
 
 #include "parts.h"

@@ -3,8 +3,8 @@
 //
 // A tile's inputs and a kernel's taps are taken as polynomials and evaluated at 0, 1, -1, 2 and infinity; there a
 // convolution is a product, which matrix products sum over channels and kernel rows, and three outputs are put together
-// from the five points. The kernel's gradient, outputs for taps, is of the same form. Rounding errors are 1.5 times
-// those of the direct sum; what is not finite spreads over its tile.
+// from the five points. The kernel's gradient, outputs for taps, is of the same form. What is not finite
+// spreads over its tile.
 #ifndef AASIST_JAX_NATIVE_WINOGRAD_H_
 #define AASIST_JAX_NATIVE_WINOGRAD_H_
 

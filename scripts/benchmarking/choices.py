@@ -6,7 +6,7 @@ The first of each set is the plain way, which is also what the ratios are to.
 import contextlib
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from aasist_jax.models.encoder import activate_merge_and_pool, evaluate_block, e
 from aasist_jax.models.pooling import max_pool_time
 from aasist_jax.models.sinc import pooled_sinc_magnitude, sinc_convolution, sinc_filters
 from aasist_jax.native import operations
+from aasist_jax.native.build import native_kernels
 from scripts.benchmarking.apart import own_process
 from scripts.benchmarking.inputs import labels, noise
 from scripts.benchmarking.jax_contenders import jax_training
@@ -33,14 +34,21 @@ STEPS = {"block 1": 21_490, "block 2": 7_163}
 TOLERANCE = 1e-4
 """Of results that are divided by their largest magnitude."""
 
+
+class Partly(NamedTuple):
+    """Results of which some are compared and others only computed."""
+
+    compared: Any
+    others: Any
+
+
 Ways = Mapping[str, Callable[..., Any]]
 
 
 def measure_choices(setting: Setting) -> Section:
     """Time each set of ways to do the same by turns."""
     rows: list[tuple[str, int, Turns]] = []
-    for what, (operands, ways) in sets().items():
-        contenders = {name: Contender(_call(way, operands, "XLA" in name), TOLERANCE) for name, way in ways.items()}
+    for what, contenders in contenders_of_sets().items():
         rows += [(what, BATCH, turns) for turns in take_turns(what, contenders, rounds=setting.rounds)]
     rows += [("training step, memory", BATCH, turns) for turns in _memory(setting)]
     detector, wave = Detector(setting.weights), noise(BATCH, setting.weights.config.nb_samp)
@@ -52,6 +60,18 @@ def measure_choices(setting: Setting) -> Section:
         rows += [("model", BATCH, turns) for turns in take_turns("model", contenders, rounds=setting.rounds)]
     figures = [{"what": what, "batch": size} | turns.figures() for what, size, turns in rows]
     return Section(figures, [turns_table("choices: before and after", rows, baseline="the first of its kind")])
+
+
+def contenders_of_sets() -> dict[str, dict[str, Contender]]:
+    """The ways of each set; ours in C++ only where they can run."""
+    found = {}
+    for what, (operands, ways) in sets().items():
+        usable = {name: way for name, way in ways.items() if "C++" not in name or native_kernels()}
+        scales: list[float] = []
+        found[what] = {
+            name: Contender(_call(way, operands, "XLA" in name, scales), TOLERANCE) for name, way in usable.items()
+        }
+    return found
 
 
 def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
@@ -130,7 +150,10 @@ def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
     }
 
 
-def _call(way: Callable[..., Any], operands: tuple[jax.Array, ...], xla: bool) -> Callable[[], np.ndarray]:
+def _call(
+    way: Callable[..., Any], operands: tuple[jax.Array, ...], xla: bool, scales: list[float]
+) -> Callable[[], np.ndarray]:
+    """Samples of what is to be compared, divided by `scales`: the largest magnitudes, which the first way finds."""
     run = jax.jit(lambda *operands: way(*operands))
 
     def call() -> np.ndarray:
@@ -139,8 +162,12 @@ def _call(way: Callable[..., Any], operands: tuple[jax.Array, ...], xla: bool) -
                 results = run(*operands)
         else:
             results = run(*operands)
-        first = np.asarray(jax.tree.leaves(jax.block_until_ready(results))[0]).ravel()[::97]
-        return first / np.abs(first).max()
+        jax.block_until_ready(results)
+        compared = results.compared if isinstance(results, Partly) else results
+        samples = [np.asarray(leaf).ravel()[:: 1 + leaf.size // 1000] for leaf in jax.tree.leaves(compared)]
+        if not scales:
+            scales.extend(float(np.abs(sample).max()) for sample in samples)
+        return np.concatenate([sample / scale for sample, scale in zip(samples, scales, strict=True)])
 
     return call
 
@@ -226,10 +253,11 @@ def _computed_again(scale: jax.Array, bias: jax.Array) -> Callable[[jax.Array, j
     return lambda x, kernel: normalize_convolution_by_batch(x, kernel, bias, scale, bias, (1, 1), None)[0]
 
 
-def _end_gradients(end: Callable[..., jax.Array], *operands: jax.Array) -> Any:
-    dy, dx, dk, db, ds = jax.vjp(end, *operands[:-1])[1](operands[-1])
-    # The bias's is compared: which of nearly equal steps a pool takes is decided by rounding, and moves the others.
-    return db, dy, dx, dk, ds
+def _end_gradients(end: Callable[..., jax.Array], *operands: jax.Array) -> Partly:
+    pooled, pullback = jax.vjp(end, *operands[:-1])
+    da, dx, dk, db, ds = pullback(operands[-1])
+    # Which of nearly equal steps a pool takes is decided by rounding, and moves the other gradients.
+    return Partly(compared=(pooled, db), others=(da, dx, dk, ds))
 
 
 def _end_with_window(a: jax.Array, *operands: jax.Array) -> jax.Array:

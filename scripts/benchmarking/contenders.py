@@ -124,7 +124,7 @@ def _measure(
     beside: tuple[str, ...],
 ) -> Section:
     rows: list[tuple[str, int, Turns]] = []
-    against: list[tuple[str, ...]] = []
+    against: dict[tuple[int, str], tuple[float, float, float]] = {}
     for size in sizes:
         wave = noise(size, setting.weights.config.nb_samp)
         job = Job(setting.weights, wave, setting.threads, setting.gpu)
@@ -143,16 +143,20 @@ def _measure(
                 shown.add(turns.contender)
                 rows.append((what, size, turns))
                 if beside and ours is not None and turns is not ours:
-                    cells = (f"{x:.2f}" for x in times_as_fast(ours, turns))
-                    against.append((str(size), turns.contender, *cells))
+                    against[size, turns.contender] = times_as_fast(ours, turns)
     rows.sort(key=lambda row: (sizes.index(row[1]), list(makers).index(row[2].contender)))
     title = f"{what}: {setting.weights.model_id}, {setting.threads} threads, medians of {setting.rounds} rounds"
     tables = [turns_table(title, rows)]
     if against:
         columns = ("batch", "contender", "times as fast", "lowest", "highest")
         title = f"{what}: {OURS} in float32 against each, within a round"
-        tables.append(make_table(title, columns, against, texts=2))
-    return Section([{"what": what, "batch": size} | turns.figures() for _, size, turns in rows], tables, notes)
+        cells = [(str(size), name, *(f"{x:.2f}" for x in ratios)) for (size, name), ratios in against.items()]
+        tables.append(make_table(title, columns, cells, texts=2))
+    figures = [
+        {"what": what, "batch": size, "ours_times_as_fast": against.get((size, turns.contender))} | turns.figures()
+        for _, size, turns in rows
+    ]
+    return Section(figures, tables, notes)
 
 
 def _groups(names: list[str], beside: tuple[str, ...]) -> list[list[str]]:

@@ -115,9 +115,9 @@ def compare_sources(
     return rates, rates_table(rates, title)
 
 
-WARM_UP = 5
-"""Steps before the clock of an epoch: the first compiles, and in one of the next a step's memory is taken a second
-time, when it begins before that of the last one is free."""
+WARM_UP_STEPS = 5
+"""Steps before the clock of an epoch: the first compiles, and the next ones may begin before the memory of the last
+one is free, and take their own."""
 
 
 def measure_pipeline(setting: Setting) -> Section:
@@ -176,7 +176,7 @@ def run_epoch(weights: Weights, source: ClipSource, batch_size: int, clips: int)
     steps = max(-(-clips // batch_size), 1)
     try:
         batch = staged()
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP_STEPS):
             state, metrics = step(state, batch)
             batch = staged()
             float(metrics["loss"])

@@ -133,7 +133,8 @@ def take_turns(
 def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
     if any(one.shape != other.shape for one, other in zip(found, expected, strict=True)):
         return float("inf")
-    return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True))
+    # Not the built-in max, in which NaN may get lost.
+    return float(np.max([np.abs(one - other).max() for one, other in zip(found, expected, strict=True)]))
 
 
 def times_as_fast(ours: Turns, other: Turns) -> tuple[float, float, float]:

@@ -99,7 +99,7 @@ def test_one_channel_gradients(dtype: Any, shape: Any, features: int, window: An
         assert_same(actual[:2], automatic, dtype)
 
 
-def assert_normalized_alike(function: Any, dtype: Any, *operands: Any) -> None:
+def assert_normalized_alike(function: Any, dtype: Any, loose: float, *operands: Any) -> None:
     """Values and gradients, with the C++ kernels and without, and against automatic differentiation."""
     with jax.enable_x64(True):
         y, mean, var, n = function(*operands)
@@ -112,21 +112,24 @@ def assert_normalized_alike(function: Any, dtype: Any, *operands: Any) -> None:
         native = (*values(*operands), *jax.vjp(values, *operands)[1]((dy, *no_gradient)))
         with operations.xla_only():
             xla = (*values(*operands), *jax.vjp(lambda *o: function(*o)[:3], *operands)[1]((dy, *no_gradient)))
-        # Deviations of 1 from a mean of 100 have two digits less.
-        loose = 100
-        for a, b in zip(native, xla, strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=loose * TOLERANCE[dtype] * max(np.abs(b).max(), 1))
+        # The gradient for the bias of a convolution before a batch norm is rounding noise, of all its terms.
+        noise = {5} if len(operands) == 5 else set()
+        for i, (a, b) in enumerate(zip(native, xla, strict=True)):
+            scale = y.size**0.5 if i in noise else max(np.abs(b).max(), 1)
+            np.testing.assert_allclose(a, b, rtol=0, atol=loose * TOLERANCE[dtype] * scale)
         assert n == y.size // y.shape[-1]
 
         def by_hand(*operands: Any) -> Any:
             *first, scale, bias = operands
             x = convolution.convolve_and_add(*first, (1, 1)) if len(first) > 1 else first[0]
             mean, var = x.mean(tuple(range(x.ndim - 1))), x.var(tuple(range(x.ndim - 1)))
-            return batch_norm.normalize(x, scale, bias, mean, var)
+            return batch_norm.normalize(x, scale, bias, mean, var), mean, var
 
         if n > 1:
-            for a, b in zip(native[3:], jax.vjp(by_hand, *operands)[1](dy), strict=True):
-                np.testing.assert_allclose(a, b, rtol=0, atol=loose * 1e2 * TOLERANCE[dtype] * max(np.abs(b).max(), 1))
+            expected, pullback = jax.vjp(by_hand, *operands)
+            for i, (a, b) in enumerate(zip(native, (*expected, *pullback((dy, *no_gradient))), strict=True)):
+                scale = y.size**0.5 if i in noise else max(np.abs(b).max(), 1)
+                np.testing.assert_allclose(a, b, rtol=0, atol=10 * loose * TOLERANCE[dtype] * scale)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -134,8 +137,9 @@ def assert_normalized_alike(function: Any, dtype: Any, *operands: Any) -> None:
 def test_batch_norm(dtype: Any, shape: Any) -> None:
     with jax.enable_x64(True):
         operands = (100 + draw(dtype, *shape), draw(dtype, shape[-1], seed=2), draw(dtype, shape[-1], seed=3))
+    # Deviations of 1 from a mean of 100 have two digits less.
     assert_normalized_alike(
-        lambda x, scale, bias: batch_norm.normalize_by_batch(x, scale, bias, None), dtype, *operands
+        lambda x, scale, bias: batch_norm.normalize_by_batch(x, scale, bias, None), dtype, 100, *operands
     )
 
 
@@ -147,7 +151,7 @@ def test_batch_norm_of_a_convolution_of_one_channel(dtype: Any, shape: Any, feat
         operands = draw(dtype, *shape), draw(dtype, 2, 3, 1, features), draw(dtype, features)
         operands += draw(dtype, features, seed=2), draw(dtype, features, seed=3)
     function = functools.partial(batch_norm.normalize_convolution_by_batch, padding=(1, 1), axis_name=None)
-    assert_normalized_alike(lambda *o: function(*o), dtype, *operands)
+    assert_normalized_alike(function, dtype, 10, *operands)
 
 
 @native
@@ -335,19 +339,23 @@ def test_sums_are_the_same_to_the_bit_on_one_core_and_on_more() -> None:
 
 @native
 def test_the_training_step_uses_the_kernels_and_what_is_exported_does_not() -> None:
-    x, kernel, bias = draw(np.float32, 2, 4, 30, 8), draw(np.float32, 2, 3, 8, 8), draw(np.float32, 8)
+    x, g = jnp.ones((2, 4, 30, 1)), jnp.ones((2, 4, 3, 16))
+    blocks = [encoder.ResidualBlock(8, first=True), encoder.ResidualBlock(16)]
+    inputs = [x, jnp.ones((2, 4, 10, 8))]
+    variables = [block.init(jax.random.key(0), y, train=True) for block, y in zip(blocks, inputs, strict=True)]
 
-    def loss(kernel: Any) -> Any:
-        y = convolution.conv2d(x, kernel, bias, (0, 1))
-        y, *_ = batch_norm.normalize_by_batch(y, bias, bias, None)
-        return pooling.max_pool_time(y).sum()
+    def loss(variables: Any, x: Any) -> Any:
+        for block, own in zip(blocks, variables, strict=True):
+            x, _ = block.apply(own, x, train=True, mutable=["batch_stats"])
+        return (x * g).sum()
 
-    names = {"AasistKernelGradient", "AasistConvolution", "AasistUnpool"}
-    text = jax.jit(jax.grad(loss)).lower(kernel).as_text()
-    assert {name for name in build.HANDLERS if name in text} == names
+    def gradient() -> str:
+        return jax.jit(jax.grad(lambda *operands: loss(*operands), allow_int=True)).lower(variables, x).as_text()
+
+    text = gradient()
+    assert {name for name in build.HANDLERS if name in text} == {*build.HANDLERS} - {"AasistResidualBlock"}
     with operations.xla_only():
-        other = jax.jit(jax.grad(lambda kernel: loss(kernel))).lower(kernel).as_text()
-    assert "Aasist" not in other
+        assert "Aasist" not in gradient()
 
 
 def test_other_types_and_shapes_are_left_to_xla() -> None:
@@ -356,8 +364,9 @@ def test_other_types_and_shapes_are_left_to_xla() -> None:
     assert "Aasist" not in jax.jit(gradient).lower(x, dy).as_text()
     image, five = draw(np.float32, 2, 3, 40, 1), draw(np.float32, 5)
     options = {"padding": (1, 1), "axis_name": None}
-    norm = jax.jit(functools.partial(batch_norm.normalize_convolution_by_batch, **options))
-    assert "Aasist" not in norm.lower(image, draw(np.float32, 2, 3, 1, 5), five, five, five).as_text()
+    norm = functools.partial(batch_norm.normalize_convolution_by_batch, **options)
+    gradient = jax.jit(jax.grad(lambda *operands: norm(*operands)[0].sum(), argnums=(0, 1, 2, 3, 4)))
+    assert "AasistOneChannel" not in gradient.lower(image, draw(np.float32, 2, 3, 1, 5), five, five, five).as_text()
 
 
 def without_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:

@@ -29,6 +29,7 @@ from aasist_jax.config import OptimConfig
 from aasist_jax.models.aasist import AASISTConfig
 from aasist_jax.models.convolution import convolve
 from aasist_jax.models.sinc import sinc_convolution, sinc_filters
+from aasist_jax.native.build import native_kernels
 from aasist_jax.weights import Source, Weights, load_weights, save_weights
 from scripts.benchmarking import choices
 from scripts.benchmarking.apart import own_process
@@ -124,8 +125,11 @@ def test_a_short_run(tiny: Path, tmp_path: Path) -> None:
     # bfloat16 was really computed in bfloat16.
     assert rows["aasist_jax, bfloat16"]["difference"] > 10 * rows["aasist_jax"]["difference"]
     _, against = report["text"].split("in float32 against each, within a round")
+    assert rows["aasist_jax"]["ours_times_as_fast"] is None
     for name in ("PyTorch eager", "PyTorch channels last", "ONNX Runtime (our export)", "aasist_jax, bfloat16"):
-        assert any(name in line for line in against.splitlines())
+        median, lowest, highest = rows[name]["ours_times_as_fast"]
+        assert 0 < lowest <= median <= highest
+        assert any(name in line and f"{median:.2f}" in line for line in against.splitlines())
     # Without a corpus, what needs one is left out.
     assert report["sections"]["end-to-end"] == report["sections"]["pipeline"] == []
     assert report["notes"] == [f"{name}: left out, it needs --corpus FOLDER" for name in ("end-to-end", "pipeline")]
@@ -169,13 +173,17 @@ def test_growth_work_and_limits(tiny: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not native_kernels(), reason="a C++ compiler is not installed")
 def test_every_choice_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "STEPS", {"block 1": 300, "block 2": 100})
     monkeypatch.setattr(choices, "BATCH", 1)
-    for operands, ways in choices.sets().values():
-        first, *others = (choices._call(way, operands, "XLA" in name)() for name, way in ways.items())
-        assert others
-        assert all(np.abs(first - other).max() < choices.TOLERANCE for other in others)
+    for what, contenders in choices.contenders_of_sets().items():
+        assert len(contenders) > 1
+        take_turns(what, contenders, rounds=0)
+    wrong = {"first": lambda x: (x, x), "XLA, wrong": lambda x: (x, 2 * x)}
+    monkeypatch.setattr(choices, "sets", lambda: {"wrong": ((jnp.arange(5.0),), wrong)})
+    with pytest.raises(BenchmarkError, match="differs"):
+        take_turns("wrong", choices.contenders_of_sets()["wrong"], rounds=0)
 
 
 @pytest.mark.slow
@@ -441,8 +449,8 @@ def test_wrong_results_are_refused_before_timing(result: float) -> None:
 
 
 def test_results_of_another_shape_or_of_the_second_call_are_refused() -> None:
-    second = iter([0.0, 1.0])
-    for call in (lambda: np.zeros(2), lambda: np.array([next(second)])):
+    wrong, nothing = iter([0.0, 1.0]), iter([0.0, np.nan])
+    for call in (lambda: np.zeros(2), lambda: np.array([next(wrong)]), lambda: np.array([next(nothing)])):
         contenders = {"A": Contender(lambda: np.zeros(1), 0), "B": Contender(call, 1e-4)}
         with pytest.raises(BenchmarkError, match="B differs"):
             take_turns("x", contenders, rounds=1, pause=0)
