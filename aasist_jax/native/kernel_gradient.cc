@@ -68,21 +68,37 @@ struct Layout {
   int64_t inputs, features, bias, size;
 };
 
-// The gradients of `count` tiles at the points, from 3 * count steps; their sums over time to `total`.
+// The gradients of tiles [first, first + count) at the points; their sums over time to `total`.
 template <typename T>
-void EvaluateGradients(const T* dy, int64_t features, int64_t count, T* planes, T* total) {
-  using V = typename Vector<T>::type;
-  for (int64_t d = 0; d < features; d += Vector<T>::kLanes) {
-    V sum{};
-    for (int64_t p = 0; p < count; ++p) {
-      alignas(64) V g[kWidth], at[kPoints];
-      for (int64_t k = 0; k < kWidth; ++k) g[k] = Load(dy + (kWidth * p + k) * features + d);
-      aasist::EvaluateTaps(g, at);
-      for (int64_t k = 0; k < kPoints; ++k) Store<T>(planes + (k * kSpan + p) * features + d, at[k]);
-      sum += g[0] + g[1] + g[2];
-    }
-    Store<T>(total + d, Load(total + d) + sum);
+void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_t first, int64_t count, int64_t padded,
+                       T* planes, T* total) {
+  const int64_t features = s.features, pooled = s.steps / kWidth;
+  const AlignedVector<T> zeros(features);
+  AlignedVector<T> sums(features);
+  for (int64_t p = 0; p < count; ++p) {
+    const int64_t tile = first + p;
+    auto evaluate = [&](int64_t d, auto several) {
+      using N = typename decltype(several)::type;
+      alignas(64) N g[kWidth], at[kPoints];
+      for (int64_t k = 0; k < kWidth; ++k) {
+        const int64_t step = kWidth * tile + k;
+        if (index == nullptr) {
+          g[k] = *reinterpret_cast<const N*>((step < s.steps ? dy + step * features : zeros.data()) + d);
+        } else if (tile < pooled) {
+          g[k] = aasist::AtPlace(index + tile * features + d, dy + tile * features + d, k, several);
+        } else {
+          g[k] = N{};
+        }
+      }
+      aasist::EvaluateTaps<T>(g, at);
+      for (int64_t k = 0; k < kPoints; ++k) *reinterpret_cast<N*>(planes + (k * kSpan + p) * padded + d) = at[k];
+      *reinterpret_cast<N*>(sums.data() + d) += g[0] + g[1] + g[2];
+    };
+    int64_t d = 0;
+    for (; d + aasist::kEight <= features; d += aasist::kEight) evaluate(d, aasist::EightOf<T>{});
+    for (; d < features; ++d) evaluate(d, aasist::OneOf<T>{});
   }
+  for (int64_t d = 0; d < features; ++d) total[d] += sums[d];
 }
 
 // What the spans [begin, end) of all clips add to their part's total.
@@ -93,20 +109,13 @@ void AddSpans(const Shape& s, const Layout<T>& layout, const T* x, const T* dy, 
   const int64_t pooled = s.steps / kWidth, features = layout.features;
   aasist::TwoRows<T> planes(s.channels);
   auto gradients = aasist::Planes<T>(features);
-  AlignedVector<T> row_of_dy(kWidth * kSpan * features);
   for (int64_t item = begin; item < end; ++item) {
     const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
     int64_t evaluated = 0;
     for (int64_t row = 0; row < s.rows; ++row) {
-      if (index == nullptr) {
-        aasist::CopySteps(dy + (clip * s.rows + row) * s.steps * s.features, kWidth * first, kWidth * count, s.steps,
-                          s.features, row_of_dy.data(), features);
-      } else {
-        const int64_t at = (clip * s.rows + row) * pooled * s.features;
-        aasist::CopyUnpooled(index + at, dy + at, kWidth * first, kWidth * count, pooled, s.features, row_of_dy.data(),
-                             features);
-      }
-      EvaluateGradients(row_of_dy.data(), features, count, gradients.data(), total + layout.bias);
+      const int64_t at = (clip * s.rows + row) * (index == nullptr ? s.steps : pooled) * s.features;
+      EvaluateGradients(s, dy + at, index == nullptr ? nullptr : index + at, first, count, features, gradients.data(),
+                        total + layout.bias);
       for (int64_t i = 0; i < s.height; ++i) {
         const int64_t from = row + i - s.pad_rows;
         if (from < 0 || from >= s.rows_in) continue;

@@ -90,9 +90,7 @@ ffi::Error InputGradient(ffi::ThreadPool& pool, const Shape& s, const uint8_t* i
   const int64_t padded = aasist::PaddedFeatures<T>(s.inputs), size = kPoints * s.features * padded;
   const auto weights = aasist::EvaluateTurnedKernel(kernel, 2, s.inputs, s.features);
   const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
-  constexpr int64_t kSteps = kWidth * kSpan + 2;  // of dz, one before the span and one behind it
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    AlignedVector<T> dz(kSteps * s.features);
     aasist::TwoRows<T> planes(s.features);
     auto products = aasist::Planes<T>(padded);
     for (int64_t item = begin; item < end; ++item) {
@@ -101,9 +99,7 @@ ffi::Error InputGradient(ffi::ThreadPool& pool, const Shape& s, const uint8_t* i
       for (int64_t row = 0; row <= s.rows; ++row) {
         if (row < s.rows) {
           const int64_t at = (clip * s.rows + row) * s.pooled() * s.features;
-          aasist::CopyUnpooled(index + at, g + at, kWidth * first - 1, kSteps, s.pooled(), s.features, dz.data(),
-                               s.features);
-          aasist::EvaluateTiles(dz.data(), s.features, count, planes[row]);
+          aasist::EvaluatePooled(index + at, g + at, s.pooled(), s.features, first, count, planes[row]);
         }
         Source<T> sources[2];
         int64_t number = 0;

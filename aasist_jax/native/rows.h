@@ -39,21 +39,28 @@ void CopySteps(const T* row, int64_t first, int64_t count, int64_t length, int64
   }
 }
 
-// to[c] = place[c] == at ? value[c] : 0. Written out for the compiler: eight channels at a time.
+// Of eight channels, or of one: place == at ? value : 0.
 template <typename T>
-void SelectPlace(const uint8_t* place, const T* value, uint8_t at, int64_t width, T* to) {
-  constexpr int64_t kLanes = 8;
-  typedef uint8_t Places __attribute__((vector_size(kLanes), aligned(1)));
-  typedef T Values __attribute__((vector_size(kLanes * sizeof(T)), aligned(alignof(T))));
+inline Eight<T> AtPlace(const uint8_t* place, const T* value, int64_t at, EightOf<T>) {
+  typedef uint8_t Places __attribute__((vector_size(kEight), aligned(1)));
   using Number = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  typedef Number Mask __attribute__((vector_size(kLanes * sizeof(T))));
+  typedef Number Mask __attribute__((vector_size(kEight * sizeof(T))));
+  const Mask places = __builtin_convertvector(*reinterpret_cast<const Places*>(place), Mask);
+  const Eight<T> values = *reinterpret_cast<const Eight<T>*>(value);
+  return places == Number(at) ? values : Eight<T>{};
+}
+template <typename T>
+inline T AtPlace(const uint8_t* place, const T* value, int64_t at, OneOf<T>) {
+  return *place == at ? *value : T(0);
+}
+
+template <typename T>
+void SelectPlace(const uint8_t* place, const T* value, int64_t at, int64_t width, T* to) {
   int64_t c = 0;
-  for (; c + kLanes <= width; c += kLanes) {
-    const Mask places = __builtin_convertvector(*reinterpret_cast<const Places*>(place + c), Mask);
-    const Values values = *reinterpret_cast<const Values*>(value + c);
-    *reinterpret_cast<Values*>(to + c) = places == Number(at) ? values : Values{};
+  for (; c + kEight <= width; c += kEight) {
+    *reinterpret_cast<Eight<T>*>(to + c) = AtPlace(place + c, value + c, at, EightOf<T>{});
   }
-  for (; c < width; ++c) to[c] = place[c] == at ? value[c] : T(0);
+  for (; c < width; ++c) to[c] = AtPlace(place + c, value + c, at, OneOf<T>{});
 }
 
 // `CopySteps` of the gradient of a pool over time by three: what the pooled step g has goes to the one of its three

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "rows.h"
 #include "vectors.h"
@@ -58,13 +59,13 @@ inline void EvaluateInputs(const V d[kTileInputs], V at[kPoints]) {
   at[4] = d[4] - d[2] - 2 * a;
 }
 
-template <typename V>
+template <typename T, typename V>
 inline void EvaluateTaps(const V g[kWidth], V at[kPoints]) {
   const V outer = g[0] + g[2];
-  at[0] = g[0] / 2;
-  at[1] = (outer + g[1]) / -2;
-  at[2] = (outer - g[1]) / -6;
-  at[3] = (g[0] + 2 * g[1] + 4 * g[2]) / 6;
+  at[0] = g[0] * T(0.5);
+  at[1] = (outer + g[1]) * T(-0.5);
+  at[2] = (outer - g[1]) * (T(-1) / 6);
+  at[3] = (g[0] + 2 * g[1] + 4 * g[2]) * (T(1) / 6);
   at[4] = g[2];
 }
 
@@ -113,6 +114,38 @@ void EvaluateRow(const T* row, int64_t steps, int64_t channels, int64_t first, i
   evaluate(whole, count);
 }
 
+// `EvaluateTiles` of the gradient of a row that was pooled over time by three: what the pooled step g has is that of
+// the one of its three steps that `index` tells, the other two have zero, and so have steps that fill no pool.
+template <typename T>
+void EvaluatePooled(const uint8_t* index, const T* g, int64_t pooled, int64_t channels, int64_t first, int64_t count,
+                    T* planes) {
+  const AlignedVector<T> zeros(channels);
+  const std::vector<uint8_t> first_places(channels);
+  for (int64_t p = 0; p < count; ++p) {
+    const uint8_t* place[kWidth];
+    const T* value[kWidth];
+    for (int64_t k = 0; k < kWidth; ++k) {
+      const int64_t step = first + p + k - 1;
+      const bool there = step >= 0 && step < pooled;
+      place[k] = there ? index + step * channels : first_places.data();
+      value[k] = there ? g + step * channels : zeros.data();
+    }
+    T* to = planes + p * channels;
+    auto evaluate = [&](int64_t c, auto several) {
+      using N = typename decltype(several)::type;
+      alignas(64) N d[kTileInputs], at[kPoints];
+      d[0] = AtPlace(place[0] + c, value[0] + c, 2, several);
+      for (int64_t k = 0; k < kWidth; ++k) d[k + 1] = AtPlace(place[1] + c, value[1] + c, k, several);
+      d[4] = AtPlace(place[2] + c, value[2] + c, 0, several);
+      EvaluateInputs(d, at);
+      for (int64_t k = 0; k < kPoints; ++k) *reinterpret_cast<N*>(to + k * kSpan * channels + c) = at[k];
+    };
+    int64_t c = 0;
+    for (; c + kEight <= channels; c += kEight) evaluate(c, EightOf<T>{});
+    for (; c < channels; ++c) evaluate(c, OneOf<T>{});
+  }
+}
+
 // Rows of a kernel at the points, (rows, point, inputs, padded features), of a kernel of which (row, tap, input,
 // feature) is given.
 template <typename T, typename Tap>
@@ -124,7 +157,7 @@ AlignedVector<T> EvaluateKernel(int64_t rows, int64_t inputs, int64_t features, 
       for (int64_t f = 0; f < features; ++f) {
         T g[kWidth], at[kPoints];
         for (int64_t j = 0; j < kWidth; ++j) g[j] = tap(i, j, c, f);
-        EvaluateTaps(g, at);
+        EvaluateTaps<T>(g, at);
         for (int64_t k = 0; k < kPoints; ++k) to[((i * kPoints + k) * inputs + c) * padded + f] = at[k];
       }
     }
