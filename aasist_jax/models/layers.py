@@ -93,7 +93,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
 
-        # Batch norm computes in float32 at least; a convolution of fewer digits is not its own.
+        # Batch norm computes in float32 at least; a convolution in fewer digits stays a layer of its own.
         exact = conv is not None and jnp.promote_types(conv.dtype, jnp.float32) == conv.dtype
         fused = conv if train and exact and x.shape[-1] == 1 else None
         if conv is not None and fused is None:

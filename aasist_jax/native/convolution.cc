@@ -2,6 +2,7 @@
 //
 //   y[b, r, t, f] = bias[f] + sum over i, j, c of x[b, r + i - pad_rows, t + j - 1, c] * kernel[i, j, c, f]
 
+#include "handler.h"
 #include "parts.h"
 #include "winograd.h"
 
@@ -66,21 +67,12 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
                   ffi::Result<ffi::AnyBuffer> y, int64_t pad_rows) {
   const auto in = x.dimensions(), out = y->dimensions(), taps = kernel.dimensions();
   const Shape s{in[0], in[1], out[1], in[2], in[3], taps[3], taps[0], pad_rows};
-  if (x.element_type() == ffi::F32) {
-    return Convolve(pool, s, x.typed_data<float>(), kernel.typed_data<float>(), bias.typed_data<float>(),
-                    y->typed_data<float>());
-  }
-  return Convolve(pool, s, x.typed_data<double>(), kernel.typed_data<double>(), bias.typed_data<double>(),
-                  y->typed_data<double>());
+  return aasist::ForType(x, [&](auto number) {
+    using T = decltype(number);
+    return Convolve<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), y->typed_data<T>());
+  });
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistConvolution, Handle,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("pad_rows"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistConvolution, Handle, (aasist::Buffers<3, 1>().Attr<int64_t>("pad_rows")));

@@ -10,6 +10,7 @@
 // pooled output and is spread over time on the way (rows.h). Each run of kSpan tiles starts from zero and is added to
 // its part's total, which keeps rounding errors small.
 
+#include "handler.h"
 #include "parts.h"
 #include "winograd.h"
 
@@ -166,30 +167,18 @@ ffi::Error KernelGradient(ffi::ThreadPool& pool, const Shape& s, const T* x, con
   return ffi::Error::Success();
 }
 
-template <typename T>
-ffi::Error HandleAs(ffi::ThreadPool& pool, const Shape& shape, ffi::AnyBuffer& x, ffi::AnyBuffer& dy,
-                    const uint8_t* index, ffi::AnyBuffer& dk, ffi::AnyBuffer& db) {
-  return KernelGradient<T>(pool, shape, x.typed_data<T>(), dy.typed_data<T>(), index, dk.typed_data<T>(),
-                           db.typed_data<T>());
-}
-
 ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer dy, ffi::AnyBuffer index,
                   ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows) {
   const auto in = x.dimensions(), out = dy.dimensions(), kernel = dk->dimensions();
   const Shape shape{in[0], in[1], in[3], out[1], in[2], out[3], kernel[0], pad_rows};
   const uint8_t* places = index.element_count() > 0 ? index.typed_data<uint8_t>() : nullptr;
-  if (x.element_type() == ffi::F32) return HandleAs<float>(pool, shape, x, dy, places, *dk, *db);
-  return HandleAs<double>(pool, shape, x, dy, places, *dk, *db);
+  return aasist::ForType(x, [&](auto number) {
+    using T = decltype(number);
+    return KernelGradient<T>(pool, shape, x.typed_data<T>(), dy.typed_data<T>(), places, dk->typed_data<T>(),
+                             db->typed_data<T>());
+  });
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistKernelGradient, Handle,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("pad_rows"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistKernelGradient, Handle, (aasist::Buffers<3, 2>().Attr<int64_t>("pad_rows")));

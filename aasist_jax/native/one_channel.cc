@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "batch_norm.h"
+#include "handler.h"
 #include "parts.h"
 #include "rows.h"
 
@@ -297,33 +298,16 @@ Shape ShapeOf(ffi::AnyBuffer& x, ffi::AnyBuffer& kernel, int64_t pad_rows, int64
   return {in[0], in[1], in[2], rows, steps, taps[3], taps[0], taps[1], pad_rows, pad_steps};
 }
 
-template <typename T>
-ffi::Error PlainAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel, ffi::AnyBuffer& dy,
-                   ffi::AnyBuffer& index, ffi::AnyBuffer& dx, ffi::AnyBuffer& dk, ffi::AnyBuffer& db) {
-  const uint8_t* places = index.element_count() > 0 ? index.typed_data<uint8_t>() : nullptr;
-  return Gradients<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), dy.typed_data<T>(), places, nullptr,
-                      dx.typed_data<T>(), dk.typed_data<T>(), db.typed_data<T>());
-}
-
 ffi::Error HandlePlain(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer dy,
                        ffi::AnyBuffer index, ffi::Result<ffi::AnyBuffer> dx, ffi::Result<ffi::AnyBuffer> dk,
                        ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows, int64_t pad_steps) {
-  const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
-  if (x.element_type() == ffi::F32) return PlainAs<float>(pool, s, x, kernel, dy, index, *dx, *dk, *db);
-  return PlainAs<double>(pool, s, x, kernel, dy, index, *dx, *dk, *db);
-}
-
-template <typename T>
-ffi::Error NormalizedAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel,
-                        ffi::AnyBuffer& bias, ffi::AnyBuffer& g, ffi::AnyBuffer& mean, ffi::AnyBuffer& inverse,
-                        ffi::AnyBuffer& factor, ffi::AnyBuffer& mean_g, ffi::AnyBuffer& mean_product,
-                        ffi::AnyBuffer& dx, ffi::AnyBuffer& dk, ffi::AnyBuffer& db) {
-  const BatchNorm<T> batch_norm{kernel.typed_data<T>(),
-                                bias.typed_data<T>(),
-                                {mean.typed_data<T>(), inverse.typed_data<T>(), factor.typed_data<T>(),
-                                 mean_g.typed_data<T>(), mean_product.typed_data<T>()}};
-  return Gradients<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), g.typed_data<T>(), nullptr, &batch_norm,
-                      dx.typed_data<T>(), dk.typed_data<T>(), db.typed_data<T>());
+  const uint8_t* places = index.element_count() > 0 ? index.typed_data<uint8_t>() : nullptr;
+  return aasist::ForType(x, [&](auto number) {
+    using T = decltype(number);
+    return Gradients<T>(pool, ShapeOf(x, kernel, pad_rows, pad_steps), x.typed_data<T>(), kernel.typed_data<T>(),
+                        dy.typed_data<T>(), places, nullptr, dx->typed_data<T>(), dk->typed_data<T>(),
+                        db->typed_data<T>());
+  });
 }
 
 ffi::Error HandleNormalized(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
@@ -331,109 +315,61 @@ ffi::Error HandleNormalized(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuff
                             ffi::AnyBuffer mean_g, ffi::AnyBuffer mean_product, ffi::Result<ffi::AnyBuffer> dx,
                             ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows,
                             int64_t pad_steps) {
-  const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
-  if (x.element_type() == ffi::F32) {
-    return NormalizedAs<float>(pool, s, x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product, *dx, *dk, *db);
-  }
-  return NormalizedAs<double>(pool, s, x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product, *dx, *dk, *db);
-}
-
-template <typename T>
-ffi::Error MomentsAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel,
-                     ffi::AnyBuffer& bias, ffi::AnyBuffer& mean, ffi::AnyBuffer& squares) {
-  auto add = [&](int64_t begin, int64_t end, aasist::Moments<T>& moments) {
-    ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
-            [&](int64_t, int64_t, int64_t steps, const T* y) { moments.AddRun(y, steps); });
-  };
-  aasist::PartMoments(pool, s.batch * s.rows, s.features, add, mean.typed_data<T>(), squares.typed_data<T>());
-  return ffi::Error::Success();
+  return aasist::ForType(x, [&](auto number) {
+    using T = decltype(number);
+    const BatchNorm<T> batch_norm{kernel.typed_data<T>(),
+                                  bias.typed_data<T>(),
+                                  {mean.typed_data<T>(), inverse.typed_data<T>(), factor.typed_data<T>(),
+                                   mean_g.typed_data<T>(), mean_product.typed_data<T>()}};
+    return Gradients<T>(pool, ShapeOf(x, kernel, pad_rows, pad_steps), x.typed_data<T>(), kernel.typed_data<T>(),
+                        g.typed_data<T>(), nullptr, &batch_norm, dx->typed_data<T>(), dk->typed_data<T>(),
+                        db->typed_data<T>());
+  });
 }
 
 ffi::Error HandleMoments(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
                          ffi::Result<ffi::AnyBuffer> mean, ffi::Result<ffi::AnyBuffer> squares, int64_t pad_rows,
                          int64_t pad_steps) {
   const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
-  if (x.element_type() == ffi::F32) return MomentsAs<float>(pool, s, x, kernel, bias, *mean, *squares);
-  return MomentsAs<double>(pool, s, x, kernel, bias, *mean, *squares);
-}
-
-template <typename T>
-ffi::Error SumsAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& x, ffi::AnyBuffer& kernel,
-                  ffi::AnyBuffer& bias, ffi::AnyBuffer& g, ffi::AnyBuffer& mean, ffi::AnyBuffer& inverse,
-                  ffi::AnyBuffer& sums, ffi::AnyBuffer& products) {
-  auto add = [&](int64_t begin, int64_t end, T* total) {
-    ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
-            [&](int64_t row, int64_t first, int64_t steps, const T* y) {
-              aasist::AddGradientSums(y, g.typed_data<T>() + (row * s.steps + first) * s.features, steps, s.features,
-                                      mean.typed_data<T>(), inverse.typed_data<T>(), total);
-            });
-  };
-  aasist::PartGradientSums(pool, s.batch * s.rows, s.features, add, sums.typed_data<T>(), products.typed_data<T>());
-  return ffi::Error::Success();
+  return aasist::ForType(x, [&](auto number) {
+    using T = decltype(number);
+    auto add = [&](int64_t begin, int64_t end, aasist::Moments<T>& moments) {
+      ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
+              [&](int64_t, int64_t, int64_t steps, const T* y) { moments.AddRun(y, steps); });
+    };
+    aasist::PartMoments(pool, s.batch * s.rows, s.features, add, mean->typed_data<T>(), squares->typed_data<T>());
+    return ffi::Error::Success();
+  });
 }
 
 ffi::Error HandleSums(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
                       ffi::AnyBuffer g, ffi::AnyBuffer mean, ffi::AnyBuffer inverse, ffi::Result<ffi::AnyBuffer> sums,
                       ffi::Result<ffi::AnyBuffer> products, int64_t pad_rows, int64_t pad_steps) {
   const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
-  if (x.element_type() == ffi::F32) return SumsAs<float>(pool, s, x, kernel, bias, g, mean, inverse, *sums, *products);
-  return SumsAs<double>(pool, s, x, kernel, bias, g, mean, inverse, *sums, *products);
+  return aasist::ForType(x, [&](auto number) {
+    using T = decltype(number);
+    auto add = [&](int64_t begin, int64_t end, T* total) {
+      ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
+              [&](int64_t row, int64_t first, int64_t steps, const T* y) {
+                aasist::AddGradientSums(y, g.typed_data<T>() + (row * s.steps + first) * s.features, steps, s.features,
+                                        mean.typed_data<T>(), inverse.typed_data<T>(), total);
+              });
+    };
+    aasist::PartGradientSums(pool, s.batch * s.rows, s.features, add, sums->typed_data<T>(), products->typed_data<T>());
+    return ffi::Error::Success();
+  });
 }
 
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannel, HandlePlain,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("pad_rows")
-                                  .Attr<int64_t>("pad_steps"));
+                              (aasist::Buffers<4, 3>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelNormalized, HandleNormalized,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("pad_rows")
-                                  .Attr<int64_t>("pad_steps"));
+                              (aasist::Buffers<9, 3>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelMoments, HandleMoments,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("pad_rows")
-                                  .Attr<int64_t>("pad_steps"));
+                              (aasist::Buffers<3, 2>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelSums, HandleSums,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Attr<int64_t>("pad_rows")
-                                  .Attr<int64_t>("pad_steps"));
+                              (aasist::Buffers<6, 2>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));

@@ -2,7 +2,7 @@
 
 XLA's code is used everywhere but in these, on a CPU, in float32 or, where training needs it for its tests, float64:
 
-- a residual block in evaluation mode, for which XLA writes and reads 63 MB maps that fit in no cache;
+- a residual block in evaluation mode, for which XLA writes and reads 65 MB maps that fit in no cache;
 - convolutions of width three, which Winograd's filtering (`winograd.h`) gives with five products for nine;
 - a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
 - the gradients of a convolution of one channel, which in training is computed again with the batch norm behind it,

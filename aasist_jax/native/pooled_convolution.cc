@@ -5,6 +5,7 @@
 // through all rows, and what is needed of them is in the cache. Kernels are (2, 3) for y, which has a row more than z,
 // and (1, 3) for x where the shortcut is none but the identity.
 
+#include "handler.h"
 #include "parts.h"
 #include "selu.h"
 #include "winograd.h"
@@ -124,56 +125,31 @@ ffi::Error InputGradient(ffi::ThreadPool& pool, const Shape& s, const uint8_t* i
   return ffi::Error::Success();
 }
 
-template <typename T>
-ffi::Error ForwardAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& y, ffi::AnyBuffer& x,
-                     ffi::AnyBuffer& kernel, ffi::AnyBuffer& bias, ffi::AnyBuffer& shortcut, ffi::AnyBuffer& out,
-                     ffi::AnyBuffer& index) {
-  return Forward<T>(pool, s, y.typed_data<T>(), x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(),
-                    shortcut.typed_data<T>(), out.typed_data<T>(), index.typed_data<uint8_t>());
-}
-
 ffi::Error HandleForward(ffi::ThreadPool pool, ffi::AnyBuffer y, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
                          ffi::AnyBuffer bias, ffi::AnyBuffer shortcut, ffi::Result<ffi::AnyBuffer> out,
                          ffi::Result<ffi::AnyBuffer> index) {
   const auto in = x.dimensions(), taps = kernel.dimensions();
   const Shape s{in[0], in[1], in[2], taps[2], in[3], taps[3], shortcut.element_count() > 0};
-  if (y.element_type() == ffi::F32) return ForwardAs<float>(pool, s, y, x, kernel, bias, shortcut, *out, *index);
-  return ForwardAs<double>(pool, s, y, x, kernel, bias, shortcut, *out, *index);
-}
-
-template <typename T>
-ffi::Error GradientAs(ffi::ThreadPool& pool, const Shape& s, ffi::AnyBuffer& index, ffi::AnyBuffer& g,
-                      ffi::AnyBuffer& kernel, ffi::AnyBuffer& y, ffi::AnyBuffer& da) {
-  return InputGradient<T>(pool, s, index.typed_data<uint8_t>(), g.typed_data<T>(), kernel.typed_data<T>(),
-                          y.typed_data<T>(), da.typed_data<T>());
+  return aasist::ForType(y, [&](auto number) {
+    using T = decltype(number);
+    return Forward<T>(pool, s, y.typed_data<T>(), x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(),
+                      shortcut.typed_data<T>(), out->typed_data<T>(), index->typed_data<uint8_t>());
+  });
 }
 
 ffi::Error HandleGradient(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBuffer g, ffi::AnyBuffer kernel,
                           ffi::AnyBuffer y, ffi::Result<ffi::AnyBuffer> da) {
   const auto out = y.dimensions(), taps = kernel.dimensions();
   const Shape s{out[0], out[1] - 1, out[2], taps[2], 0, taps[3], false};
-  if (g.element_type() == ffi::F32) return GradientAs<float>(pool, s, index, g, kernel, y, *da);
-  return GradientAs<double>(pool, s, index, g, kernel, y, *da);
+  return aasist::ForType(y, [&](auto number) {
+    using T = decltype(number);
+    return InputGradient<T>(pool, s, index.typed_data<uint8_t>(), g.typed_data<T>(), kernel.typed_data<T>(),
+                            y.typed_data<T>(), da->typed_data<T>());
+  });
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledConvolution, HandleForward,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledConvolution, HandleForward, (aasist::Buffers<5, 2>()));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledInputGradient, HandleGradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledInputGradient, HandleGradient, (aasist::Buffers<4, 1>()));

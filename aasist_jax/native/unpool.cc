@@ -1,5 +1,6 @@
 // Gradient of max-pooling over time by 3: dx[row, 3 t + k, c] = g[row, t, c] where index[row, t, c] is k, else 0.
 
+#include "handler.h"
 #include "parts.h"
 #include "rows.h"
 
@@ -24,8 +25,7 @@ ffi::Error Unpool(ffi::ThreadPool& pool, ffi::AnyBuffer& index, ffi::AnyBuffer& 
 }
 
 ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBuffer g, ffi::Result<ffi::AnyBuffer> dx) {
-  if (g.element_type() == ffi::F32) return Unpool<float>(pool, index, g, *dx);
-  return Unpool<double>(pool, index, g, *dx);
+  return aasist::ForType(g, [&](auto number) { return Unpool<decltype(number)>(pool, index, g, *dx); });
 }
 
 }  // namespace
