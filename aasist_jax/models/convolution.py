@@ -71,9 +71,9 @@ def _suits(window: tuple[int, ...], padding: Padding) -> bool:
 
 
 def suits_one_channel(kernel: Float[Array, "h w 1 d"], padding: Padding) -> bool:
-    """Tell whether the kernels in C++ for one channel are made for it: up to 2 x 4 taps, a multiple of 8 features."""
+    """Tell whether the kernels in C++ for one channel are made for it: up to 2 x 3 taps, a multiple of 8 features."""
     height, width, _, features = kernel.shape
-    return padding[0] < height <= 2 and width <= 4 and features % operations.LANES == 0
+    return padding[0] < height <= 2 and width <= 3 and features % operations.LANES == 0
 
 
 def input_gradient(
@@ -89,15 +89,7 @@ def input_gradient(
 def _backward(padding: Padding, residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array, Array]:
     x, kernel = residuals
     if x.shape[-1] == 1:
-        gradients: tuple[Array, Array, Array] = operations.choose(
-            x,
-            kernel,
-            dy,
-            native=functools.partial(operations.one_channel_gradients, padding=padding),
-            xla=functools.partial(one_channel_gradients, padding=padding),
-            suits=suits_one_channel(kernel, padding),
-        )
-        return gradients
+        return one_channel_gradients(x, kernel, dy, padding=padding)
     return input_gradient(dy, kernel, padding), *kernel_gradient(
         x, dy, window=(kernel.shape[0], kernel.shape[1]), padding=padding
     )

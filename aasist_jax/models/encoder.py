@@ -207,8 +207,8 @@ def _end_gradients(
     if not shortcut.shape[0]:
         return da, operations.unpool_time(index, g, steps=steps), dk, db, shortcut
     if x.shape[-1] == 1:
-        dx, ds, _ = operations.one_channel_gradients(x, shortcut[None], g, index, padding=(0, 1))
-        return da, dx, dk, db, ds[0]
+        dx, ds = operations.pooled_shortcut_gradients(x, shortcut, index, g)
+        return da, dx, dk, db, ds
     dx = input_gradient(operations.unpool_time(index, g, steps=steps), shortcut[None], (0, 1))
     ds, _ = operations.kernel_gradient(x, g, index, height=1, pad_rows=0)
     return da, dx, dk, db, ds[0]

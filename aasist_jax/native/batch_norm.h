@@ -14,15 +14,6 @@ namespace aasist {
 
 constexpr int64_t kRun = 128;
 
-template <typename T>
-Eight<T>& EightAt(T* at) {
-  return *reinterpret_cast<Eight<T>*>(at);
-}
-template <typename T>
-const Eight<T>& EightAt(const T* at) {
-  return *reinterpret_cast<const Eight<T>*>(at);
-}
-
 // Mean, and sum of squared deviations from it. A run's mean is taken first, its deviations in a second look at the
 // cache; runs and parts are then joined (Chan, Golub & LeVeque, 1983).
 template <typename T>

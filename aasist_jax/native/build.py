@@ -23,12 +23,12 @@ SOURCES = tuple(sorted(FOLDER.glob("*.cc")))
 HANDLERS = (
     "AasistConvolution",
     "AasistKernelGradient",
-    "AasistOneChannel",
     "AasistOneChannelMoments",
     "AasistOneChannelNormalized",
     "AasistOneChannelSums",
     "AasistPooledConvolution",
     "AasistPooledInputGradient",
+    "AasistPooledShortcut",
     "AasistResidualBlock",
     "AasistUnpool",
 )

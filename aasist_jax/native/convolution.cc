@@ -10,10 +10,8 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-using aasist::kMaxHeight;
 using aasist::kSpan;
 using aasist::kWidth;
-using aasist::Source;
 
 struct Shape {
   int64_t batch, rows_in, rows, steps, channels, features, height, pad_rows;
@@ -22,40 +20,36 @@ struct Shape {
 template <typename T>
 ffi::Error Convolve(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* kernel, const T* bias, T* y) {
   using V = typename aasist::Vector<T>::type;
-  const int64_t padded = aasist::PaddedFeatures<T>(s.features), size = aasist::kPoints * s.channels * padded;
+  const int64_t padded = aasist::PaddedFeatures<T>(s.features);
   const auto weights = aasist::EvaluateKernel(kernel, s.height, s.channels, s.features);
   const auto biases = aasist::PadFeatures(bias, s.features);
   const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    aasist::TwoRows<T> planes(s.channels);
-    auto products = aasist::Planes<T>(padded);
+    aasist::RowsEvaluator<T> evaluator(s.height, s.rows_in, s.steps, s.channels);
+    aasist::Planes<T> terms(aasist::Terms(s.height), s.channels);
+    aasist::RowProducts<T> products(s.height, s.channels, padded);
+    auto finish = [&](const T* products, int64_t count, int64_t steps, T* to) {
+      for (int64_t p = 0; p < count; ++p) {
+        for (int64_t f = 0; f < padded; f += aasist::Vector<T>::kLanes) {
+          alignas(64) V out[kWidth];
+          aasist::TileOutputs(products, p, padded, f, out);
+          for (int64_t k = 0; k < kWidth && kWidth * p + k < steps; ++k) {
+            const V value = out[k] + aasist::Load(biases.data() + f);
+            aasist::StoreFeatures(value, f, s.features, to + (kWidth * p + k) * s.features);
+          }
+        }
+      }
+    };
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
-      int64_t evaluated = 0;
-      for (int64_t row = 0; row < s.rows; ++row) {
-        Source<T> sources[kMaxHeight];
-        int64_t number = 0;
-        for (int64_t i = 0; i < s.height; ++i) {
-          const int64_t from = row + i - s.pad_rows;
-          if (from < 0 || from >= s.rows_in) continue;
-          for (; evaluated <= from; ++evaluated) {
-            aasist::EvaluateRow(x + (clip * s.rows_in + evaluated) * s.steps * s.channels, s.steps, s.channels, first,
-                                count, planes[evaluated]);
-          }
-          sources[number++] = {planes[from], weights.data() + i * size, s.channels};
-        }
-        aasist::Multiply(sources, number, count, padded, products.data());
-        T* to = y + ((clip * s.rows + row) * s.steps + kWidth * first) * s.features;
-        const int64_t steps = std::min(kWidth * count, s.steps - kWidth * first);
-        for (int64_t p = 0; p < count; ++p) {
-          for (int64_t f = 0; f < padded; f += aasist::Vector<T>::kLanes) {
-            alignas(64) V out[kWidth];
-            aasist::TileOutputs(products.data(), p, padded, f, out);
-            for (int64_t k = 0; k < kWidth && kWidth * p + k < steps; ++k) {
-              const V value = out[k] + aasist::Load(biases.data() + f);
-              aasist::StoreFeatures(value, f, s.features, to + (kWidth * p + k) * s.features);
-            }
-          }
+      const int64_t steps = std::min(kWidth * count, s.steps - kWidth * first);
+      for (int64_t row = 0; row < s.rows; row += s.height) {
+        const int64_t rows = std::min(s.height, s.rows - row);
+        evaluator.Run(x + clip * s.rows_in * s.steps * s.channels, row - s.pad_rows, first, count, terms[0]);
+        products.Run(terms, weights.data(), rows, count);
+        for (int64_t i = 0; i < rows; ++i) {
+          T* to = y + ((clip * s.rows + row + i) * s.steps + kWidth * first) * s.features;
+          finish(products[i], count, steps, to);
         }
       }
     }

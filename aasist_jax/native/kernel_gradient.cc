@@ -4,11 +4,11 @@
 //   dk[i, j, c, d] = sum over b, f, t of x[b, f + i - pad_rows, t + j - 1, c] * dy[b, f, t, d]
 //   db[d] = sum over b, f, t of dy[b, f, t, d]
 //
-// Three taps from five inputs and three gradients are Winograd's filtering again (winograd.h), and as putting the taps
-// together is linear, it comes last: the sums, over a million places, are of products at the points. They are kept in
-// registers, a tile of kInputs inputs by two vectors of features at a time. Where an index is given, dy is that of the
-// pooled output and is spread over time on the way (rows.h). Each run of kSpan tiles starts from zero and is added to
-// its part's total, which keeps rounding errors small.
+// Three taps from five inputs and three gradients, and two rows of them from three and two, are Winograd's filtering
+// again (winograd.h), and as putting the taps together is linear, it comes last: the sums, over a million places, are
+// of products of terms at the points. They are kept in registers, a tile of some inputs by some vectors of features at
+// a time. Where an index is given, dy is that of the pooled output and is spread over time on the way (rows.h). Each
+// run of kSpan tiles starts from zero and is added to its part's total, which keeps rounding errors small.
 
 #include "handler.h"
 #include "parts.h"
@@ -19,6 +19,7 @@ namespace {
 namespace ffi = xla::ffi;
 
 using aasist::AlignedVector;
+using aasist::kMaxHeight;
 using aasist::kPoints;
 using aasist::kSpan;
 using aasist::kWidth;
@@ -27,8 +28,8 @@ using aasist::RoundUp;
 using aasist::Store;
 using aasist::Vector;
 
-constexpr int64_t kInputs =
-    aasist::kVectorBytes == 64 ? 8 : 4;  // times two vectors: within the registers that there are
+// By two or three vectors of features: within the registers that there are, and a divisor of most layers' channels.
+constexpr int64_t kInputs = aasist::kVectorBytes == 64 ? 8 : 4;
 
 struct Shape {
   int64_t batch, rows_in, channels;  // of x
@@ -36,64 +37,89 @@ struct Shape {
   int64_t height, pad_rows;
 };
 
-// total[c, d] += sum over p of x[p * channels + c] * dy[p * features + d], for kInputs inputs and two vectors of
+// total[c, d] += sum over p of x[p * channels + c] * dy[p * features + d], for kInputs inputs and so many vectors of
 // features.
-template <typename T>
+template <typename T, int64_t vectors>
 void AddTile(const T* x, int64_t channels, const T* dy, int64_t features, int64_t tiles, T* total) {
   using V = typename Vector<T>::type;
   constexpr int64_t kLanes = Vector<T>::kLanes;
-  V sum[kInputs][2] = {};
-  for (int64_t p = 0; p < tiles; ++p, x += channels, dy += features) {
-    const V first = Load(dy), second = Load(dy + kLanes);
+  V sum[kInputs][vectors] = {}, gradients[vectors];
+  for (int64_t v = 0; v < vectors; ++v) gradients[v] = Load(dy + v * kLanes);
+  for (int64_t p = 0; p < tiles; ++p, x += channels) {
     for (int64_t c = 0; c < kInputs; ++c) {
-      sum[c][0] += x[c] * first;
-      sum[c][1] += x[c] * second;
+      for (int64_t v = 0; v < vectors; ++v) sum[c][v] += x[c] * gradients[v];
     }
+    // Loaded for the next tile, so that GCC keeps them in registers and does not load them for every product.
+    dy += features;
+    for (int64_t v = 0; v < vectors; ++v) gradients[v] = Load(dy + v * kLanes);
   }
   for (int64_t c = 0; c < kInputs; ++c) {
-    for (int64_t v = 0; v < 2; ++v) {
+    for (int64_t v = 0; v < vectors; ++v) {
       T* to = total + c * features + v * kLanes;
       Store<T>(to, Load(to) + sum[c][v]);
     }
   }
 }
 
-// A part's sums: (height, point, inputs, features), then the bias's; inputs and features rounded up to whole tiles.
+// The same for all inputs and features.
+template <typename T, int64_t vectors>
+void AddTiles(const T* x, int64_t channels, const T* dy, int64_t features, int64_t tiles, T* total) {
+  for (int64_t d = 0; d < features; d += vectors * Vector<T>::kLanes) {
+    for (int64_t c = 0; c < channels; c += kInputs) {
+      AddTile<T, vectors>(x + c, channels, dy + d, features, tiles, total + c * features + d);
+    }
+  }
+}
+
+// A part's sums: (term, point, inputs, features), then the bias's; inputs and features rounded up to whole tiles.
 template <typename T>
 struct Layout {
   explicit Layout(const Shape& s)
       : inputs(RoundUp(s.channels, kInputs)),
         features(aasist::PaddedFeatures<T>(s.features)),
-        bias(s.height * kPoints * inputs * features),
+        bias(aasist::Terms(s.height) * kPoints * inputs * features),
         size(bias + features) {}
   int64_t inputs, features, bias, size;
 };
 
-// The gradients of tiles [first, first + count) at the points; their sums over time to `total`.
+// The terms of the gradients at the points, of tiles [first, first + count) of a row and, if there is one, the next
+// that the kernel sees; the gradients' sums over time to `total`.
 template <typename T>
-void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_t first, int64_t count, int64_t padded,
-                       T* planes, T* total) {
+void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_t row, int64_t first, int64_t count,
+                       aasist::Planes<T>& terms, int64_t padded, T* total) {
   const int64_t features = s.features, pooled = s.steps / kWidth;
+  const int64_t rows = std::min(s.height, s.rows - row);
+  const int64_t length = index == nullptr ? s.steps : pooled;  // of a row
   const AlignedVector<T> zeros(features);
   AlignedVector<T> sums(features);
   for (int64_t p = 0; p < count; ++p) {
     const int64_t tile = first + p;
     auto evaluate = [&](int64_t d, auto several) {
       using N = typename decltype(several)::type;
-      alignas(64) N g[kWidth], at[kPoints];
-      for (int64_t k = 0; k < kWidth; ++k) {
-        const int64_t step = kWidth * tile + k;
-        if (index == nullptr) {
-          g[k] = *reinterpret_cast<const N*>((step < s.steps ? dy + step * features : zeros.data()) + d);
-        } else if (tile < pooled) {
-          g[k] = aasist::AtPlace(index + tile * features + d, dy + tile * features + d, k, several);
-        } else {
-          g[k] = N{};
+      alignas(64) N g[kMaxHeight][kWidth], both[kWidth], at[kPoints];
+      for (int64_t i = 0; i < s.height; ++i) {
+        const int64_t from = (row + i) * length * features + d;
+        for (int64_t k = 0; k < kWidth; ++k) {
+          const int64_t step = kWidth * tile + k;
+          if (i >= rows || (index == nullptr ? step >= s.steps : tile >= pooled)) {
+            g[i][k] = N{};
+          } else if (index == nullptr) {
+            g[i][k] = *reinterpret_cast<const N*>(dy + from + step * features);
+          } else {
+            g[i][k] = aasist::AtPlace(index + from + tile * features, dy + from + tile * features, k, several);
+          }
         }
       }
-      aasist::EvaluateTaps<T>(g, at);
-      for (int64_t k = 0; k < kPoints; ++k) *reinterpret_cast<N*>(planes + (k * kSpan + p) * padded + d) = at[k];
-      *reinterpret_cast<N*>(sums.data() + d) += g[0] + g[1] + g[2];
+      auto store = [&](int64_t term, const N* taps) {
+        aasist::EvaluateTaps<T>(taps, at);
+        for (int64_t k = 0; k < kPoints; ++k) *reinterpret_cast<N*>(terms[term] + (k * kSpan + p) * padded + d) = at[k];
+      };
+      for (int64_t k = 0; k < kWidth; ++k) both[k] = s.height == 1 ? g[0][k] : g[0][k] + g[1][k];
+      *reinterpret_cast<N*>(sums.data() + d) += both[0] + both[1] + both[2];
+      store(0, g[0]);
+      if (s.height == 1) return;
+      store(1, both);
+      store(2, g[1]);
     };
     int64_t d = 0;
     for (; d + aasist::kEight <= features; d += aasist::kEight) evaluate(d, aasist::EightOf<T>{});
@@ -106,33 +132,23 @@ void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_
 template <typename T>
 void AddSpans(const Shape& s, const Layout<T>& layout, const T* x, const T* dy, const uint8_t* index, int64_t begin,
               int64_t end, T* total) {
-  const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
-  const int64_t pooled = s.steps / kWidth, features = layout.features;
-  aasist::TwoRows<T> planes(s.channels);
-  auto gradients = aasist::Planes<T>(features);
+  const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles), features = layout.features;
+  const int64_t gradients_size = s.rows * (index == nullptr ? s.steps : s.steps / kWidth) * s.features;
+  aasist::RowsEvaluator<T> evaluator(s.height, s.rows_in, s.steps, s.channels);
+  aasist::Planes<T> terms(aasist::Terms(s.height), s.channels), gradients(aasist::Terms(s.height), features);
+  const auto add = aasist::VectorsAtATime<T>(features) == 3 ? AddTiles<T, 3> : AddTiles<T, 2>;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
-    int64_t evaluated = 0;
-    for (int64_t row = 0; row < s.rows; ++row) {
-      const int64_t at = (clip * s.rows + row) * (index == nullptr ? s.steps : pooled) * s.features;
-      EvaluateGradients(s, dy + at, index == nullptr ? nullptr : index + at, first, count, features, gradients.data(),
-                        total + layout.bias);
-      for (int64_t i = 0; i < s.height; ++i) {
-        const int64_t from = row + i - s.pad_rows;
-        if (from < 0 || from >= s.rows_in) continue;
-        for (; evaluated <= from; ++evaluated) {
-          aasist::EvaluateRow(x + (clip * s.rows_in + evaluated) * s.steps * s.channels, s.steps, s.channels, first,
-                              count, planes[evaluated]);
-        }
-        for (int64_t k = 0; k < kPoints; ++k) {
-          for (int64_t d = 0; d < features; d += 2 * Vector<T>::kLanes) {
-            for (int64_t c = 0; c < s.channels; c += kInputs) {
-              AddTile(planes[from] + k * kSpan * s.channels + c, s.channels,
-                      gradients.data() + k * kSpan * features + d, features, count,
-                      total + ((i * kPoints + k) * layout.inputs + c) * features + d);
-            }
-          }
-        }
+    for (int64_t row = 0; row < s.rows; row += s.height) {
+      EvaluateGradients(s, dy + clip * gradients_size, index == nullptr ? nullptr : index + clip * gradients_size, row,
+                        first, count, gradients, features, total + layout.bias);
+      evaluator.Run(x + clip * s.rows_in * s.steps * s.channels, row - s.pad_rows, first, count, terms[0]);
+      // The last term is of the second row.
+      const int64_t there = row + s.height <= s.rows ? aasist::Terms(s.height) : s.height;
+      for (int64_t i = 0; i < there * kPoints; ++i) {
+        const int64_t term = i / kPoints, point = i % kPoints * kSpan;
+        add(terms[term] + point * s.channels, s.channels, gradients[term] + point * features, features, count,
+            total + i * layout.inputs * features);
       }
     }
   }
@@ -156,8 +172,12 @@ ffi::Error KernelGradient(ffi::ThreadPool& pool, const Shape& s, const T* x, con
     for (int64_t i = 0; i < s.height; ++i) {
       for (int64_t c = 0; c < s.channels; ++c) {
         T at[kPoints], taps[kWidth];
-        for (int64_t k = 0; k < kPoints; ++k)
-          at[k] = sum(((i * kPoints + k) * layout.inputs + c) * layout.features + d);
+        for (int64_t k = 0; k < kPoints; ++k) {
+          at[k] = 0;
+          for (int64_t term = i; term < i + s.height; ++term) {
+            at[k] += sum(((term * kPoints + k) * layout.inputs + c) * layout.features + d);
+          }
+        }
         aasist::Interpolate(at, taps);
         for (int64_t j = 0; j < kWidth; ++j) dk[((i * kWidth + j) * s.channels + c) * s.features + d] = taps[j];
       }

@@ -1,24 +1,20 @@
-// A two-dimensional convolution (stride 1) of one input channel in training, y = conv(x) + bias, which is cheaper to
-// compute again than to store: the moments of y for batch norm, and the sums of its gradient, and the gradients of the
-// convolution, or of it and batch norm, each in one reading of the output's gradient:
+// A two-dimensional convolution (stride 1) of one input channel with batch norm behind it in training. The convolution,
+// y = conv(x) + bias, is cheaper to compute again than to store: for the moments of y, for the sums of its gradient,
+// and for the gradients, each in one reading of the gradient of batch norm's output, from which dy is made on the way:
 //
 //   dx[b, r, s]  = sum over i, j, d of dy[b, r - i + pad_rows, s - j + pad_steps, d] * kernel[i, j, d]
 //   dk[i, j, d]  = sum over b, f, t of x[b, f + i - pad_rows, t + j - pad_steps] * dy[b, f, t, d]
 //   db[d]        = sum over b, f, t of dy[b, f, t, d]
 //
 // For the gradients a part has some rows of the input: it reads the rows of dy that they met, those at its ends as its
-// neighbours do, so nobody else writes where it writes. Kernels have up to two rows of up to four taps, so that what a
-// time step sends back to its taps is one vector; features are a multiple of eight. Where an index is given, dy is that
-// of the pooled output and is spread over time on the way (rows.h). `pad_rows` is less than `height`, so that every row
-// of dy met some row of the input.
+// neighbours do, so nobody else writes where it writes. Kernels have up to two rows of up to three taps; features are a
+// multiple of eight. `pad_rows` is less than `height`, so that every row of dy met some row of the input.
 
-#include <optional>
 #include <vector>
 
 #include "batch_norm.h"
 #include "handler.h"
 #include "parts.h"
-#include "rows.h"
 
 namespace {
 
@@ -29,9 +25,10 @@ using aasist::EightAt;
 using aasist::kEight;
 using aasist::kRun;
 
-constexpr int64_t kTaps = 4;
+constexpr int64_t kTaps = 3;
 constexpr int64_t kHeight = 2;
-constexpr int64_t kSums = 4;  // that do not wait for each other
+constexpr int64_t kPaddedTaps = kEight / kHeight;  // what a time step sends back to its taps is then one vector
+constexpr int64_t kSums = 4;                       // that do not wait for each other
 
 struct Shape {
   int64_t batch, rows_in, steps_in;  // of x
@@ -41,7 +38,7 @@ struct Shape {
 
 template <typename T>
 struct TapsOf {
-  typedef T type __attribute__((vector_size(kTaps * sizeof(T)), aligned(alignof(T))));
+  typedef T type __attribute__((vector_size(kPaddedTaps * sizeof(T)), aligned(alignof(T))));
 };
 template <typename T>
 using Taps = typename TapsOf<T>::type;
@@ -141,7 +138,7 @@ void AddInputs(const T* dy, const T* kernel, int64_t steps, int64_t features, T*
     Eight<T> sums[kSums] = {};
     for (int64_t d = 0; d < features; d += kSums) {
       for (int64_t k = 0; k < kSums; ++k) {
-        sums[k] += dy[t * features + d + k] * EightAt(kernel + (d + k) * kHeight * kTaps);
+        sums[k] += dy[t * features + d + k] * EightAt(kernel + (d + k) * kEight);
       }
     }
     const Eight<T> all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
@@ -153,22 +150,17 @@ void AddInputs(const T* dy, const T* kernel, int64_t steps, int64_t features, T*
   }
 }
 
-// Batch norm of the convolution's output.
-template <typename T>
-struct BatchNorm {
-  const T *kernel, *bias;
-  aasist::Normalization<T> normalization;
-};
-
-// Rows [begin, end) of one clip's input. A part's sums are (kHeight, kTaps, features), then the bias's. With
-// `batch_norm`, dy is the gradient of what batch norm makes of the output.
+// Rows [begin, end) of one clip's input. A part's sums are (kHeight, kTaps, features), then the bias's. `taps` are
+// those of a feature side by side.
 template <typename T>
 class Rows {
  public:
-  Rows(const Shape& s, const T* kernel, const BatchNorm<T>* batch_norm, T* total)
+  Rows(const Shape& s, const T* kernel, const T* kernel_bias, const T* taps,
+       const aasist::Normalization<T>& normalization, T* total)
       : s_(s),
-        kernel_(kernel),
-        batch_norm_(batch_norm),
+        output_(s, kernel, kernel_bias),
+        taps_(taps),
+        normalization_(normalization),
         total_(total),
         length_(s.steps_in + 2 * s.pad_steps + kTaps),
         inputs_(kHeight * length_),
@@ -176,19 +168,16 @@ class Rows {
         zeros_(length_),
         unused_(length_),
         run_(kRun * s.features),
-        elsewhere_(s.features) {
-    if (batch_norm != nullptr) output_.emplace(s, batch_norm->kernel, batch_norm->bias);
-  }
+        elsewhere_(s.features) {}
 
-  void Run(const T* x, const T* dy, const uint8_t* index, int64_t begin, int64_t end, T* dx) {
-    const int64_t pooled = s_.steps / aasist::kWidth;
+  // `g` is the gradient of batch norm's output.
+  void Run(const T* x, const T* g, int64_t begin, int64_t end, T* dx) {
     for (int64_t f = begin + s_.pad_rows - s_.height + 1; f < end + s_.pad_rows; ++f) {
       const int64_t newest = f + s_.height - 1 - s_.pad_rows;
       if (newest >= begin && newest < end) Begin(x + newest * s_.steps_in, newest);
       if (f >= 0 && f < s_.rows) {
-        const int64_t from = f * (index == nullptr ? s_.steps : pooled) * s_.features;
-        if (output_) output_->Begin(x, f);
-        Row(f, dy + from, index == nullptr ? nullptr : index + from, pooled, begin, end);
+        output_.Begin(x, f);
+        Row(f, g + f * s_.steps * s_.features, begin, end);
       }
       const int64_t oldest = f - s_.pad_rows;
       if (oldest >= begin && oldest < end) {
@@ -206,7 +195,7 @@ class Rows {
     std::fill_n(Gradient(row), length_, T(0));
   }
 
-  void Row(int64_t f, const T* dy, const uint8_t* index, int64_t pooled, int64_t begin, int64_t end) {
+  void Row(int64_t f, const T* g, int64_t begin, int64_t end) {
     const T* x[kHeight];
     T* gradient[kHeight];
     for (int64_t i = 0; i < kHeight; ++i) {
@@ -221,20 +210,12 @@ class Rows {
     Taps<T> carry[kHeight] = {};
     for (int64_t first = 0; first < s_.steps; first += kRun) {
       const int64_t steps = std::min(kRun, s_.steps - first);
-      const T* run = dy + first * s_.features;
-      if (index != nullptr) {
-        aasist::CopyUnpooled(index, dy, first, steps, pooled, s_.features, run_.data(), s_.features);
-        run = run_.data();
-      }
-      if (output_) {
-        output_->Run(first, steps, run_.data());
-        aasist::InputGradient(run_.data(), run, steps, s_.features, batch_norm_->normalization, run_.data());
-        run = run_.data();
-      }
+      output_.Run(first, steps, run_.data());
+      aasist::InputGradient(run_.data(), g + first * s_.features, steps, s_.features, normalization_, run_.data());
       const T* inputs[] = {x[0] + first, x[1] + first};
       T* const gradients[] = {gradient[0] + first, gradient[1] + first};
-      AddParameters(inputs, run, steps, s_.features, total_, bias);
-      AddInputs(run, kernel_, steps, s_.features, gradients, carry);
+      AddParameters(inputs, run_.data(), steps, s_.features, total_, bias);
+      AddInputs(run_.data(), taps_, steps, s_.features, gradients, carry);
     }
     for (int64_t i = 0; i < kHeight; ++i) {
       for (int64_t j = 0; j < kTaps - 1; ++j) gradient[i][s_.steps + j] += carry[i][j];
@@ -242,37 +223,35 @@ class Rows {
   }
 
   const Shape& s_;
-  const T* kernel_;
-  const BatchNorm<T>* batch_norm_;
+  Output<T> output_;
+  const T* taps_;
+  const aasist::Normalization<T>& normalization_;
   T* total_;
   int64_t length_;
   std::vector<T> inputs_, gradients_, zeros_, unused_, run_, elsewhere_;
-  std::optional<Output<T>> output_;
 };
 
 template <typename T>
-ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* kernel, const T* dy,
-                     const uint8_t* index, const BatchNorm<T>* batch_norm, T* dx, T* dk, T* db) {
-  // (features, kHeight, kTaps): a feature's taps side by side, zeros for those that there are not.
-  std::vector<T> taps(s.features * kHeight * kTaps);
+ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* kernel, const T* kernel_bias,
+                     const T* g, const aasist::Normalization<T>& normalization, T* dx, T* dk, T* db) {
+  // (features, kHeight, kPaddedTaps): zeros for the taps that there are not.
+  std::vector<T> taps(s.features * kEight);
   for (int64_t i = 0; i < s.height; ++i) {
     for (int64_t j = 0; j < s.width; ++j) {
       for (int64_t d = 0; d < s.features; ++d) {
-        taps[(d * kHeight + i) * kTaps + j] = kernel[(i * s.width + j) * s.features + d];
+        taps[d * kEight + i * kPaddedTaps + j] = kernel[(i * s.width + j) * s.features + d];
       }
     }
   }
   const int64_t bias = kHeight * kTaps * s.features, size = bias + s.features;
   std::vector<T> totals(aasist::kParts * size);
-  const int64_t x_size = s.rows_in * s.steps_in;
-  const int64_t dy_size = s.rows * (index == nullptr ? s.steps : s.steps / aasist::kWidth) * s.features;
+  const int64_t x_size = s.rows_in * s.steps_in, g_size = s.rows * s.steps * s.features;
   aasist::ForParts(pool, s.batch * s.rows_in, [&](int64_t part, int64_t begin, int64_t end) {
-    Rows<T> rows(s, taps.data(), batch_norm, totals.data() + part * size);
+    Rows<T> rows(s, kernel, kernel_bias, taps.data(), normalization, totals.data() + part * size);
     while (begin < end) {
       const int64_t clip = begin / s.rows_in, first = begin % s.rows_in;
       const int64_t last = std::min(s.rows_in, first + end - begin);
-      rows.Run(x + clip * x_size, dy + clip * dy_size, index == nullptr ? nullptr : index + clip * dy_size, first, last,
-               dx + clip * x_size);
+      rows.Run(x + clip * x_size, g + clip * g_size, first, last, dx + clip * x_size);
       begin += last - first;
     }
   });
@@ -298,32 +277,18 @@ Shape ShapeOf(ffi::AnyBuffer& x, ffi::AnyBuffer& kernel, int64_t pad_rows, int64
   return {in[0], in[1], in[2], rows, steps, taps[3], taps[0], taps[1], pad_rows, pad_steps};
 }
 
-ffi::Error HandlePlain(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer dy,
-                       ffi::AnyBuffer index, ffi::Result<ffi::AnyBuffer> dx, ffi::Result<ffi::AnyBuffer> dk,
-                       ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows, int64_t pad_steps) {
-  const uint8_t* places = index.element_count() > 0 ? index.typed_data<uint8_t>() : nullptr;
+ffi::Error HandleGradients(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
+                           ffi::AnyBuffer g, ffi::AnyBuffer mean, ffi::AnyBuffer inverse, ffi::AnyBuffer factor,
+                           ffi::AnyBuffer mean_g, ffi::AnyBuffer mean_product, ffi::Result<ffi::AnyBuffer> dx,
+                           ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows,
+                           int64_t pad_steps) {
   return aasist::ForType(x, [&](auto number) {
     using T = decltype(number);
+    const aasist::Normalization<T> normalization{mean.typed_data<T>(), inverse.typed_data<T>(), factor.typed_data<T>(),
+                                                 mean_g.typed_data<T>(), mean_product.typed_data<T>()};
     return Gradients<T>(pool, ShapeOf(x, kernel, pad_rows, pad_steps), x.typed_data<T>(), kernel.typed_data<T>(),
-                        dy.typed_data<T>(), places, nullptr, dx->typed_data<T>(), dk->typed_data<T>(),
-                        db->typed_data<T>());
-  });
-}
-
-ffi::Error HandleNormalized(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
-                            ffi::AnyBuffer g, ffi::AnyBuffer mean, ffi::AnyBuffer inverse, ffi::AnyBuffer factor,
-                            ffi::AnyBuffer mean_g, ffi::AnyBuffer mean_product, ffi::Result<ffi::AnyBuffer> dx,
-                            ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows,
-                            int64_t pad_steps) {
-  return aasist::ForType(x, [&](auto number) {
-    using T = decltype(number);
-    const BatchNorm<T> batch_norm{kernel.typed_data<T>(),
-                                  bias.typed_data<T>(),
-                                  {mean.typed_data<T>(), inverse.typed_data<T>(), factor.typed_data<T>(),
-                                   mean_g.typed_data<T>(), mean_product.typed_data<T>()}};
-    return Gradients<T>(pool, ShapeOf(x, kernel, pad_rows, pad_steps), x.typed_data<T>(), kernel.typed_data<T>(),
-                        g.typed_data<T>(), nullptr, &batch_norm, dx->typed_data<T>(), dk->typed_data<T>(),
-                        db->typed_data<T>());
+                        bias.typed_data<T>(), g.typed_data<T>(), normalization, dx->typed_data<T>(),
+                        dk->typed_data<T>(), db->typed_data<T>());
   });
 }
 
@@ -362,10 +327,7 @@ ffi::Error HandleSums(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer ker
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannel, HandlePlain,
-                              (aasist::Buffers<4, 3>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelNormalized, HandleNormalized,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelNormalized, HandleGradients,
                               (aasist::Buffers<9, 3>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelMoments, HandleMoments,

@@ -5,8 +5,7 @@ XLA's code is used everywhere but in these, on a CPU, in float32 or, where train
 - a residual block in evaluation mode, for which XLA writes and reads 65 MB maps that fit in no cache;
 - convolutions of width three, which Winograd's filtering (`winograd.h`) gives with five products for nine;
 - a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
-- the gradients of a convolution of one channel, which in training is computed again with the batch norm behind it,
-  not stored;
+- a convolution of one channel, which in training is computed again with the batch norm behind it, not stored;
 - the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
   places of three.
 
@@ -83,18 +82,6 @@ def kernel_gradient(
     return _call("AasistKernelGradient", results, x, dy, _optional(*index), pad_rows=np.int64(pad_rows))
 
 
-def one_channel_gradients(
-    x: Float[Array, "batch f t 1"],
-    kernel: Float[Array, "h w 1 d"],
-    dy: Float[Array, "batch f2 t2 d"],
-    *index: UInt8[Array, "batch f2 t2 d"],
-    padding: Padding,
-) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
-    """Gradients of a convolution of one channel for its input, its kernel and its bias; `index` as above."""
-    results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
-    return _call("AasistOneChannel", results, x, kernel, dy, _optional(*index), **_padding(padding))
-
-
 def one_channel_moments(
     x: Float[Array, "batch f t 1"], kernel: Float[Array, "h w 1 d"], bias: Float[Array, " d"], *, padding: Padding
 ) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
@@ -132,8 +119,10 @@ def one_channel_normalized_gradients(
     *,
     padding: Padding,
 ) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
-    """`one_channel_gradients`, where dy = factor * (g - mean_g - (y - mean) * inverse * mean_product) is batch norm's
-    gradient for y, a convolution of one channel; neither is stored.
+    """Gradients of a convolution of one channel for its input, its kernel and its bias.
+
+    That of its output y, dy = factor * (g - mean_g - (y - mean) * inverse * mean_product), is batch norm's; neither y
+    nor dy is stored.
     """
     results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
     operands = (x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product)
@@ -165,6 +154,16 @@ def pooled_input_gradient(
     """Gradient of `pooled_convolution` for y, then for what SELU made y of."""
     out: Array = _call("AasistPooledInputGradient", _like(y, *y.shape), index, g, kernel, y)
     return out
+
+
+def pooled_shortcut_gradients(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "3 1 d"],
+    index: UInt8[Array, "batch f t3 d"],
+    g: Float[Array, "batch f t3 d"],
+) -> tuple[Float[Array, "batch f t 1"], Float[Array, "3 1 d"]]:
+    """Gradients of `pooled_convolution` for x and the shortcut, where x has one channel."""
+    return _call("AasistPooledShortcut", (_like(x, *x.shape), _like(x, *kernel.shape)), x, kernel, index, g)
 
 
 def unpool_time(

@@ -14,11 +14,12 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-using aasist::AlignedVector;
-using aasist::kPoints;
+using aasist::kMaxHeight;
+using aasist::kMaxTerms;
 using aasist::kSpan;
 using aasist::kWidth;
 using aasist::Load;
+using aasist::Planes;
 using aasist::Source;
 
 struct Shape {
@@ -32,50 +33,54 @@ ffi::Error Forward(ffi::ThreadPool& pool, const Shape& s, const T* y, const T* x
                    const T* shortcut, T* out, uint8_t* index) {
   using V = typename aasist::Vector<T>::type;
   constexpr int64_t kLanes = aasist::Vector<T>::kLanes;
-  const int64_t padded = aasist::PaddedFeatures<T>(s.features), size = kPoints * s.inputs * padded;
-  const auto weights = aasist::EvaluateKernel(kernel, 2, s.inputs, s.features);
-  const auto shortcuts = aasist::EvaluateKernel(shortcut, s.shortcut ? 1 : 0, s.channels, s.features);
+  using Places = decltype(V{} > V{});
+  using Number = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  const int64_t padded = aasist::PaddedFeatures<T>(s.features);
+  const auto weights = aasist::EvaluateKernel(kernel, kMaxHeight, s.inputs, s.features);
+  const auto shortcuts = aasist::EvaluateKernel(shortcut, 1, s.shortcut ? s.channels : 0, s.features);
   const auto biases = aasist::PadFeatures(bias, s.features);
   const int64_t spans = aasist::Spans(s.pooled());
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    aasist::TwoRows<T> planes(s.inputs);
-    auto xs = aasist::Planes<T>(s.channels), products = aasist::Planes<T>(padded);
+    aasist::RowsEvaluator<T> evaluator(kMaxHeight, s.rows + 1, s.steps, s.inputs);
+    aasist::RowsEvaluator<T> shortcut_evaluator(1, s.rows, s.steps, s.channels);
+    Planes<T> terms(kMaxTerms, s.inputs), xs(kMaxHeight, s.channels);
+    const Source<T> more[] = {{xs[0], shortcuts.data(), s.channels}, {xs[1], shortcuts.data(), s.channels}};
+    aasist::RowProducts<T> products(kMaxHeight, s.inputs, padded);
+    // Pools a row of z from its step 3 * first on; of x and out these are the steps from there on.
+    auto finish = [&](const T* products, int64_t count, const T* x, T* out, uint8_t* index) {
+      for (int64_t p = 0; p < count; ++p) {
+        for (int64_t f = 0; f < padded; f += kLanes) {
+          alignas(64) V z[kWidth];
+          V largest{};
+          Places place{};
+          aasist::TileOutputs(products, p, padded, f, z);
+          for (int64_t k = 0; k < kWidth; ++k) {
+            if (!s.shortcut) z[k] += aasist::LoadFeatures(x + (kWidth * p + k) * s.channels, f, s.channels);
+            // The second test lets NaN through, as a maximum must.
+            const auto later = (z[k] > largest) | (z[k] != z[k]);
+            largest = k == 0 ? z[k] : (later ? z[k] : largest);
+            place = k == 0 ? place : (place & ~later) | (later & Number(k));
+          }
+          aasist::StoreFeatures(largest + Load(biases.data() + f), f, s.features, out + p * s.features);
+          uint8_t places[kLanes];
+          for (int64_t lane = 0; lane < kLanes; ++lane) places[lane] = place[lane];
+          if (f < s.features) std::copy_n(places, std::min(kLanes, s.features - f), index + p * s.features + f);
+        }
+      }
+    };
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * kSpan;
       const int64_t count = std::min(kSpan, s.pooled() - first);
-      auto evaluate = [&](int64_t row) {
-        aasist::EvaluateRow(y + (clip * (s.rows + 1) + row) * s.steps * s.inputs, s.steps, s.inputs, first, count,
-                            planes[row]);
-      };
-      evaluate(0);
-      for (int64_t row = 0; row < s.rows; ++row) {
-        evaluate(row + 1);
-        const T* x_row = x + (clip * s.rows + row) * s.steps * s.channels;
-        if (s.shortcut) aasist::EvaluateRow(x_row, s.steps, s.channels, first, count, xs.data());
-        const Source<T> sources[] = {{planes[row], weights.data(), s.inputs},
-                                     {planes[row + 1], weights.data() + size, s.inputs},
-                                     {xs.data(), shortcuts.data(), s.channels}};
-        aasist::Multiply(sources, s.shortcut ? 3 : 2, count, padded, products.data());
-        for (int64_t p = 0; p < count; ++p) {
-          const int64_t at = ((clip * s.rows + row) * s.pooled() + first + p) * s.features;
-          for (int64_t f = 0; f < padded; f += kLanes) {
-            alignas(64) V z[kWidth];
-            V largest{}, place{};
-            aasist::TileOutputs(products.data(), p, padded, f, z);
-            for (int64_t k = 0; k < kWidth; ++k) {
-              if (!s.shortcut) {
-                z[k] += aasist::LoadFeatures(x_row + (kWidth * (first + p) + k) * s.channels, f, s.channels);
-              }
-              // The second test lets NaN through, as a maximum must.
-              const auto later = (z[k] > largest) | (z[k] != z[k]);
-              largest = k == 0 ? z[k] : (later ? z[k] : largest);
-              place = k == 0 ? V{} : (later ? V{} + T(k) : place);
-            }
-            aasist::StoreFeatures(largest + Load(biases.data() + f), f, s.features, out + at);
-            T places[kLanes];
-            aasist::Store(places, place);
-            for (int64_t lane = 0; lane < kLanes && f + lane < s.features; ++lane) index[at + f + lane] = places[lane];
-          }
+      const T* x_clip = x + clip * s.rows * s.steps * s.channels;
+      for (int64_t row = 0; row < s.rows; row += kMaxHeight) {
+        const int64_t rows = std::min(kMaxHeight, s.rows - row);
+        evaluator.Run(y + clip * (s.rows + 1) * s.steps * s.inputs, row, first, count, terms[0]);
+        for (int64_t i = 0; i < rows && s.shortcut; ++i) shortcut_evaluator.Run(x_clip, row + i, first, count, xs[i]);
+        products.Run(terms, weights.data(), rows, count, s.shortcut ? more : nullptr);
+        for (int64_t i = 0; i < rows; ++i) {
+          const int64_t at = ((clip * s.rows + row + i) * s.pooled() + first) * s.features;
+          const T* x_row = x_clip + ((row + i) * s.steps + kWidth * first) * s.channels;
+          finish(products[i], count, x_row, out + at, index + at);
         }
       }
     }
@@ -88,36 +93,36 @@ template <typename T>
 ffi::Error InputGradient(ffi::ThreadPool& pool, const Shape& s, const uint8_t* index, const T* g, const T* kernel,
                          const T* y, T* da) {
   using V = typename aasist::Vector<T>::type;
-  const int64_t padded = aasist::PaddedFeatures<T>(s.inputs), size = kPoints * s.features * padded;
-  const auto weights = aasist::EvaluateTurnedKernel(kernel, 2, s.inputs, s.features);
+  const int64_t padded = aasist::PaddedFeatures<T>(s.inputs);
+  const auto weights = aasist::EvaluateTurnedKernel(kernel, kMaxHeight, s.inputs, s.features);
   const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    aasist::TwoRows<T> planes(s.features);
-    auto products = aasist::Planes<T>(padded);
+    const aasist::PooledEvaluator<T> evaluator(s.rows, s.pooled(), s.features);
+    Planes<T> terms(kMaxTerms, s.features);
+    aasist::RowProducts<T> products(kMaxHeight, s.features, padded);
+    auto finish = [&](const T* products, int64_t count, int64_t steps, int64_t to) {
+      for (int64_t p = 0; p < count; ++p) {
+        for (int64_t c = 0; c < padded; c += aasist::Vector<T>::kLanes) {
+          alignas(64) V out[kWidth];
+          aasist::TileOutputs(products, p, padded, c, out);
+          for (int64_t k = 0; k < kWidth && kWidth * p + k < steps; ++k) {
+            const int64_t at = to + (kWidth * p + k) * s.inputs;
+            const V through = aasist::SeluGradient<T>(out[k], aasist::LoadFeatures(y + at, c, s.inputs));
+            aasist::StoreFeatures(through, c, s.inputs, da + at);
+          }
+        }
+      }
+    };
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
       const int64_t steps = std::min(kWidth * count, s.steps - kWidth * first);
-      for (int64_t row = 0; row <= s.rows; ++row) {
-        if (row < s.rows) {
-          const int64_t at = (clip * s.rows + row) * s.pooled() * s.features;
-          aasist::EvaluatePooled(index + at, g + at, s.pooled(), s.features, first, count, planes[row]);
-        }
-        Source<T> sources[2];
-        int64_t number = 0;
-        if (row < s.rows) sources[number++] = {planes[row], weights.data(), s.features};
-        if (row > 0) sources[number++] = {planes[row - 1], weights.data() + size, s.features};
-        aasist::Multiply(sources, number, count, padded, products.data());
-        const int64_t to = ((clip * (s.rows + 1) + row) * s.steps + kWidth * first) * s.inputs;
-        for (int64_t p = 0; p < count; ++p) {
-          for (int64_t c = 0; c < padded; c += aasist::Vector<T>::kLanes) {
-            alignas(64) V out[kWidth];
-            aasist::TileOutputs(products.data(), p, padded, c, out);
-            for (int64_t k = 0; k < kWidth && kWidth * p + k < steps; ++k) {
-              const int64_t at = to + (kWidth * p + k) * s.inputs;
-              const V through = aasist::SeluGradient<T>(out[k], aasist::LoadFeatures(y + at, c, s.inputs));
-              aasist::StoreFeatures(through, c, s.inputs, da + at);
-            }
-          }
+      const int64_t from = clip * s.rows * s.pooled() * s.features;
+      for (int64_t row = 0; row <= s.rows; row += kMaxHeight) {
+        const int64_t rows = std::min(kMaxHeight, s.rows + 1 - row);
+        evaluator.Run(index + from, g + from, row - 1, first, count, terms[0]);
+        products.Run(terms, weights.data(), rows, count);
+        for (int64_t i = 0; i < rows; ++i) {
+          finish(products[i], count, steps, ((clip * (s.rows + 1) + row + i) * s.steps + kWidth * first) * s.inputs);
         }
       }
     }

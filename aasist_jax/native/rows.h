@@ -1,9 +1,10 @@
-// Rows of time steps: copied with zeros around them, spread over time.
+// Rows of time steps: copied with zeros around them, or told apart by their place in a pool.
 #ifndef AASIST_JAX_NATIVE_ROWS_H_
 #define AASIST_JAX_NATIVE_ROWS_H_
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "vectors.h"
@@ -12,10 +13,16 @@ namespace aasist {
 
 constexpr int64_t kWidth = 3;  // of Winograd's kernels, and of the pool
 
-// Features in memory: rounded up to pairs of vectors.
+// Vectors of features that are taken side by side: three where that leaves none over, else two.
+template <typename T>
+int64_t VectorsAtATime(int64_t features) {
+  return RoundUp(features, Vector<T>::kLanes) / Vector<T>::kLanes % 3 == 0 ? 3 : 2;
+}
+
+// Features in memory: rounded up to so many vectors.
 template <typename T>
 int64_t PaddedFeatures(int64_t features) {
-  return RoundUp(features, 2 * Vector<T>::kLanes);
+  return RoundUp(features, VectorsAtATime<T>(features) * Vector<T>::kLanes);
 }
 
 // One number for each feature, padded with zeros.
@@ -39,44 +46,40 @@ void CopySteps(const T* row, int64_t first, int64_t count, int64_t length, int64
   }
 }
 
+// Which of eight bytes are `at`, in lanes of the width of the last argument: all bits set, or none. Compared as they
+// stand in eight copies, as GCC 12 has no good code for widening them.
+typedef uint32_t EightWords __attribute__((vector_size(kEight * sizeof(uint32_t))));
+typedef uint64_t EightLongs __attribute__((vector_size(kEight * sizeof(uint64_t))));
+typedef uint64_t FourLongs __attribute__((vector_size(kEight * sizeof(uint32_t))));
+constexpr uint64_t kByte = 0xFF, kEveryByte = 0x0101010101010101;
+
+inline uint64_t EightBytes(const uint8_t* from) {
+  uint64_t bytes;
+  std::memcpy(&bytes, from, kEight);
+  return bytes;
+}
+inline auto Matches(const uint8_t* places, uint64_t at, float) {
+  constexpr EightWords kMask = {kByte, kByte << 8, kByte << 16, kByte << 24,
+                                kByte, kByte << 8, kByte << 16, kByte << 24};
+  const EightWords copies = (EightWords)(FourLongs{} + EightBytes(places));
+  const EightWords all = __builtin_shufflevector(copies, copies, 0, 0, 0, 0, 1, 1, 1, 1);
+  return (all & kMask) == (kMask & uint32_t(at * kEveryByte));
+}
+inline auto Matches(const uint8_t* places, uint64_t at, double) {
+  constexpr EightLongs kMask = {kByte,       kByte << 8,  kByte << 16, kByte << 24,
+                                kByte << 32, kByte << 40, kByte << 48, kByte << 56};
+  return ((EightLongs{} + EightBytes(places)) & kMask) == (kMask & (at * kEveryByte));
+}
+
 // Of eight channels, or of one: place == at ? value : 0.
 template <typename T>
 inline Eight<T> AtPlace(const uint8_t* place, const T* value, int64_t at, EightOf<T>) {
-  typedef uint8_t Places __attribute__((vector_size(kEight), aligned(1)));
-  using Number = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  typedef Number Mask __attribute__((vector_size(kEight * sizeof(T))));
-  const Mask places = __builtin_convertvector(*reinterpret_cast<const Places*>(place), Mask);
   const Eight<T> values = *reinterpret_cast<const Eight<T>*>(value);
-  return places == Number(at) ? values : Eight<T>{};
+  return Matches(place, at, T()) ? values : Eight<T>{};
 }
 template <typename T>
 inline T AtPlace(const uint8_t* place, const T* value, int64_t at, OneOf<T>) {
   return *place == at ? *value : T(0);
-}
-
-template <typename T>
-void SelectPlace(const uint8_t* place, const T* value, int64_t at, int64_t width, T* to) {
-  int64_t c = 0;
-  for (; c + kEight <= width; c += kEight) {
-    *reinterpret_cast<Eight<T>*>(to + c) = AtPlace(place + c, value + c, at, EightOf<T>{});
-  }
-  for (; c < width; ++c) to[c] = AtPlace(place + c, value + c, at, OneOf<T>{});
-}
-
-// `CopySteps` of the gradient of a pool over time by three: what the pooled step g has goes to the one of its three
-// steps that `index` tells, the other two get zeros, and so do steps that fill no pool.
-template <typename T>
-void CopyUnpooled(const uint8_t* index, const T* g, int64_t first, int64_t count, int64_t pooled, int64_t width, T* to,
-                  int64_t stride) {
-  for (int64_t t = 0; t < count; ++t) {
-    const int64_t step = first + t;
-    if (step < 0 || step >= kWidth * pooled) {
-      std::fill_n(to + t * stride, width, T(0));
-    } else {
-      const int64_t from = step / kWidth * width;
-      SelectPlace(index + from, g + from, step % kWidth, width, to + t * stride);
-    }
-  }
 }
 
 }  // namespace aasist

@@ -8,6 +8,10 @@ namespace {
 
 namespace ffi = xla::ffi;
 
+using aasist::AtPlace;
+using aasist::kEight;
+using aasist::kWidth;
+
 template <typename T>
 ffi::Error Unpool(ffi::ThreadPool& pool, ffi::AnyBuffer& index, ffi::AnyBuffer& g, ffi::AnyBuffer& dx) {
   const auto pooled = g.dimensions(), shape = dx.dimensions();
@@ -17,8 +21,18 @@ ffi::Error Unpool(ffi::ThreadPool& pool, ffi::AnyBuffer& index, ffi::AnyBuffer& 
   T* to = dx.typed_data<T>();
   aasist::ForParts(pool, rows, [=](int64_t, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const int64_t at = row * thirds * channels;
-      aasist::CopyUnpooled(places + at, from + at, 0, steps, thirds, channels, to + row * steps * channels, channels);
+      for (int64_t p = 0; p < thirds; ++p) {
+        const int64_t at = (row * thirds + p) * channels;
+        for (int64_t k = 0; k < kWidth; ++k) {
+          T* step = to + (row * steps + kWidth * p + k) * channels;
+          int64_t c = 0;
+          for (; c + kEight <= channels; c += kEight) {
+            aasist::EightAt(step + c) = AtPlace(places + at + c, from + at + c, k, aasist::EightOf<T>{});
+          }
+          for (; c < channels; ++c) step[c] = AtPlace(places + at + c, from + at + c, k, aasist::OneOf<T>{});
+        }
+      }
+      std::fill(to + (row * steps + kWidth * thirds) * channels, to + (row + 1) * steps * channels, T(0));
     }
   });
   return ffi::Error::Success();
@@ -30,6 +44,4 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBuffer g, 
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    AasistUnpool, Handle,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistUnpool, Handle, (aasist::Buffers<2, 1>()));

@@ -45,6 +45,15 @@ struct OneOf {
 template <typename T>
 using Eight = typename EightOf<T>::type;
 
+template <typename T>
+Eight<T>& EightAt(T* at) {
+  return *reinterpret_cast<Eight<T>*>(at);
+}
+template <typename T>
+const Eight<T>& EightAt(const T* at) {
+  return *reinterpret_cast<const Eight<T>*>(at);
+}
+
 // Memory whose vectors do not lie across two cache lines.
 template <typename T>
 struct Aligned {

@@ -114,7 +114,6 @@ def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
             {
                 "XLA's own": lambda x, k, dy: jax.vjp(lambda x, k: _plain(x, k, (1, 1)), x, k)[1](dy),
                 "XLA, sums and products": lambda x, k, dy: _conv_gradients(x, k, bias, dy),
-                "C++": lambda x, k, dy: _conv_gradients(x, k, bias, dy),
             },
         ),
         "convolution's input gradient, block 2": (
