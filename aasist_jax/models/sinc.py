@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from aasist_jax.native import operations
+
 SAMPLE_RATE = 16_000
 MAX_MASKED_FILTERS = 20
 
@@ -79,18 +81,36 @@ def sinc_convolution(
     )
 
 
+@jax.custom_vjp
 def pooled_sinc_magnitude(
     wave: Float[Array, "batch samples"], bank: Float[Array, "#batch filters taps"]
 ) -> Float[Array, "batch f3 t3"]:
     """Filter, take the absolute value, max-pool 3 x 3 over filters and time without overlap.
 
-    What `sinc_convolution` gives is not stored: for each of the three time steps of a pool the filters, shifted by as
-    much, are rows of one matrix, whose product with the shifted waveform has pooled time as its last axis. So the
-    maxima are those of whole rows, and the result has the layout of what follows.
+    What `sinc_convolution` gives is not stored.
 
     Args:
         wave: waveforms.
-        bank: a filter bank for all, or one for each.
+        bank: a filter bank for all, or one for each; every filter is the same forwards and backwards.
+    """
+    out: Array = operations.choose(
+        wave,
+        bank.astype(wave.dtype),
+        native=operations.sinc_magnitude,
+        xla=pooled_sinc_magnitude_by_product,
+        suits=bank.shape[-1] % 2 == 1,
+    )
+    return out
+
+
+def pooled_sinc_magnitude_by_product(
+    wave: Float[Array, "batch samples"], bank: Float[Array, "#batch filters taps"]
+) -> Float[Array, "batch f3 t3"]:
+    """`pooled_sinc_magnitude` as one product of matrices.
+
+    For each of the three time steps of a pool the filters, shifted by as much, are rows of one matrix, whose product
+    with the shifted waveform has pooled time as its last axis. So the maxima are those of whole rows, and the result
+    has the layout of what follows.
     """
     filters, taps = bank.shape[-2:]
     batch, samples = wave.shape
@@ -103,3 +123,12 @@ def pooled_sinc_magnitude(
     matrix = jnp.broadcast_to(matrix, (batch, 9 * f3, taps + 2))
     filtered = jnp.abs(jax.lax.batch_matmul(matrix, shifted)).reshape(batch, f3, 9, t3)
     return functools.reduce(jnp.maximum, [filtered[:, :, k] for k in range(9)])
+
+
+def _magnitude_forward(wave: Array, bank: Array) -> tuple[Array, tuple[Array, Array]]:
+    return pooled_sinc_magnitude(wave, bank), (wave, bank)
+
+
+pooled_sinc_magnitude.defvjp(
+    _magnitude_forward, lambda operands, g: jax.vjp(pooled_sinc_magnitude_by_product, *operands)[1](g)
+)

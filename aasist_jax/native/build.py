@@ -30,6 +30,7 @@ HANDLERS = (
     "AasistPooledInputGradient",
     "AasistPooledShortcut",
     "AasistResidualBlock",
+    "AasistSincMagnitude",
     "AasistUnpool",
 )
 

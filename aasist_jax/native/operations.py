@@ -2,6 +2,7 @@
 
 XLA's code is used everywhere but in these, on a CPU, in float32 or, where training needs it for its tests, float64:
 
+- the sinc filters with the pool behind them, of which half the products can be saved;
 - a residual block in evaluation mode, for which XLA writes and reads 65 MB maps that fit in no cache;
 - convolutions of width three, which Winograd's filtering (`winograd.h`) gives with five products for nine;
 - a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
@@ -172,6 +173,16 @@ def unpool_time(
     """Put each value where `index` says among its three time steps, zeros elsewhere."""
     batch, f, _, c = g.shape
     return _call("AasistUnpool", _like(g, batch, f, steps, c), index, g)
+
+
+def sinc_magnitude(
+    wave: Float[Array, "batch samples"], bank: Float[Array, "#batch filters taps"]
+) -> Float[Array, "batch f3 t3"]:
+    """Magnitude of filters of an odd number of taps, each the same forwards and backwards, max-pooled 3 x 3."""
+    samples, (filters, taps) = wave.shape[1], bank.shape[1:]
+    result = _like(wave, wave.shape[0], filters // 3, (samples - taps + 1) // 3)
+    out: Array = _call("AasistSincMagnitude", result, wave, bank)
+    return out
 
 
 def residual_block(

@@ -98,7 +98,10 @@ def sets() -> dict[str, tuple[tuple[jax.Array, ...], Ways]]:
     end = (large, image, square, bias, 0.3 * draw(3, 1, c))
     return {
         "SELU, block 1": ((large,), {"XLA, expm1": jax.nn.selu, "XLA, exp - 1": selu}),
-        "front-end": ((wave,), {"XLA, layers": _front_end_by_layers, "XLA, one product": _front_end}),
+        "front-end": (
+            (wave,),
+            {"XLA, layers": _front_end_by_layers, "XLA, one product": _front_end, "C++": _front_end},
+        ),
         "block 1, evaluation": (block1, block),
         "block 2, evaluation": (block2, block),
         "kernel gradient, block 2": (

@@ -15,6 +15,7 @@ from aasist_jax.models.aasist import AASIST
 from aasist_jax.models.graph import xavier_normal
 from aasist_jax.models.layers import BatchNorm, Conv, Linear
 from aasist_jax.models.pooling import first_max, max_pool_time
+from aasist_jax.models.sinc import sinc_filters
 from tests.conftest import extra
 
 from .tiny import CONFIG, SAMPLES
@@ -180,6 +181,13 @@ def assert_uniform(sample: Any, bound: float) -> None:
 def assert_normal(sample: Any, deviation: float) -> None:
     sample = np.asarray(sample, np.float64).ravel()
     assert stats.kstest(sample, stats.norm(0, deviation).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("filters", "first_conv"), [(70, 128), (20, 1024), (128, 251), (24, 8), (3, 1)])
+def test_sinc_filters_are_the_same_forwards_and_backwards(filters: int, first_conv: int) -> None:
+    bank = sinc_filters(filters, first_conv)
+    assert bank.shape == (filters, first_conv + 1 - first_conv % 2)
+    np.testing.assert_array_equal(bank, bank[:, ::-1])
 
 
 def test_linear_starts_as_in_pytorch() -> None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aasist_jax.models import batch_norm, convolution, encoder, pooling
+from aasist_jax.models import batch_norm, convolution, encoder, pooling, sinc
 from aasist_jax.models.activation import selu
 from aasist_jax.native import build, operations
 
@@ -188,6 +188,53 @@ def test_moments_of_large_values_keep_their_digits() -> None:
     exact = np.asarray(convolution.convolve_and_add(x, kernel, bias, (1, 1)), np.float64).reshape(-1, 8)
     np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-6)
     np.testing.assert_allclose(squares / len(exact), exact.var(0), rtol=1e-4)
+
+
+@native
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("batch", "samples", "filters", "taps", "banks"),
+    [
+        (2, 3000, 70, 129, 1),
+        (3, 1000, 70, 129, 3),  # a bank for each clip
+        (20, 27, 8, 5, 1),  # filters that fill no pool, more clips than parts
+        (1, 7, 3, 5, 1),  # one pooled step
+        (1, 400, 96, 3, 1),
+        (2, 200, 9, 1, 1),
+    ],
+)
+def test_sinc_magnitude(dtype: Any, batch: int, samples: int, filters: int, taps: int, banks: int) -> None:
+    with jax.enable_x64(True):
+        wave, bank = draw(dtype, batch, samples), draw(dtype, banks, filters, taps, seed=1)
+        bank = bank + bank[..., ::-1]
+        expected = jax.jit(sinc.pooled_sinc_magnitude_by_product)(wave, bank)
+        assert_same(operations.sinc_magnitude(wave, bank), expected, dtype)
+
+
+@native
+def test_the_gradient_of_the_sinc_magnitude_is_that_of_the_product() -> None:
+    wave, bank = draw(np.float32, 2, 60), draw(np.float32, 1, 6, 5, seed=1)
+    g = draw(np.float32, 2, 2, 18, seed=2)
+    functions = (sinc.pooled_sinc_magnitude, sinc.pooled_sinc_magnitude_by_product)
+    actual, expected = (jax.vjp(f, wave, bank)[1](g) for f in functions)
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@native
+def test_sinc_magnitude_lets_nan_through() -> None:
+    wave = draw(np.float32, 1, 3000).at[0, 1500].set(jnp.nan)
+    bank = jnp.asarray(sinc.sinc_filters(70, 128))[None]
+    expected = jax.jit(sinc.pooled_sinc_magnitude_by_product)(wave, bank)
+    assert 0 < np.isnan(expected).sum() < expected.size
+    np.testing.assert_array_equal(np.isnan(operations.sinc_magnitude(wave, bank)), np.isnan(expected))
+
+
+@native
+def test_filters_of_an_even_number_of_taps_are_left_to_xla() -> None:
+    wave, bank = draw(np.float32, 1, 300), draw(np.float32, 1, 6, 4)
+    expected = sinc.pooled_sinc_magnitude_by_product(wave, bank)
+    np.testing.assert_array_equal(sinc.pooled_sinc_magnitude(wave, bank), expected)
 
 
 @native
