@@ -30,6 +30,7 @@ using aasist::Vector;
 
 // By two or three vectors of features: within the registers that there are, and a divisor of most layers' channels.
 constexpr int64_t kInputs = aasist::kVectorBytes == 64 ? 8 : 4;
+static_assert(kInputs <= aasist::kEight);  // Planes leaves so much room
 
 struct Shape {
   int64_t batch, rows_in, channels;  // of x
@@ -83,15 +84,13 @@ struct Layout {
 };
 
 // The terms of the gradients at the points, of tiles [first, first + count) of a row and, if there is one, the next
-// that the kernel sees; the gradients' sums over time to `total`.
+// that the kernel sees; the gradients are added to `sums`.
 template <typename T>
 void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_t row, int64_t first, int64_t count,
-                       aasist::Planes<T>& terms, int64_t padded, T* total) {
+                       aasist::Planes<T>& terms, int64_t padded, AlignedVector<T>& sums) {
   const int64_t features = s.features, pooled = s.steps / kWidth;
   const int64_t rows = std::min(s.height, s.rows - row);
   const int64_t length = index == nullptr ? s.steps : pooled;  // of a row
-  const AlignedVector<T> zeros(features);
-  AlignedVector<T> sums(features);
   for (int64_t p = 0; p < count; ++p) {
     const int64_t tile = first + p;
     auto evaluate = [&](int64_t d, auto several) {
@@ -125,7 +124,6 @@ void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_
     for (; d + aasist::kEight <= features; d += aasist::kEight) evaluate(d, aasist::EightOf<T>{});
     for (; d < features; ++d) evaluate(d, aasist::OneOf<T>{});
   }
-  for (int64_t d = 0; d < features; ++d) total[d] += sums[d];
 }
 
 // What the spans [begin, end) of all clips add to their part's total.
@@ -136,12 +134,15 @@ void AddSpans(const Shape& s, const Layout<T>& layout, const T* x, const T* dy, 
   const int64_t gradients_size = s.rows * (index == nullptr ? s.steps : s.steps / kWidth) * s.features;
   aasist::RowsEvaluator<T> evaluator(s.height, s.rows_in, s.steps, s.channels);
   aasist::Planes<T> terms(aasist::Terms(s.height), s.channels), gradients(aasist::Terms(s.height), features);
+  AlignedVector<T> sums(s.features);
   const auto add = aasist::VectorsAtATime<T>(features) == 3 ? AddTiles<T, 3> : AddTiles<T, 2>;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
     for (int64_t row = 0; row < s.rows; row += s.height) {
+      std::fill(sums.begin(), sums.end(), T(0));
       EvaluateGradients(s, dy + clip * gradients_size, index == nullptr ? nullptr : index + clip * gradients_size, row,
-                        first, count, gradients, features, total + layout.bias);
+                        first, count, gradients, features, sums);
+      for (int64_t d = 0; d < s.features; ++d) total[layout.bias + d] += sums[d];
       evaluator.Run(x + clip * s.rows_in * s.steps * s.channels, row - s.pad_rows, first, count, terms[0]);
       // The last term is of the second row.
       const int64_t there = row + s.height <= s.rows ? aasist::Terms(s.height) : s.height;

@@ -4,7 +4,8 @@ XLA's code is used everywhere but in these, on a CPU, in float32 or, where train
 
 - the sinc filters with the pool behind them, of which half the products can be saved;
 - a residual block in evaluation mode, for which XLA writes and reads 65 MB maps that fit in no cache;
-- convolutions of width three, which Winograd's filtering (`winograd.h`) gives with five products for nine;
+- convolutions of width three, which Winograd's filtering (`winograd.h`) gives with 15 products for 36, or, where a
+  kernel has one row, 5 for 9;
 - a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
 - a convolution of one channel, which in training is computed again with the batch norm behind it, not stored;
 - the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two

@@ -5,6 +5,8 @@
 // through all rows, and what is needed of them is in the cache. Kernels are (2, 3) for y, which has a row more than z,
 // and (1, 3) for x where the shortcut is none but the identity.
 
+#include <type_traits>
+
 #include "handler.h"
 #include "parts.h"
 #include "selu.h"

@@ -89,7 +89,7 @@ class Span {
  private:
   float* Row(int64_t row) { return rows_.data() + row % kRows * row_size_; }
 
-  // `count` tiles, from `first` on, of two rows of y, of which the last may be one too many.
+  // `count` tiles, from `first` on, of two rows of y, or of one where there is no second.
   void MakeRows(int64_t row, const float* x, const int32_t* valid, int64_t first, int64_t count) {
     const int64_t rows = std::min(kMaxHeight, s_.rows + 1 - row);
     x_evaluator_.Run(x, row - 1, first, count, x_[0]);

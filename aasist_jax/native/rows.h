@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include "vectors.h"
 
@@ -47,7 +46,7 @@ void CopySteps(const T* row, int64_t first, int64_t count, int64_t length, int64
 }
 
 // Which of eight bytes are `at`, in lanes of the width of the last argument: all bits set, or none. Compared as they
-// stand in eight copies, as GCC 12 has no good code for widening them.
+// stand in eight copies (the first byte in the lowest bits), as GCC 12 has no good code for widening them.
 typedef uint32_t EightWords __attribute__((vector_size(kEight * sizeof(uint32_t))));
 typedef uint64_t EightLongs __attribute__((vector_size(kEight * sizeof(uint64_t))));
 typedef uint64_t FourLongs __attribute__((vector_size(kEight * sizeof(uint32_t))));
@@ -62,7 +61,11 @@ inline auto Matches(const uint8_t* places, uint64_t at, float) {
   constexpr EightWords kMask = {kByte, kByte << 8, kByte << 16, kByte << 24,
                                 kByte, kByte << 8, kByte << 16, kByte << 24};
   const EightWords copies = (EightWords)(FourLongs{} + EightBytes(places));
+#if defined(__clang__)
   const EightWords all = __builtin_shufflevector(copies, copies, 0, 0, 0, 0, 1, 1, 1, 1);
+#else  // GCC has it from version 12 on
+  const EightWords all = __builtin_shuffle(copies, EightWords{0, 0, 0, 0, 1, 1, 1, 1});
+#endif
   return (all & kMask) == (kMask & uint32_t(at * kEveryByte));
 }
 inline auto Matches(const uint8_t* places, uint64_t at, double) {

@@ -19,10 +19,10 @@ using aasist::AlignedVector;
 using aasist::kWidth;
 using aasist::Load;
 
-constexpr int64_t kSpan = 32;  // pooled steps whose sums of samples are in the first-level cache
+constexpr int64_t kPooled = 32;  // steps whose sums of samples, at 129 taps, are in the first-level cache
 // Pooled steps at a time, nine vectors of sums each: within the registers that there are.
 constexpr int64_t kSteps = aasist::kVectorBytes == 64 ? 2 : 1;
-static_assert(kSpan % kSteps == 0);
+static_assert(kPooled % kSteps == 0);
 
 struct Shape {
   int64_t batch, samples, banks, filters, taps;
@@ -90,11 +90,11 @@ ffi::Error Magnitude(ffi::ThreadPool& pool, const Shape& s, const T* wave, const
   constexpr int64_t kLanes = aasist::Vector<T>::kLanes;
   std::vector<AlignedVector<T>> banks;
   for (int64_t i = 0; i < s.banks; ++i) banks.push_back(SplitBank(s, bank + i * s.filters * s.taps));
-  const int64_t rows = aasist::RoundUp(s.rows(), kLanes), spans = (s.pooled() + kSpan - 1) / kSpan;
+  const int64_t rows = aasist::RoundUp(s.rows(), kLanes), spans = (s.pooled() + kPooled - 1) / kPooled;
   aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
-    AlignedVector<T> folded(kWidth * kSpan * s.half()), pools(kSpan * rows);
+    AlignedVector<T> folded(kWidth * kPooled * s.half()), pools(kPooled * rows);
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, s.pooled() - first);
+      const int64_t clip = item / spans, first = item % spans * kPooled, count = std::min(kPooled, s.pooled() - first);
       FoldSamples(s, wave + clip * s.samples + kWidth * first, kWidth * count, folded.data());
       const AlignedVector<T>& taps = banks[s.banks == 1 ? 0 : clip];
       for (int64_t row = 0; row < rows; row += kLanes) {

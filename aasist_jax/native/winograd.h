@@ -10,7 +10,7 @@
 //
 //   y0 = (x0 - x1) k0 + x1 (k0 + k1)        y1 = x1 (k0 + k1) + (x2 - x1) k1
 //
-// What is not finite spreads over its tile, in both rows.
+// What is not finite spreads over its tile, in the rows that see it.
 #ifndef AASIST_JAX_NATIVE_WINOGRAD_H_
 #define AASIST_JAX_NATIVE_WINOGRAD_H_
 
@@ -26,11 +26,11 @@ namespace aasist {
 constexpr int64_t kPoints = 5;
 constexpr int64_t kTileInputs = 5;
 constexpr int64_t kMaxHeight = 2;
-constexpr int64_t kMaxTerms = 3;
+constexpr int64_t kMaxTerms = 2 * kMaxHeight - 1;
 // Tiles that are taken through all rows before the next ones: what is needed of them is in the second-level cache.
 constexpr int64_t kSpan = 72;
 
-// Rows of inputs that as many rows of outputs as the kernel has see, and products of them.
+// Rows of inputs that `height` rows of outputs see; there are as many terms.
 inline int64_t Terms(int64_t height) { return 2 * height - 1; }
 inline int64_t Tiles(int64_t steps) { return (steps + kWidth - 1) / kWidth; }
 inline int64_t Spans(int64_t tiles) { return (tiles + kSpan - 1) / kSpan; }
@@ -38,11 +38,11 @@ inline int64_t Spans(int64_t tiles) { return (tiles + kSpan - 1) / kSpan; }
 // Values at the points: [point][tile][channel], kSpan tiles.
 inline int64_t PlanesSize(int64_t channels) { return kPoints * kSpan * channels; }
 
-// Those of some rows, or of the terms made of them.
+// Those of some rows, or of terms.
 template <typename T>
 class Planes {
  public:
-  // A block that begins one tile or some channels late may look as far beyond the end.
+  // kernel_gradient.cc loads one tile, and some channels, beyond the last.
   Planes(int64_t rows, int64_t channels) : size_(PlanesSize(channels)), values_(rows * size_ + channels + kEight) {}
   T* operator[](int64_t row) { return values_.data() + row * size_; }
   const T* operator[](int64_t row) const { return values_.data() + row * size_; }
@@ -110,7 +110,7 @@ void EvaluateTerms(int64_t height, int64_t channels, int64_t count, const Inputs
   }
 }
 
-// Those of tiles whose inputs lie in rows: those of a tile begin three steps behind those of the one before.
+// The terms of tiles whose inputs lie in rows: those of a tile begin three steps behind those of the one before.
 template <typename T>
 void EvaluateTiles(const T* const rows[], int64_t height, int64_t channels, int64_t count, T* planes) {
   EvaluateTerms(
@@ -123,7 +123,7 @@ void EvaluateTiles(const T* const rows[], int64_t height, int64_t channels, int6
       planes);
 }
 
-// Those of tiles [first, first + count) of rows `row`, `row` + 1, ... of `number` that begin at x; tile p sees the
+// The terms of tiles [first, first + count) of rows `row`, `row` + 1, ... of `number` that begin at x; tile p sees the
 // steps 3 p - 1 to 3 p + 3. Zeros where there is no row or step.
 template <typename T>
 class RowsEvaluator {
@@ -140,19 +140,19 @@ class RowsEvaluator {
     // Tiles [before, whole) lie wholly in the row and are not copied.
     const int64_t whole = std::clamp<int64_t>((steps_ - 1) / kWidth - first, 0, count);
     const int64_t before = std::clamp<int64_t>(1 - first, 0, whole);
-    const T *inside[kMaxTerms], *edge[kMaxTerms];
+    const T *rows[kMaxTerms], *inside[kMaxTerms], *edge[kMaxTerms];
     for (int64_t i = 0; i < Terms(height_); ++i) {
-      const bool there = row + i >= 0 && row + i < number_;
-      inside[i] = there ? x + ((row + i) * steps_ + kWidth * (first + before) - 1) * channels_ : zeros_.data();
+      rows[i] = row + i >= 0 && row + i < number_ ? x + (row + i) * steps_ * channels_ : nullptr;
+      const bool looked_at = rows[i] != nullptr && whole > before;
+      inside[i] = looked_at ? rows[i] + (kWidth * (first + before) - 1) * channels_ : zeros_.data();
       edge[i] = edge_.data() + i * kTileInputs * channels_;
     }
     EvaluateTiles(inside, height_, channels_, whole - before, planes + before * channels_);
     auto evaluate = [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p) {
         for (int64_t i = 0; i < Terms(height_); ++i) {
-          const bool there = row + i >= 0 && row + i < number_;
-          CopySteps(x + (row + i) * steps_ * channels_, kWidth * (first + p) - 1, kTileInputs, there ? steps_ : 0,
-                    channels_, edge_.data() + i * kTileInputs * channels_, channels_);
+          CopySteps(rows[i], kWidth * (first + p) - 1, kTileInputs, rows[i] == nullptr ? 0 : steps_, channels_,
+                    edge_.data() + i * kTileInputs * channels_, channels_);
         }
         EvaluateTiles(edge, height_, channels_, 1, planes + p * channels_);
       }
@@ -211,7 +211,7 @@ AlignedVector<T> EvaluateKernel(int64_t height, int64_t inputs, int64_t features
       for (int64_t f = 0; f < features; ++f) {
         T g[kWidth], at[kPoints];
         for (int64_t j = 0; j < kWidth; ++j) {
-          g[j] = terms == 1 || i == 0 ? tap(0, j, c, f) : i == 2 ? tap(1, j, c, f) : tap(0, j, c, f) + tap(1, j, c, f);
+          g[j] = i == 0 ? tap(0, j, c, f) : i == 2 ? tap(1, j, c, f) : tap(0, j, c, f) + tap(1, j, c, f);
         }
         EvaluateTaps<T>(g, at);
         for (int64_t k = 0; k < kPoints; ++k) to[((i * kPoints + k) * inputs + c) * padded + f] = at[k];

@@ -3,6 +3,8 @@
 import functools
 import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,8 @@ def output(x: Any, window: tuple[int, int], padding: tuple[int, int], features: 
         ((1, 1, 1, 1), 1, (1, 3), (0, 1)),
         ((2, 3, 40, 64), 64, (2, 3), (2, 1)),  # rows that see nothing but padding
         ((40, 1, 3, 2), 9, (1, 3), (0, 1)),  # more clips than parts
+        ((1, 2, 9, 8), 8, (2, 3), (0, 1)),  # one row of gradients
+        ((1, 1, 2, 8), 8, (2, 3), (1, 1)),
     ],
 )
 def test_kernel_gradient(dtype: Any, shape: Any, features: int, window: Any, padding: Any) -> None:
@@ -135,7 +139,7 @@ def assert_normalized_alike(
 
         def by_hand(*operands: Any) -> Any:
             *first, scale, bias = operands
-            x = convolution.convolve_and_add(*first, padding) if len(first) > 1 else first[0]
+            x = convolution.convolve_and_add(first[0], first[1], first[2], padding) if len(first) > 1 else first[0]
             mean, var = x.mean(tuple(range(x.ndim - 1))), x.var(tuple(range(x.ndim - 1)))
             return batch_norm.normalize(x, scale, bias, mean, var), mean, var
 
@@ -174,8 +178,8 @@ def test_batch_norm_of_a_convolution_of_one_channel(
     dtype: Any, shape: Any, features: int, window: Any, padding: Any
 ) -> None:
     with jax.enable_x64(True):
-        operands = draw(dtype, *shape), draw(dtype, *window, 1, features), draw(dtype, features)
-        operands += draw(dtype, features, seed=2), draw(dtype, features, seed=3)
+        vectors = [draw(dtype, features, seed=seed) for seed in (0, 2, 3)]
+        operands = (draw(dtype, *shape), draw(dtype, *window, 1, features), *vectors)
     assert convolution.suits_one_channel(operands[1], padding)
     function = functools.partial(batch_norm.normalize_convolution_by_batch, padding=padding, axis_name=None)
     assert_normalized_alike(function, dtype, 10, *operands, padding=padding)
@@ -201,6 +205,8 @@ def test_moments_of_large_values_keep_their_digits() -> None:
         (1, 7, 3, 5, 1),  # one pooled step
         (1, 400, 96, 3, 1),
         (2, 200, 9, 1, 1),
+        (1, 6, 3, 5, 1),  # no pooled step
+        (2, 50, 2, 5, 1),  # no pool of filters
     ],
 )
 def test_sinc_magnitude(dtype: Any, batch: int, samples: int, filters: int, taps: int, banks: int) -> None:
@@ -213,12 +219,16 @@ def test_sinc_magnitude(dtype: Any, batch: int, samples: int, filters: int, taps
 
 @native
 def test_the_gradient_of_the_sinc_magnitude_is_that_of_the_product() -> None:
-    wave, bank = draw(np.float32, 2, 60), draw(np.float32, 1, 6, 5, seed=1)
-    g = draw(np.float32, 2, 2, 18, seed=2)
-    functions = (sinc.pooled_sinc_magnitude, sinc.pooled_sinc_magnitude_by_product)
-    actual, expected = (jax.vjp(f, wave, bank)[1](g) for f in functions)
-    for a, b in zip(actual, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+    wave, g = draw(np.float32, 2, 60), draw(np.float32, 2, 2, 18, seed=2)
+    for banks in (1, 2):
+        bank = draw(np.float32, banks, 6, 5, seed=1)
+        bank += bank[..., ::-1]
+        (y, pullback), (same, expected) = (
+            jax.vjp(f, wave, bank) for f in (sinc.pooled_sinc_magnitude, sinc.pooled_sinc_magnitude_by_product)
+        )
+        assert_same(y, same, np.float32)
+        for a, b in zip(pullback(g), expected(g), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @native
@@ -261,6 +271,8 @@ def test_unpool_time(dtype: Any, steps: int, channels: int) -> None:
         ((3, 2, 50, 32), 64, 1, 0),
         ((1, 4, 7, 3), 5, 2, 1),
         ((20, 1, 3, 8), 8, 1, 1),
+        ((1, 1, 2, 8), 8, 2, 1),
+        ((1, 2, 1, 8), 8, 2, 0),
     ],
 )
 def test_convolution_and_its_gradient(dtype: Any, shape: Any, features: int, height: int, pad_rows: int) -> None:
@@ -281,10 +293,12 @@ BLOCK_ENDS = [(1, 32), (32, 24), (24, 24), (8, 64), (1, 5)]
 @native
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("channels", "features"), BLOCK_ENDS)
-@pytest.mark.parametrize(("batch", "steps"), [(2, 220), (3, 4), (1, 2)])
-def test_the_end_of_a_block_and_its_gradients(dtype: Any, channels: int, features: int, batch: int, steps: int) -> None:
+@pytest.mark.parametrize(("batch", "rows", "steps"), [(2, 3, 220), (3, 4, 4), (1, 3, 2), (2, 2, 30), (1, 1, 9)])
+def test_the_end_of_a_block_and_its_gradients(
+    dtype: Any, channels: int, features: int, batch: int, rows: int, steps: int
+) -> None:
     with jax.enable_x64(True):
-        a, x = draw(dtype, batch, 4, steps, features), draw(dtype, batch, 3, steps, channels)
+        a, x = draw(dtype, batch, rows + 1, steps, features), draw(dtype, batch, rows, steps, channels)
         kernel, bias = draw(dtype, 2, 3, features, features, seed=1), draw(dtype, features)
         taps = 3 if channels != features else 0
         operands = (a, x, kernel, bias, draw(dtype, taps, channels, features))
@@ -294,7 +308,7 @@ def test_the_end_of_a_block_and_its_gradients(dtype: Any, channels: int, feature
         def by_hand(a: Any, x: Any, kernel: Any, bias: Any, shortcut: Any) -> Any:
             z = convolution.convolve(selu(a), kernel, (0, 1)) + bias.reshape(1, 1, 1, -1)
             z += convolution.convolve(x, shortcut[None], (0, 1)) if taps else x
-            z = z[:, :, : steps // 3 * 3].reshape(batch, 3, steps // 3, 3, features)
+            z = z[:, :, : steps // 3 * 3].reshape(batch, rows, steps // 3, 3, features)
             return pooling.first_max(z, 3)
 
         expected, automatic = jax.vjp(by_hand, *operands)
@@ -328,9 +342,11 @@ def folded(channels: int, features: int) -> tuple[Any, ...]:
 
 @native
 @pytest.mark.parametrize(("channels", "features"), BLOCKS)
-@pytest.mark.parametrize(("batch", "steps"), [(1, 700), (3, 4), (1, 3600)])
-def test_residual_block(channels: int, features: int, batch: int, steps: int) -> None:
-    x = draw(np.float32, batch, 5, steps, channels)
+@pytest.mark.parametrize(
+    ("batch", "rows", "steps"), [(1, 5, 700), (3, 4, 4), (1, 2, 3600), (2, 1, 3), (1, 3, 2), (0, 2, 9)]
+)
+def test_residual_block(channels: int, features: int, batch: int, rows: int, steps: int) -> None:
+    x = draw(np.float32, batch, rows, steps, channels)
     spans = [(0, steps), (1, steps - 1), (steps // 2, steps), (-5, steps + 7)]
     for begin, end in spans:
         valid = jnp.tile(jnp.array([[begin, end]], jnp.int32), (batch, 1))
@@ -363,6 +379,8 @@ def test_a_residual_block_lets_nan_and_the_largest_values_through() -> None:
             assert_same(near, expected[:, :, 8:12], np.float32)
         else:
             assert not np.isfinite(near[~np.isfinite(expected[:, :, 8:12])]).any()
+        # The last row of four does not see the second.
+        np.testing.assert_allclose(actual[:, 3], expected[:, 3], rtol=1e-5, atol=1e-5)
 
 
 @native
@@ -413,18 +431,22 @@ def test_sums_are_the_same_to_the_bit_on_one_core_and_on_more() -> None:
 
 @native
 def test_the_training_step_uses_the_kernels_and_what_is_exported_does_not() -> None:
-    x, g = jnp.ones((2, 4, 30, 1)), jnp.ones((2, 4, 3, 16))
-    blocks = [encoder.ResidualBlock(8, first=True), encoder.ResidualBlock(16)]
-    inputs = [x, jnp.ones((2, 4, 10, 8))]
-    variables = [block.init(jax.random.key(0), y, train=True) for block, y in zip(blocks, inputs, strict=True)]
+    wave, g = jnp.ones((2, 98)), jnp.ones((2, 4, 3, 16))
+    layers = [encoder.FrontEnd(12, 8), encoder.ResidualBlock(8, first=True), encoder.ResidualBlock(16)]
+    inputs = [wave, jnp.ones((2, 4, 30, 1)), jnp.ones((2, 4, 10, 8))]
+    options: list[dict[str, Any]] = [{"freq_aug": False}, {}, {}]
+    pairs = list(zip(layers, options, strict=True))
+    variables = [
+        layer.init(jax.random.key(0), x, train=True, **own) for (layer, own), x in zip(pairs, inputs, strict=True)
+    ]
 
     def loss(variables: Any, x: Any) -> Any:
-        for block, own in zip(blocks, variables, strict=True):
-            x, _ = block.apply(own, x, train=True, mutable=["batch_stats"])
+        for (layer, own), state in zip(pairs, variables, strict=True):
+            x, _ = layer.apply(state, x, train=True, mutable=["batch_stats"], **own)
         return (x * g).sum()
 
     def gradient() -> str:
-        return jax.jit(jax.grad(lambda *operands: loss(*operands), allow_int=True)).lower(variables, x).as_text()
+        return jax.jit(jax.grad(lambda *operands: loss(*operands), allow_int=True)).lower(variables, wave).as_text()
 
     text = gradient()
     assert {name for name in build.HANDLERS if name in text} == {*build.HANDLERS} - {"AasistResidualBlock"}
@@ -436,11 +458,46 @@ def test_other_types_and_shapes_are_left_to_xla() -> None:
     x, dy = draw(jnp.bfloat16, 2, 3, 40, 8), draw(jnp.bfloat16, 2, 3, 40, 8)
     gradient = functools.partial(convolution.kernel_gradient, window=(1, 3), padding=(0, 1))
     assert "Aasist" not in jax.jit(gradient).lower(x, dy).as_text()
-    image, five = draw(np.float32, 2, 3, 40, 1), draw(np.float32, 5)
-    options = {"padding": (1, 1), "axis_name": None}
-    norm = functools.partial(batch_norm.normalize_convolution_by_batch, **options)
-    gradient = jax.jit(jax.grad(lambda *operands: norm(*operands)[0].sum(), argnums=(0, 1, 2, 3, 4)))
-    assert "AasistOneChannel" not in gradient.lower(image, draw(np.float32, 2, 3, 1, 5), five, five, five).as_text()
+    image, norm = draw(np.float32, 2, 3, 40, 1), batch_norm.normalize_convolution_by_batch
+    step = jax.jit(jax.grad(lambda *operands: norm(*operands, (1, 1), None)[0].sum(), argnums=(0, 1, 2, 3, 4)))
+
+    def lowered(*shape: int) -> str:
+        of_features = draw(np.float32, shape[-1])
+        return step.lower(image, draw(np.float32, *shape), of_features, of_features, of_features).as_text()
+
+    assert "AasistOneChannel" in lowered(2, 3, 1, 8)
+    # Features that fill no vector, taps beyond three, a row of the output that sees padding alone.
+    for shape in ((2, 3, 1, 5), (2, 4, 1, 8), (1, 3, 1, 8)):
+        assert "AasistOneChannel" not in lowered(*shape)
+
+
+def run_these_tests_with_vectors_of(size: int, folder: Path, *options: str) -> str:
+    """Run tests of this file in a process whose kernels are compiled for vectors of so many bytes."""
+    compiler = folder / "c++"
+    compiler.write_text(f'#!/bin/sh\nexec c++ -DAASIST_VECTOR_BYTES={size} "$@"\n')
+    compiler.chmod(0o755)
+    environment = os.environ | {"CXX": str(compiler), "XDG_CACHE_HOME": str(folder)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment).stdout
+
+
+@native
+@pytest.mark.skipif(shutil.which("c++") is None, reason="a C++ compiler is not installed")
+@pytest.mark.parametrize("size", [16, 64])
+def test_vectors_of_other_widths_give_the_same(size: int, tmp_path: Path) -> None:
+    few = "test_residual_block and 5-700-32-24 or test_kernel_gradient and shape0 or test_sinc_magnitude and 3-1000"
+    found = run_these_tests_with_vectors_of(size, tmp_path, "-k", few)
+    assert re.search(r"^5 passed", found, re.MULTILINE), found
+
+
+@native
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="a C++ compiler is not installed")
+@pytest.mark.parametrize("size", [16, 64])
+def test_vectors_of_other_widths_pass_all_tests(size: int, tmp_path: Path) -> None:
+    found = run_these_tests_with_vectors_of(size, tmp_path, "-m", "not slow", "-k", "not other_widths")
+    assert re.search(r"^\d+ passed", found, re.MULTILINE), found
+    assert "failed" not in found
 
 
 def without_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
