@@ -126,8 +126,9 @@ def test_all_windows_are_an_option(command: Any, scratch: Path) -> None:
     result = Detector.from_pretrained(scratch / "weights").score(scratch / "long.wav", windows="all")
     assert code == 0
     assert len(row["window_scores"]) == 3
-    assert row["window_scores"] == list(result.window_scores)
-    assert row["score"] == result.score
+    # In batches of another size XLA sums the graph part in another order on some processors; the encoder is to the bit.
+    assert row["window_scores"] == pytest.approx(list(result.window_scores), abs=1e-5)
+    assert row["score"] == pytest.approx(result.score, abs=1e-5)
 
 
 def test_json_and_csv_hold_the_same_as_jsonl(command: Any, scratch: Path) -> None:
