@@ -293,7 +293,7 @@ BLOCK_ENDS = [(1, 32), (32, 24), (24, 24), (8, 64), (1, 5)]
 @native
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("channels", "features"), BLOCK_ENDS)
-@pytest.mark.parametrize(("batch", "rows", "steps"), [(2, 3, 220), (3, 4, 4), (1, 3, 2), (2, 2, 30), (1, 1, 9)])
+@pytest.mark.parametrize(("batch", "rows", "steps"), [(2, 3, 220), (3, 4, 4), (1, 2, 2), (1, 1, 9)])
 def test_the_end_of_a_block_and_its_gradients(
     dtype: Any, channels: int, features: int, batch: int, rows: int, steps: int
 ) -> None:
@@ -342,9 +342,7 @@ def folded(channels: int, features: int) -> tuple[Any, ...]:
 
 @native
 @pytest.mark.parametrize(("channels", "features"), BLOCKS)
-@pytest.mark.parametrize(
-    ("batch", "rows", "steps"), [(1, 5, 700), (3, 4, 4), (1, 2, 3600), (2, 1, 3), (1, 3, 2), (0, 2, 9)]
-)
+@pytest.mark.parametrize(("batch", "rows", "steps"), [(1, 5, 700), (3, 4, 4), (1, 2, 3600), (2, 1, 3), (0, 2, 2)])
 def test_residual_block(channels: int, features: int, batch: int, rows: int, steps: int) -> None:
     x = draw(np.float32, batch, rows, steps, channels)
     spans = [(0, steps), (1, steps - 1), (steps // 2, steps), (-5, steps + 7)]
