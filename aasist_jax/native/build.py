@@ -45,7 +45,7 @@ def native_kernels() -> bool:
     """Compile, load and register the kernels; False where JAX computes elsewhere, or, with a warning, they fail."""
     if os.environ.get(SWITCH) == "0" or jax.default_backend() != "cpu":
         return False
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    compiler = find_compiler()
     if compiler is None:
         logger.warning("no C++ compiler on the path (Debian: apt install g++): training on a CPU is slower without one")
         return False
@@ -58,6 +58,11 @@ def native_kernels() -> bool:
     for name in HANDLERS:
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
     return True
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler: what the environment's CXX names, or the first that is on the path."""
+    return os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
 def _build(compiler: str) -> Path:

@@ -58,8 +58,7 @@ ffi::Error Forward(ffi::ThreadPool& pool, const Shape& s, const T* y, const T* x
           aasist::TileOutputs(products, p, padded, f, z);
           for (int64_t k = 0; k < kWidth; ++k) {
             if (!s.shortcut) z[k] += aasist::LoadFeatures(x + (kWidth * p + k) * s.channels, f, s.channels);
-            // The second test lets NaN through, as a maximum must.
-            const auto later = (z[k] > largest) | (z[k] != z[k]);
+            const auto later = aasist::MovesOn<V>(largest, z[k]);
             largest = k == 0 ? z[k] : (later ? z[k] : largest);
             place = k == 0 ? place : (place & ~later) | (later & Number(k));
           }

@@ -137,8 +137,7 @@ class Span {
           aasist::TileOutputs(z_products_[i], p, s_.padded, f, z);
           for (int64_t k = 0; k < kWidth; ++k) {
             if (!s_.shortcut) z[k] += aasist::LoadFeatures(x_row + (kWidth * p + k) * s_.channels, f, s_.channels);
-            // The second test lets NaN through, as a maximum must.
-            largest = k == 0 ? z[k] : ((z[k] > largest) | (z[k] != z[k]) ? z[k] : largest);
+            largest = k == 0 ? z[k] : (aasist::MovesOn<V>(largest, z[k]) ? z[k] : largest);
           }
           aasist::StoreFeatures(largest + Load(w_.bias2.data() + f), f, s_.features, to + p * s_.features);
         }

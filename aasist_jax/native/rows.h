@@ -32,15 +32,14 @@ AlignedVector<T> PadFeatures(const T* from, int64_t features) {
   return to;
 }
 
-// Copies `count` time steps of `width` numbers from step `first` on, zeros where there are none, `stride` apart.
+// Copies `count` time steps of `width` numbers from step `first` on, zeros where there are none.
 template <typename T>
-void CopySteps(const T* row, int64_t first, int64_t count, int64_t length, int64_t width, T* to, int64_t stride) {
-  for (int64_t t = 0; t < count; ++t) {
-    const int64_t step = first + t;
+void CopySteps(const T* row, int64_t first, int64_t count, int64_t length, int64_t width, T* to) {
+  for (int64_t step = first; step < first + count; ++step, to += width) {
     if (step < 0 || step >= length) {
-      std::fill_n(to + t * stride, width, T(0));
+      std::fill_n(to, width, T(0));
     } else {
-      std::copy_n(row + step * width, width, to + t * stride);
+      std::copy_n(row + step * width, width, to);
     }
   }
 }

@@ -78,8 +78,7 @@ void Filter(const T* folded, const T* taps, int64_t half, int64_t stride, T* to)
     for (int64_t i = 0; i < kWidth * kWidth; ++i) {
       const V value = sum[step * kWidth + i / kWidth][i % kWidth];
       const V magnitude = value < 0 ? -value : value;
-      // The second test lets NaN through, as a maximum must.
-      largest = (magnitude > largest) | (magnitude != magnitude) ? magnitude : largest;
+      largest = aasist::MovesOn<V>(largest, magnitude) ? magnitude : largest;
     }
     aasist::Store(to + step * stride, largest);
   }

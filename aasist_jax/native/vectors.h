@@ -34,6 +34,12 @@ void Store(T* to, typename Vector<T>::type value) {
   *reinterpret_cast<typename Vector<T>::type*>(to) = value;
 }
 
+// Where a maximum moves on to the next value: where that is larger, or NaN, which a maximum must let through.
+template <typename V>
+auto MovesOn(V largest, V next) {
+  return (next > largest) | (next != next);
+}
+
 // Eight numbers side by side: their count divides that of channels more often.
 constexpr int64_t kEight = 8;
 template <typename T>

@@ -152,7 +152,7 @@ class RowsEvaluator {
       for (int64_t p = begin; p < end; ++p) {
         for (int64_t i = 0; i < Terms(height_); ++i) {
           CopySteps(rows[i], kWidth * (first + p) - 1, kTileInputs, rows[i] == nullptr ? 0 : steps_, channels_,
-                    edge_.data() + i * kTileInputs * channels_, channels_);
+                    edge_.data() + i * kTileInputs * channels_);
         }
         EvaluateTiles(edge, height_, channels_, 1, planes + p * channels_);
       }
@@ -301,7 +301,7 @@ template <typename T>
 class RowProducts {
  public:
   RowProducts(int64_t height, int64_t channels, int64_t padded)
-      : height_(height), channels_(channels), padded_(padded), shared_(1, padded), products_(height, padded) {}
+      : height_(height), channels_(channels), padded_(padded), shared_(height - 1, padded), products_(height, padded) {}
 
   const T* operator[](int64_t row) const { return products_[row]; }
 
