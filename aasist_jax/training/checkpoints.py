@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,6 +46,8 @@ from aasist_jax.training.manifest import find_fault, read_manifest, write_manife
 
 _TEMPORARY = re.compile(r"\d+\.orbax-checkpoint-tmp.*")
 _STEP = re.compile(r"0|[1-9]\d*")
+_FINISHER = "checkpoint_finisher"
+_PATIENCE = 5.0  # Seconds that the remains of a failed save are given to end.
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 # Orbax logs the trace of an error that it also raises; the caller prints it, once and in one line.
@@ -131,8 +134,8 @@ class CheckpointStore:
         )
         self._metrics: dict[int, float | None] = {}
         self._rejected: list[RejectedStep] = []
-        self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint_finisher")
-        self._saving: tuple[int, Future[None]] | None = None
+        self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_FINISHER)
+        self._saving: tuple[int, Future[None], frozenset[threading.Thread]] | None = None
         self._manager: ocp.CheckpointManager | None = None
         self._closed = False
         self._lock: int | None = None
@@ -180,6 +183,7 @@ class CheckpointStore:
             data, extras = json.loads(json.dumps(data)), json.loads(json.dumps(extras))
         except (TypeError, ValueError) as error:
             raise TrainingError(f"cannot save step {step}: data and extras must fit into JSON ({error})") from error
+        threads = frozenset(threading.enumerate())
         try:
             manager = self._open_manager()
             manager.save(
@@ -192,8 +196,8 @@ class CheckpointStore:
                 force=True,  # Otherwise Orbax may decide to skip the step.
             )
         except Exception as error:
-            self._give_up(step, error)
-        self._saving = step, self._finisher.submit(self._finish, manager, step, metric, leaves)
+            self._give_up(step, error, threads)
+        self._saving = step, self._finisher.submit(self._finish, manager, step, metric, leaves), threads
 
     def wait(self) -> None:
         """Return when everything saved so far is on the disk with its manifest, and old steps are gone.
@@ -205,10 +209,10 @@ class CheckpointStore:
             raise TrainingError(f"the checkpoint store of {self.folder} is closed")
         if self._saving is None:
             return
-        (step, saving), self._saving = self._saving, None
+        (step, saving, threads), self._saving = self._saving, None
         error = saving.exception()
         if error is not None:
-            self._give_up(step, error)
+            self._give_up(step, error, threads)
         with self._told():
             self._delete_old()
 
@@ -321,13 +325,25 @@ class CheckpointStore:
             write_manifest(self.folder / str(step), step, metric, leaves)
         self._metrics[step] = metric
 
-    def _give_up(self, step: int, error: BaseException) -> NoReturn:
-        """Remove what a failed save left and say why it failed."""
+    def _give_up(self, step: int, error: BaseException, threads: frozenset[threading.Thread]) -> NoReturn:
+        """Remove what a failed save left and say why it failed; `threads` were there before it."""
         self._close_manager()
+        # Orbax raises at the first write that fails and leaves the others to threads that it forgets: files would come
+        # and go while they are being removed, and after. A new thread of the caller's costs no more than the patience;
+        # what stays all the same is never trusted, and cleared away later.
+        deadline = time.monotonic() + _PATIENCE
+        for thread in frozenset(threading.enumerate()) - threads - {threading.current_thread()}:
+            if not thread.name.startswith(_FINISHER):
+                with contextlib.suppress(Exception):  # Orbax's threads raise what they have come to.
+                    thread.join(max(0.0, deadline - time.monotonic()))
         if jax.process_index() == 0:
-            # Writes that were under way may still end now. What stays is never trusted, and cleared away later.
-            with contextlib.suppress(OSError):
-                self._clear_leftovers()
+            while True:
+                with contextlib.suppress(OSError):
+                    self._clear_leftovers()
+                    break
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.01)
             shutil.rmtree(self.folder / str(step), ignore_errors=True)
         good = f"step {max(self._metrics)} stays the newest good one" if self._metrics else "there is no earlier one"
         raise TrainingError(f"checkpoint of step {step} not saved: {_cause(error)}; {good} in {self.folder}") from error

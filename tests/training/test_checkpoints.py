@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from aasist_jax.errors import TrainingError
@@ -433,6 +434,32 @@ def check_failed_saves(folder: Path, out_of_space: Callable[[], Any]) -> None:
 @pytest.mark.filterwarnings("ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning")
 def test_a_file_size_limit_is_told(tmp_path: Path) -> None:
     check_failed_saves(tmp_path / "checkpoints", lambda: small_files_only(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning")
+def test_writes_that_end_after_the_error_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orbax reports the tensors' error while it still has other files to write."""
+    write_text, written = epath.Path.write_text, []
+
+    def write_slowly(path: epath.Path, *args: Any, **keywords: Any) -> Any:
+        time.sleep(0.5)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written.append(path.name)
+        return write_text(path, *args, **keywords)
+
+    with CheckpointStore(tmp_path) as store:
+        store.save(1, large_state(1), data={}, extras={})
+        store.wait()
+        before = files_of(tmp_path)
+        with small_files_only(tmp_path), monkeypatch.context() as patch:
+            patch.setattr(type(epath.Path()), "write_text", write_slowly)
+            store.save(2, large_state(2), data={}, extras={})
+            with pytest.raises(TrainingError, match="step 2 not saved"):
+                store.wait()
+            late = len(written)
+            time.sleep(1)
+        assert 0 < late == len(written)
+        assert files_of(tmp_path) == before
 
 
 @pytest.fixture
