@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "parts.h"
 #include "vectors.h"
 
 namespace aasist {
@@ -61,15 +60,6 @@ class Moments {
   T count_ = 0;
 };
 
-// Moments of `items`, of which `add` adds [begin, end) to a part's.
-template <typename T, typename Add>
-void PartMoments(xla::ffi::ThreadPool& pool, int64_t items, int64_t channels, const Add& add, T* mean, T* squares) {
-  std::vector<Moments<T>> parts(kParts, Moments<T>(channels));
-  ForParts(pool, items, [&](int64_t part, int64_t begin, int64_t end) { add(begin, end, parts[part]); });
-  for (int64_t part = 1; part < kParts; ++part) parts[0].Join(parts[part]);
-  parts[0].Copy(mean, squares);
-}
-
 // total: sum(g), then sum(g * normalized).
 template <typename T>
 void AddGradientSums(const T* x, const T* g, int64_t count, int64_t channels, const T* mean, const T* inverse,
@@ -84,22 +74,6 @@ void AddGradientSums(const T* x, const T* g, int64_t count, int64_t channels, co
     }
     EightAt(total + c) += sum;
     EightAt(total + channels + c) += product * EightAt(inverse + c);
-  }
-}
-
-// `AddGradientSums` over `items`, of which `add` adds [begin, end) to a part's total.
-template <typename T, typename Add>
-void PartGradientSums(xla::ffi::ThreadPool& pool, int64_t items, int64_t channels, const Add& add, T* sums,
-                      T* products) {
-  std::vector<T> totals(kParts * 2 * channels);
-  ForParts(pool, items,
-           [&](int64_t part, int64_t begin, int64_t end) { add(begin, end, totals.data() + part * 2 * channels); });
-  for (int64_t c = 0; c < channels; ++c) {
-    sums[c] = products[c] = 0;
-    for (int64_t part = 0; part < kParts; ++part) {
-      sums[c] += totals[part * 2 * channels + c];
-      products[c] += totals[part * 2 * channels + channels + c];
-    }
   }
 }
 

@@ -6,10 +6,12 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -47,25 +49,33 @@ def native_kernels() -> bool:
         return False
     compiler = find_compiler()
     if compiler is None:
-        logger.warning("no C++ compiler on the path (Debian: apt install g++): training on a CPU is slower without one")
+        logger.warning("no C++ compiler on the path (Debian: apt install g++): a CPU is slower without one")
         return False
     try:
-        library = ctypes.CDLL(str(_build(compiler)))
+        path = _build(compiler)
     except (OSError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        logger.warning("the C++ kernels could not be built (%s): training on a CPU is slower", reason[0])
+        reason = (getattr(error, "stderr", None) or "").strip() or str(error)
+        logger.warning("the C++ kernels could not be built (%s): a CPU is slower without them", reason.splitlines()[0])
+        return False
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        logger.warning("the C++ kernels cannot be used (%s): remove this file to have them built anew", error)
         return False
     for name in HANDLERS:
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
     return True
 
 
-def find_compiler() -> str | None:
-    """The C++ compiler: what the environment's CXX names, or the first that is on the path."""
-    return os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+def find_compiler() -> list[str] | None:
+    """The C++ compiler's command: the environment's CXX, or the first that is on the path."""
+    if named := shlex.split(os.environ.get("CXX", "")):
+        return named
+    found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    return [found] if found else None
 
 
-def _build(compiler: str) -> Path:
+def _build(compiler: list[str]) -> Path:
     path = _library_path(compiler)
     if path.exists():
         return path
@@ -73,24 +83,25 @@ def _build(compiler: str) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         built = Path(scratch, path.name)
         objects = [Path(scratch, source.name).with_suffix(".o") for source in SOURCES]
-        compile_one = [compiler, *FLAGS, "-I", jax.ffi.include_dir(), "-c"]
+        compile_one = [*compiler, *FLAGS, "-I", jax.ffi.include_dir(), "-c"]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, ([*compile_one, str(s), "-o", str(o)] for s, o in zip(SOURCES, objects, strict=True))))
-        _run([compiler, "-shared", *map(str, objects), "-o", str(built)])
+        _run([*compiler, "-shared", *map(str, objects), "-o", str(built)])
         # Whoever compiles at the same time puts the same file there.
         built.replace(path)
     return path
 
 
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+def _run(command: list[str]) -> str:
+    result = subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=300)
+    return result.stdout
 
 
-def _library_path(compiler: str) -> Path:
+def _library_path(compiler: list[str]) -> Path:
     """One file for every source, compiler, JAX and processor: a home folder may be shared by different machines."""
-    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True, timeout=60).stdout
+    version = _run([*compiler, "--version"])
     sources = "".join(path.read_text() for path in (*SOURCES, *sorted(FOLDER.glob("*.h"))))
-    identity = (sources, version, " ".join(FLAGS), jax.__version__, platform.machine(), _processor())
+    identity = (sources, version, " ".join(FLAGS), metadata.version("jaxlib"), platform.machine(), _processor())
     digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
     return user_cache_path("aasist_jax") / "native" / f"kernels-{digest}.so"
 

@@ -7,7 +7,7 @@
 // Three taps from five inputs and three gradients, and two rows of them from three and two, are Winograd's filtering
 // again (winograd.h), and as putting the taps together is linear, it comes last: the sums, over a million places, are
 // of products of terms at the points. They are kept in registers, a tile of some inputs by some vectors of features at
-// a time. Where an index is given, dy is that of the pooled output and is spread over time on the way (rows.h). Each
+// a time. With an index, dy is that of the pooled output and is spread over time on the way (rows.h). Each
 // run of kSpan tiles starts from zero and is added to its part's total, which keeps rounding errors small.
 
 #include "handler.h"
@@ -36,6 +36,7 @@ struct Shape {
   int64_t batch, rows_in, channels;  // of x
   int64_t rows, steps, features;     // of dy; x has as many steps
   int64_t height, pad_rows;
+  bool pooled;  // dy has an index
 };
 
 // total[c, d] += sum over p of x[p * channels + c] * dy[p * features + d], for kInputs inputs and so many vectors of
@@ -90,7 +91,7 @@ void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_
                        aasist::Planes<T>& terms, int64_t padded, AlignedVector<T>& sums) {
   const int64_t features = s.features, pooled = s.steps / kWidth;
   const int64_t rows = std::min(s.height, s.rows - row);
-  const int64_t length = index == nullptr ? s.steps : pooled;  // of a row
+  const int64_t length = s.pooled ? pooled : s.steps;  // of a row
   for (int64_t p = 0; p < count; ++p) {
     const int64_t tile = first + p;
     auto evaluate = [&](int64_t d, auto several) {
@@ -100,9 +101,9 @@ void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_
         const int64_t from = (row + i) * length * features + d;
         for (int64_t k = 0; k < kWidth; ++k) {
           const int64_t step = kWidth * tile + k;
-          if (i >= rows || (index == nullptr ? step >= s.steps : tile >= pooled)) {
+          if (i >= rows || (s.pooled ? tile >= pooled : step >= s.steps)) {
             g[i][k] = N{};
-          } else if (index == nullptr) {
+          } else if (!s.pooled) {
             g[i][k] = *reinterpret_cast<const N*>(dy + from + step * features);
           } else {
             g[i][k] = aasist::AtPlace(index + from + tile * features, dy + from + tile * features, k, several);
@@ -131,7 +132,7 @@ template <typename T>
 void AddSpans(const Shape& s, const Layout<T>& layout, const T* x, const T* dy, const uint8_t* index, int64_t begin,
               int64_t end, T* total) {
   const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles), features = layout.features;
-  const int64_t gradients_size = s.rows * (index == nullptr ? s.steps : s.steps / kWidth) * s.features;
+  const int64_t gradients_size = s.rows * (s.pooled ? s.steps / kWidth : s.steps) * s.features;
   aasist::RowsEvaluator<T> evaluator(s.height, s.rows_in, s.steps, s.channels);
   aasist::Planes<T> terms(aasist::Terms(s.height), s.channels), gradients(aasist::Terms(s.height), features);
   AlignedVector<T> sums(s.features);
@@ -140,8 +141,8 @@ void AddSpans(const Shape& s, const Layout<T>& layout, const T* x, const T* dy, 
     const int64_t clip = item / spans, first = item % spans * kSpan, count = std::min(kSpan, tiles - first);
     for (int64_t row = 0; row < s.rows; row += s.height) {
       std::fill(sums.begin(), sums.end(), T(0));
-      EvaluateGradients(s, dy + clip * gradients_size, index == nullptr ? nullptr : index + clip * gradients_size, row,
-                        first, count, gradients, features, sums);
+      EvaluateGradients(s, dy + clip * gradients_size, s.pooled ? index + clip * gradients_size : nullptr, row, first,
+                        count, gradients, features, sums);
       for (int64_t d = 0; d < s.features; ++d) total[layout.bias + d] += sums[d];
       evaluator.Run(x + clip * s.rows_in * s.steps * s.channels, row - s.pad_rows, first, count, terms[0]);
       // The last term is of the second row.
@@ -164,11 +165,7 @@ ffi::Error KernelGradient(ffi::ThreadPool& pool, const Shape& s, const T* x, con
   aasist::ForParts(pool, s.batch * spans, [&](int64_t part, int64_t begin, int64_t end) {
     AddSpans(s, layout, x, dy, index, begin, end, totals.data() + part * layout.size);
   });
-  auto sum = [&](int64_t place) {
-    T total = 0;
-    for (int64_t part = 0; part < aasist::kParts; ++part) total += totals[part * layout.size + place];
-    return total;
-  };
+  auto sum = [&](int64_t place) { return aasist::SumOfParts(totals.data(), layout.size, place); };
   for (int64_t d = 0; d < s.features; ++d) {
     for (int64_t i = 0; i < s.height; ++i) {
       for (int64_t c = 0; c < s.channels; ++c) {
@@ -189,17 +186,17 @@ ffi::Error KernelGradient(ffi::ThreadPool& pool, const Shape& s, const T* x, con
 }
 
 ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer dy, ffi::AnyBuffer index,
-                  ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows) {
+                  ffi::Result<ffi::AnyBuffer> dk, ffi::Result<ffi::AnyBuffer> db, int64_t pad_rows, bool pooled) {
   const auto in = x.dimensions(), out = dy.dimensions(), kernel = dk->dimensions();
-  const Shape shape{in[0], in[1], in[3], out[1], in[2], out[3], kernel[0], pad_rows};
-  const uint8_t* places = index.element_count() > 0 ? index.typed_data<uint8_t>() : nullptr;
+  const Shape shape{in[0], in[1], in[3], out[1], in[2], out[3], kernel[0], pad_rows, pooled};
   return aasist::ForType(x, [&](auto number) {
     using T = decltype(number);
-    return KernelGradient<T>(pool, shape, x.typed_data<T>(), dy.typed_data<T>(), places, dk->typed_data<T>(),
-                             db->typed_data<T>());
+    return KernelGradient<T>(pool, shape, x.typed_data<T>(), dy.typed_data<T>(), index.typed_data<uint8_t>(),
+                             dk->typed_data<T>(), db->typed_data<T>());
   });
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistKernelGradient, Handle, (aasist::Buffers<3, 2>().Attr<int64_t>("pad_rows")));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistKernelGradient, Handle,
+                              (aasist::Buffers<3, 2>().Attr<int64_t>("pad_rows").Attr<bool>("pooled")));

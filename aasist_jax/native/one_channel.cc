@@ -59,7 +59,7 @@ class Output {
     }
   }
 
-  // Takes the rows of one clip's input that row f of the output sees.
+  // Takes the rows of one clip's input that row f of the output sees, each with its padding.
   void Begin(const T* x, int64_t f) {
     for (int64_t i = 0; i < s_.height; ++i) {
       const int64_t row = f + i - s_.pad_rows;
@@ -72,8 +72,10 @@ class Output {
     }
   }
 
+  const T* Row(int64_t i) const { return rows_.data() + i * length_; }
+
   void Run(int64_t first, int64_t steps, T* y) const {
-    const T* x[] = {rows_.data() + first, rows_.data() + length_ + first};
+    const T* x[] = {Row(0) + first, Row(1) + first};
     for (int64_t d = 0; d < s_.features; d += kEight) {
       Eight<T> taps[kHeight][kTaps];
       for (int64_t k = 0; k < kHeight * kTaps; ++k)
@@ -163,7 +165,6 @@ class Rows {
         normalization_(normalization),
         total_(total),
         length_(s.steps_in + 2 * s.pad_steps + kTaps),
-        inputs_(kHeight * length_),
         gradients_(kHeight * length_),
         zeros_(length_),
         unused_(length_),
@@ -174,7 +175,7 @@ class Rows {
   void Run(const T* x, const T* g, int64_t begin, int64_t end, T* dx) {
     for (int64_t f = begin + s_.pad_rows - s_.height + 1; f < end + s_.pad_rows; ++f) {
       const int64_t newest = f + s_.height - 1 - s_.pad_rows;
-      if (newest >= begin && newest < end) Begin(x + newest * s_.steps_in, newest);
+      if (newest >= begin && newest < end) std::fill_n(Gradient(newest), length_, T(0));
       if (f >= 0 && f < s_.rows) {
         output_.Begin(x, f);
         Row(f, g + f * s_.steps * s_.features, begin, end);
@@ -187,13 +188,7 @@ class Rows {
   }
 
  private:
-  T* Input(int64_t row) { return inputs_.data() + row % kHeight * length_; }
   T* Gradient(int64_t row) { return gradients_.data() + row % kHeight * length_; }
-
-  void Begin(const T* x, int64_t row) {
-    std::copy_n(x, s_.steps_in, Input(row) + s_.pad_steps);
-    std::fill_n(Gradient(row), length_, T(0));
-  }
 
   void Row(int64_t f, const T* g, int64_t begin, int64_t end) {
     const T* x[kHeight];
@@ -201,11 +196,11 @@ class Rows {
     for (int64_t i = 0; i < kHeight; ++i) {
       const int64_t row = f + i - s_.pad_rows;
       const bool mine = i < s_.height && row >= begin && row < end;
-      x[i] = mine ? Input(row) : zeros_.data();
+      x[i] = mine ? output_.Row(i) : zeros_.data();
       gradient[i] = mine ? Gradient(row) : unused_.data();
     }
     // The first row of the input that a row of dy met counts its bias.
-    const int64_t first_met = f + std::max<int64_t>(0, s_.pad_rows - f) - s_.pad_rows;
+    const int64_t first_met = std::max<int64_t>(0, f - s_.pad_rows);
     T* const bias = first_met >= begin && first_met < end ? total_ + kHeight * kTaps * s_.features : elsewhere_.data();
     Taps<T> carry[kHeight] = {};
     for (int64_t first = 0; first < s_.steps; first += kRun) {
@@ -228,7 +223,7 @@ class Rows {
   const aasist::Normalization<T>& normalization_;
   T* total_;
   int64_t length_;
-  std::vector<T> inputs_, gradients_, zeros_, unused_, run_, elsewhere_;
+  std::vector<T> gradients_, zeros_, unused_, run_, elsewhere_;
 };
 
 template <typename T>
@@ -255,11 +250,7 @@ ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T*
       begin += last - first;
     }
   });
-  auto sum = [&](int64_t place) {
-    T total = 0;
-    for (int64_t part = 0; part < aasist::kParts; ++part) total += totals[part * size + place];
-    return total;
-  };
+  auto sum = [&](int64_t place) { return aasist::SumOfParts(totals.data(), size, place); };
   for (int64_t d = 0; d < s.features; ++d) {
     for (int64_t i = 0; i < s.height; ++i) {
       for (int64_t j = 0; j < s.width; ++j) {
@@ -298,11 +289,13 @@ ffi::Error HandleMoments(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer 
   const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
   return aasist::ForType(x, [&](auto number) {
     using T = decltype(number);
-    auto add = [&](int64_t begin, int64_t end, aasist::Moments<T>& moments) {
+    std::vector<aasist::Moments<T>> parts(aasist::kParts, aasist::Moments<T>(s.features));
+    aasist::ForParts(pool, s.batch * s.rows, [&](int64_t part, int64_t begin, int64_t end) {
       ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
-              [&](int64_t, int64_t, int64_t steps, const T* y) { moments.AddRun(y, steps); });
-    };
-    aasist::PartMoments(pool, s.batch * s.rows, s.features, add, mean->typed_data<T>(), squares->typed_data<T>());
+              [&](int64_t, int64_t, int64_t steps, const T* y) { parts[part].AddRun(y, steps); });
+    });
+    for (int64_t part = 1; part < aasist::kParts; ++part) parts[0].Join(parts[part]);
+    parts[0].Copy(mean->typed_data<T>(), squares->typed_data<T>());
     return ffi::Error::Success();
   });
 }
@@ -313,14 +306,19 @@ ffi::Error HandleSums(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer ker
   const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
   return aasist::ForType(x, [&](auto number) {
     using T = decltype(number);
-    auto add = [&](int64_t begin, int64_t end, T* total) {
+    const int64_t size = 2 * s.features;
+    std::vector<T> totals(aasist::kParts * size);
+    aasist::ForParts(pool, s.batch * s.rows, [&](int64_t part, int64_t begin, int64_t end) {
       ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
               [&](int64_t row, int64_t first, int64_t steps, const T* y) {
                 aasist::AddGradientSums(y, g.typed_data<T>() + (row * s.steps + first) * s.features, steps, s.features,
-                                        mean.typed_data<T>(), inverse.typed_data<T>(), total);
+                                        mean.typed_data<T>(), inverse.typed_data<T>(), totals.data() + part * size);
               });
-    };
-    aasist::PartGradientSums(pool, s.batch * s.rows, s.features, add, sums->typed_data<T>(), products->typed_data<T>());
+    });
+    for (int64_t d = 0; d < s.features; ++d) {
+      sums->typed_data<T>()[d] = aasist::SumOfParts(totals.data(), size, d);
+      products->typed_data<T>()[d] = aasist::SumOfParts(totals.data(), size, s.features + d);
+    }
     return ffi::Error::Success();
   });
 }

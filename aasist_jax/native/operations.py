@@ -71,7 +71,8 @@ def convolution(
 def kernel_gradient(
     x: Float[Array, "batch f t c"],
     dy: Float[Array, "batch f2 t2 d"],
-    *index: UInt8[Array, "batch f2 t2 d"],
+    index: UInt8[Array, "batch f2 t2 d"] | None = None,
+    *,
     height: int,
     pad_rows: int,
 ) -> tuple[Float[Array, "{height} 3 c d"], Float[Array, " d"]]:
@@ -81,7 +82,9 @@ def kernel_gradient(
     """
     features = dy.shape[-1]
     results = (_like(x, height, 3, x.shape[-1], features), _like(x, features))
-    return _call("AasistKernelGradient", results, x, dy, _optional(*index), pad_rows=np.int64(pad_rows))
+    places = jnp.zeros(0, jnp.uint8) if index is None else index
+    attributes = {"pad_rows": np.int64(pad_rows), "pooled": index is not None}
+    return _call("AasistKernelGradient", results, x, dy, places, **attributes)
 
 
 def one_channel_moments(
@@ -198,16 +201,14 @@ def residual_block(
     """A residual block in evaluation mode, batch norm folded in; `shortcut` has 3 taps, or none for the identity."""
     batch, f, t, _ = x.shape
     result = _like(x, batch, f, t // 3, kernel1.shape[-1])
-    out: Array = _call("AasistResidualBlock", result, x, valid, kernel1, bias1, kernel2, bias2, shortcut)
+    out: Array = _call(
+        "AasistResidualBlock", result, x, valid.astype(jnp.int32), kernel1, bias1, kernel2, bias2, shortcut
+    )
     return out
 
 
 def _like(x: Array, *shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, x.dtype)
-
-
-def _optional(*index: Array) -> Array:
-    return index[0] if index else jnp.zeros(0, jnp.uint8)
 
 
 def _padding(padding: Padding) -> dict[str, Any]:

@@ -43,6 +43,14 @@ inline void ForParts(xla::ffi::ThreadPool& pool, int64_t items,
   shared->all_done.wait(lock, [&] { return shared->done == kParts; });
 }
 
+// What the parts' totals, `size` numbers each, come to at one place.
+template <typename T>
+T SumOfParts(const T* totals, int64_t size, int64_t place) {
+  T sum = 0;
+  for (int64_t part = 0; part < kParts; ++part) sum += totals[part * size + place];
+  return sum;
+}
+
 }  // namespace aasist
 
 #endif  // AASIST_JAX_NATIVE_PARTS_H_

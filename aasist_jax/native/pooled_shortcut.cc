@@ -72,10 +72,7 @@ ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T*
       for (int64_t i = 0; i < size; ++i) totals[part * size + i] += row_dk[i];
     }
   });
-  std::fill_n(dk, size, T(0));
-  for (int64_t part = 0; part < aasist::kParts; ++part) {
-    for (int64_t i = 0; i < size; ++i) dk[i] += totals[part * size + i];
-  }
+  for (int64_t i = 0; i < size; ++i) dk[i] = aasist::SumOfParts(totals.data(), size, i);
   return ffi::Error::Success();
 }
 

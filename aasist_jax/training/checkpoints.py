@@ -170,6 +170,7 @@ class CheckpointStore:
             TrainingError: the previous save failed, or this one cannot be started.
         """
         self.wait()
+        self._try_to_clear()  # Some writes of a failed save may have ended after it was given up.
         step = operator.index(step)
         newest = max(self._metrics, default=-1)
         if step <= newest:
@@ -282,6 +283,7 @@ class CheckpointStore:
             self._closed = True
             self._finisher.shutdown()
             self._close_manager()
+            self._try_to_clear()
             self._release_lock()
 
     def __enter__(self) -> "CheckpointStore":
@@ -329,21 +331,17 @@ class CheckpointStore:
         """Remove what a failed save left and say why it failed; `threads` were there before it."""
         self._close_manager()
         # Orbax raises at the first write that fails and leaves the others to threads that it forgets: files would come
-        # and go while they are being removed, and after. A new thread of the caller's costs no more than the patience;
-        # what stays all the same is never trusted, and cleared away later.
+        # and go while they are being removed, and after. A new thread of the caller's costs no more than the patience.
+        # Threads of its libraries, and those of other processes, cannot be waited for: what they write is never
+        # trusted, and cleared away by the next save, or at the end.
         deadline = time.monotonic() + _PATIENCE
         for thread in frozenset(threading.enumerate()) - threads - {threading.current_thread()}:
             if not thread.name.startswith(_FINISHER):
                 with contextlib.suppress(Exception):  # Orbax's threads raise what they have come to.
                     thread.join(max(0.0, deadline - time.monotonic()))
+        while not self._try_to_clear() and time.monotonic() < deadline:
+            time.sleep(0.01)
         if jax.process_index() == 0:
-            while True:
-                with contextlib.suppress(OSError):
-                    self._clear_leftovers()
-                    break
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.01)
             shutil.rmtree(self.folder / str(step), ignore_errors=True)
         good = f"step {max(self._metrics)} stays the newest good one" if self._metrics else "there is no earlier one"
         raise TrainingError(f"checkpoint of step {step} not saved: {_cause(error)}; {good} in {self.folder}") from error
@@ -357,19 +355,28 @@ class CheckpointStore:
                 # Orbax renames the folder into `deleted`, so a step is never there in part.
                 self._open_manager().delete(info.step)
                 del self._metrics[info.step]
-        if jax.process_index() == 0:
+        self._clear_leftovers()
+
+    def _try_to_clear(self) -> bool:
+        """`_clear_leftovers`, as far as the file system lets it; whether it did."""
+        try:
             self._clear_leftovers()
+        except OSError:
+            return False
+        return True
 
     def _clear_leftovers(self) -> None:
-        """Remove temporary folders of Orbax and steps on their way out; nothing is being saved now."""
+        """Remove temporary folders of Orbax and steps on their way out (the first process); nothing is being saved."""
+        if jax.process_index() != 0:
+            return
         for entry in list(self.folder.iterdir()):
             if entry.is_dir() and (_TEMPORARY.fullmatch(entry.name) or entry.name == "deleted"):
                 shutil.rmtree(entry)
 
     def _sift(self) -> None:
         """Set aside every step that cannot be trusted; note the good ones."""
+        self._clear_leftovers()
         if jax.process_index() == 0:
-            self._clear_leftovers()
             for step in self._steps_on_disk():
                 reason = find_fault(self.folder / str(step), step)
                 if reason is not None:

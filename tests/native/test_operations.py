@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_kernel_gradient(dtype: Any, shape: Any, features: int, window: Any, pad
             lambda k: convolution.convolve(x, k, padding), jnp.zeros((*window, shape[-1], features), dtype)
         )
         assert_same(expected[0], automatic[1](dy)[0], dtype)
+
+
+@native
+def test_the_kernel_gradient_of_a_row_that_the_pool_leaves_nothing_of() -> None:
+    nothing = (1, 2, 0, 8)
+    index, g = jnp.zeros(nothing, jnp.uint8), draw(np.float32, *nothing)
+    for gradient in operations.kernel_gradient(draw(np.float32, 1, 3, 2, 8), g, index, height=2, pad_rows=0):
+        np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -352,6 +361,17 @@ def test_residual_block(channels: int, features: int, batch: int, rows: int, ste
 
 
 @native
+def test_spans_of_a_residual_block_may_be_of_any_integers() -> None:
+    x = draw(np.float32, 1, 3, 9, 8)
+    weights = folded(8, 8)
+    expected = operations.residual_block(x, jnp.array([[2, 7]], jnp.int32), *weights)
+    with jax.enable_x64(True):
+        valid = jnp.array([[2, 7]])
+        assert valid.dtype == jnp.int64
+        np.testing.assert_array_equal(operations.residual_block(x, valid, *weights), expected)
+
+
+@native
 def test_a_row_of_a_residual_block_does_not_depend_on_the_batch() -> None:
     x = draw(np.float32, 3, 23, 400, 32)
     valid = jnp.tile(jnp.array([[0, 400]], jnp.int32), (3, 1))
@@ -471,7 +491,8 @@ def test_other_types_and_shapes_are_left_to_xla() -> None:
 def run_these_tests_with_vectors_of(size: int, folder: Path, *options: str) -> str:
     """Run tests of this file in a process whose kernels are compiled for vectors of so many bytes."""
     compiler = folder / "c++"
-    compiler.write_text(f'#!/bin/sh\nexec {build.find_compiler()} -DAASIST_VECTOR_BYTES={size} "$@"\n')
+    command = shlex.join(build.find_compiler() or [])
+    compiler.write_text(f'#!/bin/sh\nexec {command} -DAASIST_VECTOR_BYTES={size} "$@"\n')
     compiler.chmod(0o755)
     environment = os.environ | {"CXX": str(compiler), "XDG_CACHE_HOME": str(folder)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, *options]
@@ -522,6 +543,33 @@ def test_without_a_working_compiler_one_line_says_so(
     assert "\n" not in record.getMessage()
 
 
+def test_a_compiler_may_come_with_options_and_complain_in_any_encoding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = without_cache(monkeypatch, tmp_path)
+    for complaint, shown in ((r"\351chec", "\ufffdchec"), (r"\n", "exit status 3")):
+        monkeypatch.setenv("CXX", f"sh -c \"printf '{complaint}' >&2; exit 3\"")
+        with caplog.at_level(logging.WARNING):
+            assert not load()
+        assert shown in caplog.records[-1].getMessage()
+
+
+@native
+def test_a_damaged_library_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = without_cache(monkeypatch, tmp_path)
+    compiler = build.find_compiler()
+    assert compiler is not None
+    library = build._library_path(compiler)
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        assert not load()
+    assert str(library) in caplog.text
+    assert "remove this file" in caplog.text
+
+
 @native
 def test_a_library_is_built_once_for_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     load = without_cache(monkeypatch, tmp_path)
@@ -533,4 +581,4 @@ def test_a_library_is_built_once_for_a_machine(monkeypatch: pytest.MonkeyPatch, 
     assert built.stat().st_mtime_ns == before
     # Another processor, another library: one built for more instructions than there are would crash.
     monkeypatch.setattr(build, "_processor", lambda: "another")
-    assert build._library_path("c++") != built
+    assert build._library_path(["c++"]) != built
