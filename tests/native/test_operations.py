@@ -44,6 +44,17 @@ def draw(dtype: Any, *shape: int, seed: int = 0) -> Any:
     return jnp.asarray(np.random.default_rng((seed, *shape)).normal(0.3, 1, shape), dtype)
 
 
+def value_and_gradients(function: Any, operands: Any, g: Any) -> Any:
+    """Also the gradients for all operands, in one program, which compiles sooner than one for every operation."""
+
+    @jax.jit
+    def run(operands: Any, g: Any) -> Any:
+        value, pullback = jax.vjp(function, *operands)
+        return value, pullback(g)
+
+    return run(operands, g)
+
+
 def output(x: Any, window: tuple[int, int], padding: tuple[int, int], features: int) -> tuple[int, ...]:
     batch, f, t, _ = x.shape
     return batch, f + 2 * padding[0] - window[0] + 1, t + 2 * padding[1] - window[1] + 1, features
@@ -128,22 +139,23 @@ def assert_normalized_alike(
 ) -> None:
     """Values and gradients, with the C++ kernels and without, and against automatic differentiation."""
     with jax.enable_x64(True):
-        y, mean, var, n = function(*operands)
-        dy = draw(dtype, *y.shape, seed=1)
-        no_gradient = jnp.zeros_like(mean), jnp.zeros_like(var)
+        y, mean, var = jax.eval_shape(lambda *operands: function(*operands)[:3], *operands)
+        g = draw(dtype, *y.shape, seed=1), jnp.zeros(mean.shape, dtype), jnp.zeros(var.shape, dtype)
 
-        def values(*operands: Any) -> Any:
-            return function(*operands)[:3]
+        def run() -> Any:
+            values, gradients = value_and_gradients(lambda *operands: function(*operands)[:3], operands, g)
+            return *values, *gradients
 
-        native = (*values(*operands), *jax.vjp(values, *operands)[1]((dy, *no_gradient)))
+        native = run()
         with operations.xla_only():
-            xla = (*values(*operands), *jax.vjp(lambda *o: function(*o)[:3], *operands)[1]((dy, *no_gradient)))
+            xla = run()
         # The gradient for the bias of a convolution before a batch norm is rounding noise, of all its terms.
         noise = {5} if len(operands) == 5 else set()
         for i, (a, b) in enumerate(zip(native, xla, strict=True)):
             scale = y.size**0.5 if i in noise else max(np.abs(b).max(), 1)
             np.testing.assert_allclose(a, b, rtol=0, atol=loose * TOLERANCE[dtype] * scale)
-        assert n == y.size // y.shape[-1]
+        n = y.size // y.shape[-1]
+        assert function(*operands)[3] == n
 
         def by_hand(*operands: Any) -> Any:
             *first, scale, bias = operands
@@ -152,8 +164,8 @@ def assert_normalized_alike(
             return batch_norm.normalize(x, scale, bias, mean, var), mean, var
 
         if n > 1:
-            expected, pullback = jax.vjp(by_hand, *operands)
-            for i, (a, b) in enumerate(zip(native, (*expected, *pullback((dy, *no_gradient))), strict=True)):
+            expected, automatic = value_and_gradients(by_hand, operands, g)
+            for i, (a, b) in enumerate(zip(native, (*expected, *automatic), strict=True)):
                 scale = y.size**0.5 if i in noise else max(np.abs(b).max(), 1)
                 np.testing.assert_allclose(a, b, rtol=0, atol=10 * loose * TOLERANCE[dtype] * scale)
 
@@ -310,8 +322,7 @@ def test_the_end_of_a_block_and_its_gradients(
         kernel, bias = draw(dtype, 2, 3, features, features, seed=1), draw(dtype, features)
         taps = 3 if channels != features else 0
         operands = (a, x, kernel, bias, draw(dtype, taps, channels, features))
-        pooled, pullback = jax.vjp(encoder.activate_merge_and_pool, *operands)
-        g = draw(dtype, *pooled.shape, seed=2)
+        g = draw(dtype, batch, rows, steps // 3, features, seed=2)
 
         def by_hand(a: Any, x: Any, kernel: Any, bias: Any, shortcut: Any) -> Any:
             z = convolution.convolve(selu(a), kernel, (0, 1)) + bias.reshape(1, 1, 1, -1)
@@ -319,18 +330,24 @@ def test_the_end_of_a_block_and_its_gradients(
             z = z[:, :, : steps // 3 * 3].reshape(batch, rows, steps // 3, 3, features)
             return pooling.first_max(z, 3)
 
-        expected, automatic = jax.vjp(by_hand, *operands)
+        pooled, gradients = value_and_gradients(encoder.activate_merge_and_pool, operands, g)
+        expected, automatic = value_and_gradients(by_hand, operands, g)
         # Near ties may fall either way in float32: where they do, gradients differ by a whole value.
         assert_same(pooled, expected, dtype)
         if dtype == np.float64:
             wanted = 4 + bool(taps)
-            assert_same(pullback(g)[:wanted], automatic(g)[:wanted], dtype)
-        with operations.xla_only():
-            residuals = (selu(a), *operands[1:])
+            assert_same(gradients[:wanted], automatic[:wanted], dtype)
+
+        def by_layers(*residuals: Any) -> Any:
             index = pooling.largest_of_three(encoder.merge(*residuals))[1]
-            same = encoder.end_gradients_by_layers(*residuals, index, g)
+            return index, encoder.end_gradients_by_layers(*residuals, index, g)
+
+        residuals = (selu(a), *operands[1:])
+        with operations.xla_only():
+            index, same = jax.jit(by_layers)(*residuals)
         if g.size and (channels > 1 or features % operations.LANES == 0):
-            for a, b in zip(encoder._end_gradients(*residuals, index, g)[: 4 + bool(taps)], same, strict=False):
+            there = jax.jit(encoder._end_gradients)(*residuals, index, g)[: 4 + bool(taps)]
+            for a, b in zip(there, same, strict=False):
                 assert_same(a, b, dtype)
 
 
@@ -488,11 +505,11 @@ def test_other_types_and_shapes_are_left_to_xla() -> None:
         assert "AasistOneChannel" not in lowered(*shape)
 
 
-def run_these_tests_with_vectors_of(size: int, folder: Path, *options: str) -> str:
+def run_these_tests_with_vectors_of(size: int, flag: str, folder: Path, *options: str) -> str:
     """Run tests of this file in a process whose kernels are compiled for vectors of so many bytes."""
     compiler = folder / "c++"
     command = shlex.join(build.find_compiler() or [])
-    compiler.write_text(f'#!/bin/sh\nexec {command} -DAASIST_VECTOR_BYTES={size} "$@"\n')
+    compiler.write_text(f'#!/bin/sh\nexec {command} "$@" -DAASIST_VECTOR_BYTES={size} {flag}\n')
     compiler.chmod(0o755)
     environment = os.environ | {"CXX": str(compiler), "XDG_CACHE_HOME": str(folder)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, *options]
@@ -503,7 +520,7 @@ def run_these_tests_with_vectors_of(size: int, folder: Path, *options: str) -> s
 @pytest.mark.parametrize("size", [16, 64])
 def test_vectors_of_other_widths_give_the_same(size: int, tmp_path: Path) -> None:
     few = "test_residual_block and 5-700-32-24 or test_kernel_gradient and shape0 or test_sinc_magnitude and 3-1000"
-    found = run_these_tests_with_vectors_of(size, tmp_path, "-k", few)
+    found = run_these_tests_with_vectors_of(size, "-O1", tmp_path, "-k", few)
     assert re.search(r"^5 passed", found, re.MULTILINE), found
 
 
@@ -511,7 +528,7 @@ def test_vectors_of_other_widths_give_the_same(size: int, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 64])
 def test_vectors_of_other_widths_pass_all_tests(size: int, tmp_path: Path) -> None:
-    found = run_these_tests_with_vectors_of(size, tmp_path, "-m", "not slow", "-k", "not other_widths")
+    found = run_these_tests_with_vectors_of(size, "-O3", tmp_path, "-m", "not slow", "-k", "not other_widths")
     assert re.search(r"^\d+ passed", found, re.MULTILINE), found
     assert "failed" not in found
 
@@ -574,6 +591,7 @@ def test_a_damaged_library_is_named(
 def test_a_library_is_built_once_for_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     load = without_cache(monkeypatch, tmp_path)
     monkeypatch.setattr(jax.ffi, "register_ffi_target", lambda *args, **options: None)
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O0"))  # It is only built, in a quarter of the time.
     assert load()
     (built,) = (path for path in tmp_path.rglob("*") if path.is_file())
     before = built.stat().st_mtime_ns
