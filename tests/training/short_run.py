@@ -70,7 +70,7 @@ def make_config(corpus: Path, **changes: Any) -> dict[str, Any]:
         "batch_size": 8,
         "num_epochs": 3,
         "data_config": {},
-        "train_config": {"log_steps": 1, "log_batches": True, "checkpoint_steps": 2},
+        "train_config": {"log_steps": 1, "log_batches": True, "checkpoint_steps": 3},
     }
     sections = {"workers": "data_config", "base_lr": "optim_config", "weight_decay": "optim_config"}
     sections |= dict.fromkeys(("selection", "checkpoint_steps", "checkpoint_minutes", "seed"), "train_config")
