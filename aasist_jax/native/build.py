@@ -47,13 +47,13 @@ def native_kernels() -> bool:
     """Compile, load and register the kernels; False where JAX computes elsewhere, or, with a warning, they fail."""
     if os.environ.get(SWITCH) == "0" or jax.default_backend() != "cpu":
         return False
-    compiler = find_compiler()
-    if compiler is None:
-        logger.warning("no C++ compiler on the path (Debian: apt install g++): a CPU is slower without one")
-        return False
     try:
+        compiler = find_compiler()
+        if compiler is None:
+            logger.warning("no C++ compiler on the path (Debian: apt install g++): a CPU is slower without one")
+            return False
         path = _build(compiler)
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or "").strip() or str(error)
         logger.warning("the C++ kernels could not be built (%s): a CPU is slower without them", reason.splitlines()[0])
         return False
@@ -68,7 +68,11 @@ def native_kernels() -> bool:
 
 
 def find_compiler() -> list[str] | None:
-    """The C++ compiler's command: the environment's CXX, or the first that is on the path."""
+    """The C++ compiler's command: the environment's CXX, or the first that is on the path.
+
+    Raises:
+        ValueError: CXX has a quotation mark that is never closed.
+    """
     if named := shlex.split(os.environ.get("CXX", "")):
         return named
     found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")

@@ -170,7 +170,6 @@ class CheckpointStore:
             TrainingError: the previous save failed, or this one cannot be started.
         """
         self.wait()
-        self._try_to_clear()  # Some writes of a failed save may have ended after it was given up.
         step = operator.index(step)
         newest = max(self._metrics, default=-1)
         if step <= newest:
@@ -209,6 +208,7 @@ class CheckpointStore:
         if self._closed:
             raise TrainingError(f"the checkpoint store of {self.folder} is closed")
         if self._saving is None:
+            self._try_to_clear()  # Some writes of a failed save may have ended after it was given up.
             return
         (step, saving, threads), self._saving = self._saving, None
         error = saving.exception()
@@ -283,7 +283,6 @@ class CheckpointStore:
             self._closed = True
             self._finisher.shutdown()
             self._close_manager()
-            self._try_to_clear()
             self._release_lock()
 
     def __enter__(self) -> "CheckpointStore":
@@ -333,7 +332,7 @@ class CheckpointStore:
         # Orbax raises at the first write that fails and leaves the others to threads that it forgets: files would come
         # and go while they are being removed, and after. A new thread of the caller's costs no more than the patience.
         # Threads of its libraries, and those of other processes, cannot be waited for: what they write is never
-        # trusted, and cleared away by the next save, or at the end.
+        # trusted, and cleared away by the next `save`, `wait` or `close`.
         deadline = time.monotonic() + _PATIENCE
         for thread in frozenset(threading.enumerate()) - threads - {threading.current_thread()}:
             if not thread.name.startswith(_FINISHER):
