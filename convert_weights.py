@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from aasist_jax.cli import run
+from aasist_jax.commands.cli import run
 from aasist_jax.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def main(
     to_torch: Annotated[Path | None, typer.Option(help="Write this .pth file instead.")] = None,
 ) -> None:
     """Convert a PyTorch checkpoint to a weights folder, or a weights folder to a PyTorch checkpoint."""
-    from aasist_jax.conversion.convert import convert_checkpoint, export_checkpoint
+    from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
 
     if to_torch is not None:
         if config or output:

@@ -170,7 +170,7 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> ExperimentConfig:
 
 def parse_model_config(raw: Any, origin: str, key: str = "model_config") -> Any:
     """Turn a `model_config` object into the frozen dataclass of its architecture."""
-    from aasist_jax.models.registry import architecture, architecture_names
+    from aasist_jax.models.family import architecture, architecture_names
 
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{origin}: {key}: expected an object, got {_show(raw)}")
@@ -185,7 +185,7 @@ def parse_model_config(raw: Any, origin: str, key: str = "model_config") -> Any:
 
 def to_json(config: Any) -> Any:
     """Turn a configuration back into what JSON can hold; `parse_config` reads it again to an equal one."""
-    from aasist_jax.models.registry import architecture_of
+    from aasist_jax.models.family import architecture_of
 
     if isinstance(config, ExperimentConfig):
         raw = {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}

@@ -25,9 +25,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from aasist_jax.cli import prepare_for_scoring, run
+from aasist_jax.commands.cli import prepare_for_scoring, run
 from aasist_jax.errors import AasistError
-from aasist_jax.pretrained import find_weights
+from aasist_jax.weights.published import find_weights
 
 SECTIONS = {
     "inference": ("contenders", "measure_inference"),
@@ -96,7 +96,7 @@ def main(
 
     from rich.console import Console
 
-    from aasist_jax.weights import load_weights
+    from aasist_jax.weights.folder import load_weights
     from scripts.benchmarking.contenders import on_gpu
     from scripts.benchmarking.plot import draw
     from scripts.benchmarking.setting import Setting

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from aasist_jax.cli import run
-from aasist_jax.evaluation.calibration import fit_isotonic, fit_logistic
+from aasist_jax.calibration.llr import fit_isotonic, fit_logistic
+from aasist_jax.commands.cli import run
 from aasist_jax.evaluation.score_files import join, read_keys, read_scores
-from aasist_jax.metrics import cllr_bits, min_cllr_bits
+from aasist_jax.metrics.calibration_loss import cllr_bits, min_cllr_bits
 
 Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 

@@ -22,11 +22,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from aasist_jax.audio import SAMPLE_RATE, load_audio
-from aasist_jax.cli import prepare_for_scoring, run
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.audio.load import load_audio
+from aasist_jax.commands.cli import prepare_for_scoring, run
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
 from aasist_jax.detection.inputs import find_recordings
-from aasist_jax.pretrained import find_weights
+from aasist_jax.weights.published import find_weights
 
 
 def cut_clips(recordings: list[str], folder: Path, count: int) -> None:
@@ -41,7 +42,7 @@ def cut_clips(recordings: list[str], folder: Path, count: int) -> None:
 
 def run_command(inputs: Path, weights: Path, cache: Path) -> tuple[float, float, list[dict[str, object]]]:
     """Seconds from the start of a process to its first row and to its end, and the rows."""
-    command = [sys.executable, "-m", "aasist_jax.cli", "score", str(inputs), "--weights", str(weights)]
+    command = [sys.executable, "-m", "aasist_jax.commands.cli", "score", str(inputs), "--weights", str(weights)]
     started = time.perf_counter()
     with subprocess.Popen(
         [*command, "--format", "jsonl"],

@@ -21,18 +21,19 @@ import numpy as np
 import soundfile
 import typer
 
-from aasist_jax.audio import SAMPLE_RATE, load_audio
-from aasist_jax.cli import prepare_for_scoring, run
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.audio.load import load_audio
+from aasist_jax.commands.cli import prepare_for_scoring, run
+from aasist_jax.commands.timeline_recording import watched
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.stream import score_timeline
-from aasist_jax.detection.timeline_command import watched
-from aasist_jax.pretrained import find_weights
+from aasist_jax.weights.published import find_weights
 
 CHILD = """
 import json, sys, time
 from pathlib import Path
 from aasist_jax.audio import iter_audio
-from aasist_jax.cli import prepare_for_scoring
+from aasist_jax.commands.cli import prepare_for_scoring
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.stream import score_timeline
 from aasist_jax.detection.timeline_command import watched

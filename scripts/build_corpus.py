@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from aasist_jax.data.corpus import ClipCounts, build_corpus
+from aasist_jax.corpus.build import build_corpus
+from aasist_jax.corpus.plan import ClipCounts
 from aasist_jax.errors import AasistError
 
 
@@ -87,7 +88,7 @@ def main(
     print(f"{summary.seconds / 60:.1f} minutes of speech in {summary.folder}")
     print(f"a human: {summary.human}\na synthetic voice: {summary.synthetic}")
     if check:
-        from aasist_jax.data.corpus.cues import cue_table
+        from aasist_jax.corpus.cues import cue_table
 
         print(cue_table(output))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aasist_jax.cli import prepare_for_scoring, run
+from aasist_jax.commands.cli import prepare_for_scoring, run
 
 
 def main(
@@ -21,13 +21,13 @@ def main(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a key of the configuration.")] = None,
 ) -> None:
     """Score a split and report every metric, with intervals and per-attack tables."""
+    from aasist_jax.commands.score_files import metrics
     from aasist_jax.config import load_config
+    from aasist_jax.data.splits import open_splits
     from aasist_jax.detection.dataset import score_dataset
     from aasist_jax.detection.detector import Detector
-    from aasist_jax.evaluation.command import metrics
-    from aasist_jax.pretrained import find_weights
-    from aasist_jax.training.datasets import open_splits
     from aasist_jax.training.reporting import Reporter
+    from aasist_jax.weights.published import find_weights
 
     experiment = load_config(config, set_ or [])
     prepare_for_scoring()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aasist_jax.cli import check_backend, run, use_compilation_cache
+from aasist_jax.commands.cli import check_backend, run, use_compilation_cache
 
 if TYPE_CHECKING:
     from aasist_jax.config import ExperimentConfig
@@ -36,11 +36,11 @@ def main(
     import jax
 
     from aasist_jax.config import load_config
-    from aasist_jax.host_memory import keep_freed_memory
+    from aasist_jax.runtime.memory import keep_freed_memory
+    from aasist_jax.training.interruption import EXIT_STOPPED, StopRequested
     from aasist_jax.training.loop import train
     from aasist_jax.training.parallel import initialize_hosts
     from aasist_jax.training.reporting import Reporter
-    from aasist_jax.training.signals import EXIT_STOPPED, StopRequested
 
     overrides = list(set_ or [])
     overrides += [f"train_config.init={init}"] if init else []
@@ -68,7 +68,7 @@ def main(
 
 def _build_corpus(experiment: "ExperimentConfig", reporter: "Reporter") -> None:
     """Build the quickstart corpus, or find it there from an earlier start."""
-    from aasist_jax.data.corpus import build_corpus
+    from aasist_jax.corpus.build import build_corpus
 
     folder = Path(experiment.database_path)
     downloads = folder.with_name(folder.name + "-downloads")
@@ -80,8 +80,8 @@ def _build_corpus(experiment: "ExperimentConfig", reporter: "Reporter") -> None:
 
 def _score_examples(experiment: "ExperimentConfig", folder: Path) -> None:
     """Score one human and one synthetic clip that training never heard."""
+    from aasist_jax.commands.score_recordings import ScoreOptions, score_recordings
     from aasist_jax.detection.inputs import find_recordings
-    from aasist_jax.detection.score_command import ScoreOptions, score_recordings
 
     examples = Path(experiment.database_path, "examples")
     files = [examples / "human.flac", examples / "synthetic.flac"]

@@ -9,7 +9,7 @@ import pytest
 
 from aasist_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig, load_config, parse_config, to_json
 from aasist_jax.errors import ConfigError
-from aasist_jax.models.aasist import AASISTConfig
+from aasist_jax.models.aasist.config import AASISTConfig
 from tests.conftest import REPOSITORY
 
 AASIST_L = {
@@ -113,7 +113,7 @@ def test_the_official_file_loads_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.reference
 @pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
 def test_the_shipped_configurations_are_the_published_models(name: str) -> None:
-    from tests import official
+    from tests.models.aasist import official
 
     config = load_config(REPOSITORY / "configs" / f"{name}.json")
     published = official.golden(name).config

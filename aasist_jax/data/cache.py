@@ -13,11 +13,11 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import Float32, Int16
 
-from aasist_jax.audio import load_audio
+from aasist_jax.audio.load import load_audio
 from aasist_jax.data.fingerprint import fingerprint
-from aasist_jax.data.progress import with_progress
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import AudioError, DataError
+from aasist_jax.runtime.progress import with_progress
 
 FORMAT = "aasist_jax clips 1"
 CHUNK = 256

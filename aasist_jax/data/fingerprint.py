@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from aasist_jax.data.protocols import ASVSPOOF2019_LISTS, Utterance, read_asvspoof2019_la
-from aasist_jax.download import Progress
+from aasist_jax.data.layouts.asvspoof2019 import ASVSPOOF2019_LISTS, read_asvspoof2019_la
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
+from aasist_jax.runtime.download import Progress
 
 TRIALS = {"train": 25_380, "dev": 24_844, "eval": 71_237}
 """Clips of each split that the countermeasure protocols list (the flac folders hold some more, for the ASV)."""

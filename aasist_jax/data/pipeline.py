@@ -17,9 +17,10 @@ import numpy as np
 from absl import flags
 from jaxtyping import Float32
 
-from aasist_jax.audio import first_window, load_audio, random_window
+from aasist_jax.audio.load import load_audio
+from aasist_jax.audio.windows import first_window, random_window
 from aasist_jax.data.cache import ClipCache
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import AudioError, DataError
 
 LABEL_INDEX = {"spoof": 0, "bonafide": 1}

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aasist_jax.audio import SAMPLE_RATE, inspect_audio, iter_audio
-from aasist_jax.data.progress import with_progress
-from aasist_jax.data.protocols import Utterance, shown
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.audio.load import inspect_audio, iter_audio
+from aasist_jax.data.utterances import Utterance, shown
 from aasist_jax.errors import AudioError, DataError
+from aasist_jax.runtime.progress import with_progress
 
 logger = logging.getLogger(__name__)
 

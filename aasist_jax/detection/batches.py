@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aasist_jax.decoding.stream import source_name
+from aasist_jax.audio.source import source_name
 from aasist_jax.detection.detector import BATCH_SIZE, Detector, Prepared, Score, Windows
 from aasist_jax.errors import AudioError
 

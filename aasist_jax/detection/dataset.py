@@ -5,11 +5,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from aasist_jax.commands.output import as_written, opened_to_append, replace_text
 from aasist_jax.data.pipeline import eval_dataset
+from aasist_jax.data.splits import Split
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
-from aasist_jax.detection.output import as_written, opened_to_append, replace_text
 from aasist_jax.errors import ScoreFileError
-from aasist_jax.training.datasets import Split
 
 
 def score_dataset(

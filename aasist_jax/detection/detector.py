@@ -12,26 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from aasist_jax.audio import (
-    SAMPLE_RATE,
-    all_windows,
-    as_rate,
-    as_samples,
-    first_window,
-    iter_audio,
-    load_audio,
-    load_start,
-    to_mono_16k,
-)
-from aasist_jax.condition import SHORT_SECONDS, Condition, condition
-from aasist_jax.decoding.stream import is_source, source_name
-from aasist_jax.detection.explain import Explanation, Observe, explain, observer
+from aasist_jax.audio.condition import SHORT_SECONDS, Condition, condition
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.audio.load import as_rate, as_samples, iter_audio, load_audio, load_start, to_mono_16k
+from aasist_jax.audio.source import is_source, source_name
+from aasist_jax.audio.windows import all_windows, first_window
+from aasist_jax.calibration.llr import Calibration, load_calibration, probability_of_spoof
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
 from aasist_jax.errors import AudioError
-from aasist_jax.evaluation.calibration import Calibration, load_calibration, probability_of_spoof
-from aasist_jax.models.registry import FrameGeometry, architecture_of, build_model, model_logits
-from aasist_jax.weights import LABELS, Weights, load_weights
+from aasist_jax.models.aasist.explain import Explanation, Observe, explain, observer
+from aasist_jax.models.family import FrameGeometry, architecture_of, build_model, model_logits
+from aasist_jax.weights.folder import LABELS, Weights, load_weights
 
 CALIBRATION_FILE = "calibration.json"
 BATCH_SIZE = 8

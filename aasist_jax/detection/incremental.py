@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-from aasist_jax.audio import first_window
-from aasist_jax.models.registry import FrameGeometry
+from aasist_jax.audio.windows import first_window
+from aasist_jax.models.family import FrameGeometry
 
 Wave = Float32[np.ndarray, " samples"]
 Frames = Float[np.ndarray, "f frames c"]

@@ -8,8 +8,9 @@ import numpy as np
 import soxr
 from jaxtyping import Float32
 
-from aasist_jax.audio import DEFAULT_LIMITS, SAMPLE_RATE, as_rate, as_samples, to_mono_16k
-from aasist_jax.detection.activity import LEAST_SPEECH, Levels
+from aasist_jax.audio.activity import LEAST_SPEECH, Levels
+from aasist_jax.audio.limits import DEFAULT_LIMITS, SAMPLE_RATE
+from aasist_jax.audio.load import as_rate, as_samples, to_mono_16k
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, Scored, WindowScorer
 from aasist_jax.detection.timeline import Rule, Timeline, WindowScore, segments, verdict
 from aasist_jax.errors import AudioError, ConfigError

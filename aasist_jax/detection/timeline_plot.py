@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from aasist_jax.audio import SAMPLE_RATE
+from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.detection.timeline import Timeline
-from aasist_jax.evaluation.figures import BONAFIDE, SPOOF
+from aasist_jax.evaluation.plots import BONAFIDE, SPOOF
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.metrics import Interval, Sampling, bootstrap_intervals, equal_error_rate, equal_error_rate_of
+from aasist_jax.metrics.bootstrap import Interval, Sampling, bootstrap_intervals
+from aasist_jax.metrics.error_rates import equal_error_rate, equal_error_rate_of
 
 MOST_GROUPS = 200
 """A column with more values than this names trials rather than telling kinds apart."""

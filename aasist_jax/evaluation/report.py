@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aasist_jax.evaluation.figures import bars_figure, calibration_figure, det_figure, histogram_figure
+from aasist_jax.evaluation.plots import bars_figure, calibration_figure, det_figure, histogram_figure
 from aasist_jax.evaluation.results import Evaluation
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.metrics import Comparison, Interval
+from aasist_jax.metrics.bootstrap import Comparison, Interval
 
 Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 """A header and rows of text."""

@@ -8,27 +8,27 @@ import numpy as np
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.evaluation.breakdowns import Group, break_down, informative_columns
 from aasist_jax.evaluation.score_files import Trials, VerificationScores
-from aasist_jax.metrics import (
-    AsvErrorRates,
+from aasist_jax.metrics.bootstrap import (
     Comparison,
-    DetectionCosts,
     Interval,
     Sampling,
     Statistic,
-    act_dcf_of,
-    area_under_curve_of,
-    asv_error_rates,
     bootstrap_classes,
     bootstrap_intervals,
-    cheapest_threshold_of,
-    cllr_bits_of,
     compare_systems,
+)
+from aasist_jax.metrics.calibration_loss import cllr_bits_of, min_cllr_bits_of
+from aasist_jax.metrics.detection_cost import DetectionCosts, act_dcf_of, cheapest_threshold_of, min_dcf_of
+from aasist_jax.metrics.error_rates import (
+    area_under_curve_of,
     convex_hull_equal_error_rate_of,
     det_points,
     equal_error_rate_of,
+)
+from aasist_jax.metrics.tandem import (
+    AsvErrorRates,
+    asv_error_rates,
     min_a_dcf,
-    min_cllr_bits_of,
-    min_dcf_of,
     min_tdcf_2019_of,
     min_tdcf_2021_of,
     tandem_equal_error_rate_of,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from aasist_jax.audio import SAMPLE_RATE
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.calibration.llr import calibration_to_json
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
-from aasist_jax.evaluation.calibration import calibration_to_json
-from aasist_jax.models.registry import architecture_of
-from aasist_jax.weights import LABELS
+from aasist_jax.models.family import architecture_of
+from aasist_jax.weights.folder import LABELS
 
 FORMAT = 1
 TOLERANCE = 1e-4

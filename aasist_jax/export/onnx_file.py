@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export.contract import Logits, Waves, describe, write_checked
-from aasist_jax.models.registry import architecture_of
+from aasist_jax.models.family import architecture_of
 
 if TYPE_CHECKING:
     import onnx

@@ -19,8 +19,8 @@ from jax import export
 
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.contract import Logits, Waves, describe, write_checked
-from aasist_jax.models.registry import model_logits
-from aasist_jax.native.operations import xla_only
+from aasist_jax.models.family import model_logits
+from aasist_jax.ops.choice import xla_only
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, FACTS = "model.stablehlo", "facts.json"

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aasist_jax.models.activation import selu
-from aasist_jax.models.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
-from aasist_jax.models.convolution import conv2d
+from aasist_jax.ops.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
+from aasist_jax.ops.convolution import conv2d
+from aasist_jax.ops.selu import selu
 
 BATCH_NORM_MOMENTUM = 0.1
 

@@ -18,20 +18,18 @@ import numpy as np
 
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.pipeline import train_dataset
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.splits import Split, has_split, open_splits
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import TrainingError, WeightsError
 from aasist_jax.evaluation.breakdowns import break_down
 from aasist_jax.evaluation.score_files import Trials, read_asv_scores, write_scores
-from aasist_jax.metrics import AsvErrorRates, ScoresError, asv_error_rates, equal_error_rate, min_tdcf_2019
-from aasist_jax.models.registry import architecture_of, build_model
-from aasist_jax.training.averaging import (
-    add_to_average,
-    empty_average,
-    make_statistics_step,
-    mean_statistics,
-)
+from aasist_jax.metrics.error_rates import equal_error_rate
+from aasist_jax.metrics.scores import ScoresError
+from aasist_jax.metrics.tandem import AsvErrorRates, asv_error_rates, min_tdcf_2019
+from aasist_jax.models.family import architecture_of, build_model
+from aasist_jax.training.averaging import add_to_average, empty_average, make_statistics_step, mean_statistics
 from aasist_jax.training.checkpoints import CheckpointStore, Restored
-from aasist_jax.training.datasets import Split, has_split, open_splits
+from aasist_jax.training.interruption import StopRequested, StopSignals
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer
 from aasist_jax.training.parallel import (
     AXIS,
@@ -49,9 +47,8 @@ from aasist_jax.training.parallel import (
 from aasist_jax.training.reporting import Board, Reporter
 from aasist_jax.training.run_folder import RunFolder, describe_environment, differences, writing
 from aasist_jax.training.scoring import make_score_function, score_split
-from aasist_jax.training.signals import StopRequested, StopSignals
 from aasist_jax.training.step import init_state, make_train_step, random_variables
-from aasist_jax.weights import Source, load_weights, save_weights
+from aasist_jax.weights.folder import Source, load_weights, save_weights
 
 PUBLISHED_FIRST_EER = 0.01
 """With the published selection, snapshots count from a dev EER of 1 percent on."""
@@ -341,7 +338,7 @@ class _Run:
         config, options = self.config.model_config, self.config.train_config
         if not options.init:
             return on_host(random_variables(config, options.seed)), f"seed {options.seed}"
-        from aasist_jax.pretrained import find_weights
+        from aasist_jax.weights.published import find_weights
 
         weights = load_weights(find_weights(options.init))
         if dataclasses.replace(weights.config, nb_samp=config.nb_samp) != config:

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from aasist_jax.data.pipeline import eval_dataset
+from aasist_jax.data.splits import Split
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.models.registry import model_logits
-from aasist_jax.training.datasets import Split
+from aasist_jax.models.family import model_logits
 from aasist_jax.training.parallel import gather_hosts, parallel_map, split_over_devices
 
 ScoreFunction = Callable[[Any, Any], Any]

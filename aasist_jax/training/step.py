@@ -11,7 +11,7 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
-from aasist_jax.models.registry import build_model
+from aasist_jax.models.family import build_model
 from aasist_jax.training.loss import weighted_cross_entropy
 
 Batch = Mapping[str, Array]

@@ -121,9 +121,9 @@ def devices(options: Options) -> dict[str, Any]:
     import jax
 
     from aasist_jax.training.parallel import AXIS, batch_to_devices, parallel_step, replicate
-    from aasist_jax.weights import Source, Weights
+    from aasist_jax.weights.folder import Source, Weights
     from scripts.benchmarking.jax_contenders import training_state
-    from tests.models.tiny import CONFIG, scaled_variables
+    from tests.models.aasist.tiny import CONFIG, scaled_variables
 
     weights = Weights(CONFIG, scaled_variables(), Source("tiny", ""), "tiny")
     function, state = training_state(weights, axis_name=AXIS)
@@ -140,8 +140,8 @@ def devices(options: Options) -> dict[str, Any]:
 
 
 def _ours(options: Options) -> Any:
-    from aasist_jax.cli import prepare_for_scoring
-    from aasist_jax.weights import load_weights
+    from aasist_jax.commands.cli import prepare_for_scoring
+    from aasist_jax.weights.folder import load_weights
 
     prepare_for_scoring()
     return load_weights(options["weights"])

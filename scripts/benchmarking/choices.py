@@ -12,16 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aasist_jax.cli import prepare_for_scoring, use_compilation_cache
+from aasist_jax.commands.cli import prepare_for_scoring, use_compilation_cache
 from aasist_jax.detection.detector import Detector
-from aasist_jax.models.activation import selu
-from aasist_jax.models.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
-from aasist_jax.models.convolution import conv2d, convolve, kernel_gradient_by_rows
-from aasist_jax.models.encoder import activate_merge_and_pool, evaluate_block, evaluate_block_by_layers, merge
-from aasist_jax.models.pooling import max_pool_time
-from aasist_jax.models.sinc import pooled_sinc_magnitude, sinc_convolution, sinc_filters
-from aasist_jax.native import operations
-from aasist_jax.native.build import native_kernels
+from aasist_jax.features.sinc import sinc_filters
+from aasist_jax.ops import choice
+from aasist_jax.ops.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
+from aasist_jax.ops.convolution import conv2d, convolve, kernel_gradient_by_rows
+from aasist_jax.ops.native import kernels as operations
+from aasist_jax.ops.native.build import native_kernels
+from aasist_jax.ops.pooling import max_pool_time
+from aasist_jax.ops.residual_block import activate_merge_and_pool, evaluate_block, evaluate_block_by_layers, merge
+from aasist_jax.ops.selu import selu
+from aasist_jax.ops.sinc import pooled_sinc_magnitude, sinc_convolution
 from scripts.benchmarking.apart import own_process
 from scripts.benchmarking.inputs import labels, noise
 from scripts.benchmarking.jax_contenders import jax_training
@@ -160,7 +162,7 @@ def _call(
 
     def call() -> np.ndarray:
         if xla:
-            with operations.xla_only():
+            with choice.xla_only():
                 results = run(*operands)
         else:
             results = run(*operands)

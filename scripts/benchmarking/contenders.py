@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from aasist_jax.cli import prepare_for_scoring
+from aasist_jax.commands.cli import prepare_for_scoring
 from aasist_jax.config import OptimConfig
-from aasist_jax.conversion.names import to_torch
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.onnx_file import export_onnx
-from aasist_jax.weights import Weights
+from aasist_jax.weights.folder import Weights
+from aasist_jax.weights.names import to_torch
 from scripts.benchmarking.apart import own_process
 from scripts.benchmarking.inputs import labels, noise
 from scripts.benchmarking.jax_contenders import jax_inference, jax_training
@@ -41,7 +41,7 @@ SAME_LOGITS = SAME_LOSS = 1e-4
 """Largest difference from eager PyTorch's float32 results, of a contender that computes in float32."""
 
 BFLOAT16_LOGITS = 0.4
-"""The same for bfloat16, as tests/models/test_bfloat16.py allows it; TF32, with more digits, keeps to it by far."""
+"""The same for bfloat16, as test_bfloat16.py allows it; TF32, with more digits, keeps to it by far."""
 
 BFLOAT16_LOSS = 0.2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aasist_jax.data.protocols import read_asvspoof2019_la
+from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from aasist_jax.detection.batches import score_in_batches
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
 from aasist_jax.errors import AudioError

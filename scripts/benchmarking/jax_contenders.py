@@ -9,11 +9,11 @@ import numpy as np
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
-from aasist_jax.models.aasist import AASIST, DropoutRates
-from aasist_jax.models.registry import model_logits
+from aasist_jax.models.aasist.network import AASIST, DropoutRates
+from aasist_jax.models.family import model_logits
 from aasist_jax.training.optimizer import make_optimizer
 from aasist_jax.training.step import init_state, make_train_step
-from aasist_jax.weights import Weights
+from aasist_jax.weights.folder import Weights
 
 Call = Callable[[], np.ndarray]
 NO_DROPOUT = DropoutRates(graph=0.0, pool=0.0, branch=0.0, output=0.0)

@@ -14,12 +14,13 @@ from rich.table import Table
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.data.cache import open_cache
+from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from aasist_jax.data.pipeline import ClipSource, train_dataset
-from aasist_jax.data.protocols import Utterance, read_asvspoof2019_la
-from aasist_jax.models.registry import build_model
+from aasist_jax.data.utterances import Utterance
+from aasist_jax.models.family import build_model
 from aasist_jax.training.optimizer import make_optimizer
 from aasist_jax.training.step import init_state, make_train_step
-from aasist_jax.weights import Weights
+from aasist_jax.weights.folder import Weights
 from scripts.benchmarking.setting import Section, Setting
 from scripts.benchmarking.tables import make_table
 

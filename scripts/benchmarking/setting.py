@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from aasist_jax.weights import Weights
+from aasist_jax.weights.folder import Weights
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import soundfile
 import torch
 
-from aasist_jax.audio import SAMPLE_RATE
+from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.onnx_file import export_onnx
 from scripts.benchmarking.child import REPOSITORY, run_child
@@ -51,7 +51,15 @@ def _starts(setting: Setting) -> Section:
 
 
 def _score(recording: Path, weights: Path, cache: Path) -> float:
-    command = [sys.executable, "-m", "aasist_jax.cli", "score", str(recording), "--weights", str(weights.resolve())]
+    command = [
+        sys.executable,
+        "-m",
+        "aasist_jax.commands.cli",
+        "score",
+        str(recording),
+        "--weights",
+        str(weights.resolve()),
+    ]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache / "jax"), "XDG_CACHE_HOME": str(cache)}
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tests.reference.torch_aasist import TorchAASIST
+from benchmarks.torch_aasist import TorchAASIST
 
 Arithmetic = Literal["float32", "TF32", "bfloat16 autocast"]
 Call = Callable[[], np.ndarray]

@@ -16,8 +16,8 @@ for free. Weights: read by both passes, the gradient written, and Adam reads and
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from aasist_jax.models.aasist import AASISTConfig
-from aasist_jax.models.sinc import sinc_taps
+from aasist_jax.features.sinc import sinc_taps
+from aasist_jax.models.aasist.config import AASISTConfig
 from scripts.benchmarking.setting import Section, Setting
 from scripts.benchmarking.tables import make_table
 

@@ -5,7 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from aasist_jax.audio import SAMPLE_RATE, inspect_audio, load_start
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.audio.load import inspect_audio, load_start
 from tests.audio.mutations import peak_mib
 
 path = Path(sys.argv[1])

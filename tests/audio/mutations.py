@@ -19,8 +19,8 @@ from typing import get_args
 
 import numpy as np
 
-from aasist_jax.audio import load_audio
-from aasist_jax.condition import Condition, condition
+from aasist_jax.audio.condition import Condition, condition
+from aasist_jax.audio.load import load_audio
 from aasist_jax.errors import AudioError
 from tests.audio.recordings import encoded, m4a, ogg_pages, voice, with_checksum
 
@@ -107,8 +107,8 @@ def decoded(path: Path) -> str:
 
 def scorer() -> Callable[[Path], str]:
     """Score with the toy model; gives the status."""
-    from aasist_jax import Detector
-    from tests import toy
+    from aasist_jax.detection.detector import Detector
+    from tests.models import toy
 
     with toy.registered():
         detector = Detector(toy.toy_weights())

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from aasist_jax import Detector
-from aasist_jax.audio import load_audio
+from aasist_jax.audio.load import load_audio
+from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError
-from tests import toy
 from tests.audio.catalogue import CASES, M4A_CASES, Case, fragmented, moved_index
 from tests.audio.recordings import encoded, m4a, ogg_pages, voice
 from tests.conftest import extra
+from tests.models import toy
 
 SECONDS = 5
 

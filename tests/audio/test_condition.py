@@ -7,8 +7,8 @@ import pytest
 import soxr
 from scipy.ndimage import maximum_filter1d
 
-from aasist_jax.audio import load_audio, to_mono_16k
-from aasist_jax.condition import CLIPPED_SHARE, clipped_share, condition
+from aasist_jax.audio.condition import CLIPPED_SHARE, clipped_share, condition
+from aasist_jax.audio.load import load_audio, to_mono_16k
 from aasist_jax.errors import AudioError
 from tests.audio.recordings import encoded, voice
 from tests.conftest import CORPUS, needs_corpus

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aasist_jax import audio
-from aasist_jax.audio import Limits, inspect_audio, iter_audio, load_audio, load_start
-from aasist_jax.decoding.stream import AudioStream
+from aasist_jax.audio import load as audio
+from aasist_jax.audio.limits import Limits
+from aasist_jax.audio.load import inspect_audio, iter_audio, load_audio, load_start
+from aasist_jax.audio.source import AudioStream
 from aasist_jax.errors import AudioError
 from tests.audio.catalogue import flac_claiming
 from tests.audio.recordings import encoded, m4a, silent, voice

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasist_jax.audio import AudioInfo, inspect_audio, iter_audio, load_audio, load_channels
-from aasist_jax.decoding.m4a import MAX_PACKETS
+from aasist_jax.audio.load import AudioInfo, inspect_audio, iter_audio, load_audio, load_channels
+from aasist_jax.audio.m4a import MAX_PACKETS
 from aasist_jax.errors import AudioError
 from tests.audio.catalogue import m4a_bomb
 from tests.audio.recordings import m4a
@@ -69,7 +69,7 @@ def peak_of(packets: int, limit: int, folder: Path) -> int:
     path = folder / "bomb.m4a"
     path.write_bytes(m4a_bomb(packets))
     code = (
-        "import sys; from aasist_jax.audio import load_audio; from aasist_jax.decoding import m4a;"
+        "import sys; from aasist_jax.audio.load import load_audio; from aasist_jax.audio import m4a;"
         "from aasist_jax.errors import AudioError; from tests.audio.mutations import peak_mib\n"
         "m4a.MAX_PACKETS = int(sys.argv[2])\n"
         "try: load_audio(sys.argv[1])\n"

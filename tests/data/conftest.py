@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax.data.protocols import Utterance, read_asvspoof2019_la
+from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
+from aasist_jax.data.utterances import Utterance
 
 CLIPS = 23
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax.audio import load_audio
+from aasist_jax.audio.load import load_audio
 from aasist_jax.data import cache as cache_module
 from aasist_jax.data.cache import open_cache
 from aasist_jax.data.fingerprint import fingerprint
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 
 

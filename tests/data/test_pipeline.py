@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasist_jax.audio import first_window, load_audio
+from aasist_jax.audio.load import load_audio
+from aasist_jax.audio.windows import first_window
 from aasist_jax.data.cache import open_cache
 from aasist_jax.data.pipeline import ClipSource, eval_dataset, train_dataset
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 
 SAMPLES = 4000

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from aasist_jax.data.preflight import check_utterances, usable_utterances
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aasist_jax import Detector, Score
+from aasist_jax import Score
 from aasist_jax.detection import batches
 from aasist_jax.detection.batches import InTurn, batch_size_for, score_in_batches
-from aasist_jax.detection.detector import BATCH_SIZE
+from aasist_jax.detection.detector import BATCH_SIZE, Detector
 from aasist_jax.errors import AudioError
-from aasist_jax.weights import Source, save_weights
-from tests import toy
-from tests.models.tiny import CONFIG, random_variables
-from tests.toy import WINDOW, toy_weights
+from aasist_jax.weights.folder import Source, save_weights
+from tests.models import toy
+from tests.models.aasist.tiny import CONFIG, random_variables
+from tests.models.toy import WINDOW, toy_weights
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax import Detector
-from aasist_jax.cli import app
+from aasist_jax.calibration.llr import LogisticCalibration, save_calibration
+from aasist_jax.commands.cli import app
+from aasist_jax.commands.output import opened_to_append
 from aasist_jax.data.pipeline import ClipSource
-from aasist_jax.data.protocols import Utterance
+from aasist_jax.data.splits import Split
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.detection.dataset import score_dataset
-from aasist_jax.detection.output import opened_to_append
+from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AasistError, ScoreFileError
-from aasist_jax.evaluation.calibration import LogisticCalibration, save_calibration
 from aasist_jax.evaluation.score_files import read_scores
-from aasist_jax.training.datasets import Split
-from aasist_jax.weights import Source, save_weights
-from tests import toy
-from tests.toy import toy_weights
+from aasist_jax.weights.folder import Source, save_weights
+from tests.models import toy
+from tests.models.toy import toy_weights
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,13 +15,14 @@ import pytest
 import soundfile
 import soxr
 
-from aasist_jax import Detector
-from aasist_jax.audio import load_audio
+from aasist_jax.audio.load import load_audio
+from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError, WeightsError
-from aasist_jax.weights import save_weights
-from tests import official, toy
+from aasist_jax.weights.folder import save_weights
 from tests.conftest import REPOSITORY
-from tests.toy import WIDTH, WINDOW, toy_weights
+from tests.models import toy
+from tests.models.aasist import official
+from tests.models.toy import WIDTH, WINDOW, toy_weights
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aasist_jax import Detector
-from aasist_jax.audio import window_starts
+from aasist_jax.audio.windows import window_starts
+from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, FrameStream
-from aasist_jax.models.registry import FrameGeometry, build_model
-from aasist_jax.weights import Source, Weights
-from tests import official, toy
-from tests.models.tiny import CONFIG, SAMPLES, random_variables
+from aasist_jax.models.family import FrameGeometry, build_model
+from aasist_jax.weights.folder import Source, Weights
+from tests.models import toy
+from tests.models.aasist import official
+from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 
 STRIDE, TAPS, OFFICIAL_TAPS = 2187, 9, 129
 TINY = Weights(CONFIG, jax.tree.map(np.asarray, random_variables()), Source("tiny.pth", "0"), "tiny-0123")

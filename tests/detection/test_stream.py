@@ -11,12 +11,13 @@ import pytest
 import soundfile
 import soxr
 
-from aasist_jax import Detector
+from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.timeline import Rule, WindowScore
 from aasist_jax.errors import AudioError, ConfigError
-from aasist_jax.weights import Source, Weights
-from tests import official, toy
-from tests.models.tiny import CONFIG, SAMPLES, random_variables
+from aasist_jax.weights.folder import Source, Weights
+from tests.models import toy
+from tests.models.aasist import official
+from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 
 STRIDE = 2187
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from aasist_jax.evaluation.breakdowns import binned, break_down, informative_columns
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.metrics import equal_error_rate
+from aasist_jax.metrics.error_rates import equal_error_rate
 
 
 def make_trials():

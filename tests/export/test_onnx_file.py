@@ -18,18 +18,20 @@ from tests.conftest import EVAL_CLIPS, REPOSITORY, extra, needs_corpus
 onnx = extra("onnx", "onnx")
 onnxruntime = extra("onnxruntime", "onnx")
 
-from aasist_jax import Detector
-from aasist_jax.audio import first_window, load_audio
+from aasist_jax.audio.load import load_audio
+from aasist_jax.audio.windows import first_window
+from aasist_jax.calibration.llr import LogisticCalibration, load_calibration
+from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
-from aasist_jax.evaluation.calibration import LogisticCalibration, load_calibration
 from aasist_jax.export import contract, onnx_file
 from aasist_jax.export.onnx_file import export_onnx
-from aasist_jax.models import registry
-from aasist_jax.models.onnx_aasist import aasist_graph
-from aasist_jax.weights import Source, Weights
-from tests import official, toy
-from tests.models.tiny import CONFIG as TINY
-from tests.models.tiny import scaled_variables
+from aasist_jax.models import family as registry
+from aasist_jax.models.aasist.onnx import aasist_graph
+from aasist_jax.weights.folder import Source, Weights
+from tests.models import toy
+from tests.models.aasist import official
+from tests.models.aasist.tiny import CONFIG as TINY
+from tests.models.aasist.tiny import scaled_variables
 
 SAMPLES = 14_000
 """Six temporal nodes."""

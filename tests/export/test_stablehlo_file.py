@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax import Detector
-from aasist_jax.cli import main
+from aasist_jax.calibration.llr import IsotonicCalibration
+from aasist_jax.commands.cli import main
+from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
-from aasist_jax.evaluation.calibration import IsotonicCalibration
 from aasist_jax.export import contract, stablehlo_file
 from aasist_jax.export.stablehlo_file import export_stablehlo
-from aasist_jax.weights import save_weights
-from tests import official, toy
+from aasist_jax.weights.folder import save_weights
 from tests.conftest import REPOSITORY
-from tests.toy import WINDOW
+from tests.models import toy
+from tests.models.aasist import official
+from tests.models.toy import WINDOW
 
 
 @pytest.fixture(scope="module", autouse=True)

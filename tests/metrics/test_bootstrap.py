@@ -6,33 +6,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from aasist_jax.metrics import (
-    DetectionCosts,
+from aasist_jax.metrics.bootstrap import (
     Sampling,
-    ScoresError,
-    act_dcf,
-    act_dcf_of,
-    area_under_curve,
-    area_under_curve_of,
+    _draws,
+    _Trials,
     bootstrap_classes,
     bootstrap_intervals,
-    cheapest_threshold_of,
-    cllr_bits,
-    cllr_bits_of,
     compare_systems,
+)
+from aasist_jax.metrics.calibration_loss import cllr_bits, cllr_bits_of, min_cllr_bits, min_cllr_bits_of
+from aasist_jax.metrics.detection_cost import (
+    DetectionCosts,
+    act_dcf,
+    act_dcf_of,
+    cheapest_threshold_of,
+    min_dcf,
+    min_dcf_of,
+)
+from aasist_jax.metrics.error_rates import (
+    area_under_curve,
+    area_under_curve_of,
     convex_hull_equal_error_rate,
     convex_hull_equal_error_rate_of,
     equal_error_rate,
     equal_error_rate_of,
-    min_a_dcf,
-    min_cllr_bits,
-    min_cllr_bits_of,
-    min_dcf,
-    min_dcf_of,
-    tandem_equal_error_rate,
-    tandem_equal_error_rate_of,
 )
-from aasist_jax.metrics.bootstrap import _draws, _Trials
+from aasist_jax.metrics.scores import ScoresError
+from aasist_jax.metrics.tandem import min_a_dcf, tandem_equal_error_rate, tandem_equal_error_rate_of
 
 
 def eer_of(curve):

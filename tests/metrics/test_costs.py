@@ -9,21 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.optimize import isotonic_regression
 
-from aasist_jax.metrics import (
+from aasist_jax.metrics.calibration_loss import cllr_bits, min_cllr_bits
+from aasist_jax.metrics.detection_cost import DetectionCosts, act_dcf, cheapest_threshold, expected_cost, min_dcf
+from aasist_jax.metrics.error_rates import error_rates_at
+from aasist_jax.metrics.scores import ScoresError
+from aasist_jax.metrics.tandem import (
     AsvErrorRates,
-    DetectionCosts,
-    ScoresError,
     SpoofAwareCosts,
     TandemCosts,
-    act_dcf,
     asv_error_rates,
-    cheapest_threshold,
-    cllr_bits,
-    error_rates_at,
-    expected_cost,
     min_a_dcf,
-    min_cllr_bits,
-    min_dcf,
     min_tdcf_2019,
     min_tdcf_2021,
     tandem_equal_error_rate,

@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.metrics import det_curve, roc_auc_score
 
-from aasist_jax.metrics import (
-    ScoresError,
+from aasist_jax.metrics.calibration_loss import min_cllr_bits
+from aasist_jax.metrics.detection_cost import min_dcf
+from aasist_jax.metrics.error_rates import (
     area_under_curve,
     convex_hull_equal_error_rate,
     det_points,
     equal_error_rate,
     error_rates_at,
-    min_cllr_bits,
-    min_dcf,
     roc_convex_hull,
     threshold_for_false_alarm_rate,
     threshold_for_miss_rate,
 )
+from aasist_jax.metrics.scores import ScoresError
 
 TIED = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-6, 6).map(float))
 SPREAD = npst.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e3, 1e3))

@@ -5,15 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from aasist_jax.metrics import (
-    act_dcf,
-    asv_error_rates,
-    cllr_bits,
-    equal_error_rate,
-    min_dcf,
-    min_tdcf_2019,
-    min_tdcf_2021,
-)
+from aasist_jax.metrics.calibration_loss import cllr_bits
+from aasist_jax.metrics.detection_cost import act_dcf, min_dcf
+from aasist_jax.metrics.error_rates import equal_error_rate
+from aasist_jax.metrics.tandem import asv_error_rates, min_tdcf_2019, min_tdcf_2021
 
 pytestmark = pytest.mark.reference
 

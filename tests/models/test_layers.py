@@ -11,14 +11,12 @@ import pytest
 from flax.traverse_util import flatten_dict
 from scipy import stats
 
-from aasist_jax.models.aasist import AASIST
-from aasist_jax.models.graph import xavier_normal
+from aasist_jax.features.sinc import sinc_filters
+from aasist_jax.models.aasist.network import AASIST, xavier_normal
 from aasist_jax.models.layers import BatchNorm, Conv, Linear
-from aasist_jax.models.pooling import first_max, max_pool_time
-from aasist_jax.models.sinc import sinc_filters
+from aasist_jax.ops.pooling import first_max, max_pool_time
 from tests.conftest import extra
-
-from .tiny import CONFIG, SAMPLES
+from tests.models.aasist.tiny import CONFIG, SAMPLES
 
 torch = extra("torch", "torch")
 F = torch.nn.functional

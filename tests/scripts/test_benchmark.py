@@ -26,11 +26,12 @@ torch = extra("torch", "torch")
 extra("onnxruntime", "onnx")
 
 from aasist_jax.config import OptimConfig
-from aasist_jax.models.aasist import AASISTConfig
-from aasist_jax.models.convolution import convolve
-from aasist_jax.models.sinc import sinc_convolution, sinc_filters
-from aasist_jax.native.build import native_kernels
-from aasist_jax.weights import Source, Weights, load_weights, save_weights
+from aasist_jax.features.sinc import sinc_filters
+from aasist_jax.models.aasist.config import AASISTConfig
+from aasist_jax.ops.convolution import convolve
+from aasist_jax.ops.native.build import native_kernels
+from aasist_jax.ops.sinc import sinc_convolution
+from aasist_jax.weights.folder import Source, Weights, load_weights, save_weights
 from scripts.benchmarking import choices
 from scripts.benchmarking.apart import own_process
 from scripts.benchmarking.ceilings import Ceilings, limit, limits
@@ -49,7 +50,7 @@ from scripts.benchmarking.setting import Setting
 from scripts.benchmarking.torch_contenders import flavours
 from scripts.benchmarking.turns import WARM_UP, BenchmarkError, Contender, take_turns, times_as_fast
 from scripts.benchmarking.work import Layer, layers, totals
-from tests.models.tiny import CONFIG, SAMPLES, random_variables, scaled_variables
+from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables, scaled_variables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AASIST_L = AASISTConfig(

@@ -14,8 +14,8 @@ import pytest
 
 from aasist_jax.data import la_archive
 from aasist_jax.errors import AasistError
-from tests.http_server import Behaviour, Site, kill_in_download, serve
 from tests.la_zip import TRIALS, la_files, unlisted, write_zip
+from tests.runtime.http_server import Behaviour, Site, kill_in_download, serve
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SCRIPT = REPOSITORY / "scripts" / "download_dataset.py"

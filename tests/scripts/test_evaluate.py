@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from aasist_jax.evaluation.score_files import read_scores
-from aasist_jax.metrics import equal_error_rate
-from aasist_jax.weights import Source, save_weights
+from aasist_jax.metrics.error_rates import equal_error_rate
+from aasist_jax.weights.folder import Source, save_weights
 from tests.conftest import CORPUS, needs_corpus
-from tests.models.tiny import CONFIG, random_variables
+from tests.models.aasist.tiny import CONFIG, random_variables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROTOCOL = CORPUS / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt"

@@ -199,11 +199,11 @@ def board_points(folder: Path) -> dict[tuple[str, int], list[float]]:
 def main(config: str, folder: str) -> None:
     began = time.monotonic()
 
-    from aasist_jax.cli import run
+    from aasist_jax.commands.cli import run
     from aasist_jax.config import load_config
+    from aasist_jax.training.interruption import EXIT_STOPPED, StopRequested
     from aasist_jax.training.loop import train
     from aasist_jax.training.reporting import Reporter
-    from aasist_jax.training.signals import EXIT_STOPPED, StopRequested
 
     class Lines(Reporter):
         def start(self, step: int, total: int) -> None:

@@ -9,14 +9,20 @@ import optax
 import pytest
 
 from aasist_jax.config import OptimConfig, parse_model_config
-from aasist_jax.conversion.names import from_torch, to_torch
-from aasist_jax.conversion.torch_file import read_torch_file
-from aasist_jax.models.aasist import AASIST, DropoutRates
-from aasist_jax.models.registry import architecture_of
+from aasist_jax.models.aasist.network import AASIST, DropoutRates
+from aasist_jax.models.family import architecture_of
 from aasist_jax.training.optimizer import learning_rate, make_optimizer
 from aasist_jax.training.step import init_state, make_train_step
+from aasist_jax.weights.names import from_torch, to_torch
+from aasist_jax.weights.torch_file import read_torch_file
 from tests.conftest import REFERENCE
-from tests.reference.goldens import TrainGolden, golden_names, has_noise_gradient, read_train_golden, relative_error
+from tests.models.aasist.goldens import (
+    TrainGolden,
+    golden_names,
+    has_noise_gradient,
+    read_train_golden,
+    relative_error,
+)
 
 pytestmark = pytest.mark.reference
 

@@ -12,10 +12,10 @@ from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.errors import TrainingError
-from aasist_jax.models.registry import architecture_of
+from aasist_jax.models.family import architecture_of
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer
 from tests.conftest import extra
-from tests.models import tiny
+from tests.models.aasist import tiny
 
 CONFIG = OptimConfig(base_lr=3e-2, lr_min=1e-3, betas=(0.8, 0.95), weight_decay=0.02)
 TOTAL = 7

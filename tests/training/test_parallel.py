@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from aasist_jax.errors import TrainingError
-from aasist_jax.models.aasist import AASIST, DropoutRates
+from aasist_jax.models.aasist.network import AASIST, DropoutRates
 from aasist_jax.training.parallel import AXIS, check_batch_size, initialize_hosts, on_host, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
-from tests.models import tiny
+from tests.models.aasist import tiny
 
 from .two_processes import start_two, wait_for
 from .two_processes_step import STEPS, Small, make_batch, recording_sgd, records, small_variables

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aasist_jax.training.signals import EXIT_STOPPED
+from aasist_jax.training.interruption import EXIT_STOPPED
 
 from .short_run import (
     Outcome,

@@ -11,14 +11,14 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
-from aasist_jax.models.registry import architecture_of, build_model
-from aasist_jax.native.operations import xla_only
+from aasist_jax.models.family import architecture_of, build_model
+from aasist_jax.ops.choice import xla_only
 from aasist_jax.training.loss import weighted_cross_entropy
 from aasist_jax.training.optimizer import frozen_by, make_optimizer
 from aasist_jax.training.parallel import AXIS, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
-from tests import toy
-from tests.models import tiny
+from tests.models import toy
+from tests.models.aasist import tiny
 
 from .two_processes_step import Small, make_batch, recording, recording_sgd, small_variables
 

@@ -17,7 +17,7 @@ import optax
 from flax.traverse_util import flatten_dict
 
 from aasist_jax.models.layers import BatchNorm, Conv, Linear
-from aasist_jax.models.pooling import max_pool_time
+from aasist_jax.ops.pooling import max_pool_time
 from aasist_jax.training.parallel import (
     AXIS,
     any_host,

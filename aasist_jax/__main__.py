@@ -1,0 +1,6 @@
+"""`python -m aasist_jax` is the command `aasist-jax`."""
+
+from aasist_jax.commands.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""PyTorch checkpoints in and out, without PyTorch."""

@@ -1,0 +1,192 @@
+"""One channel for both classes: what tells a clip's class is then the synthesis, not how it was recorded.
+
+Every function takes and gives a wave of 16 kHz, float64 in about [-1, 1].
+"""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+from scipy import signal
+
+from aasist_jax.audio.limits import SAMPLE_RATE
+
+Wave = Float[np.ndarray, "samples"]
+OtherWave = Float[np.ndarray, "_samples"]
+"""A wave whose length need not be that of the others in a call."""
+
+CHANNELS = ("clean", "noise", "noise+vorbis", "noise+opus")
+
+BAND = (60.0, 7000.0)
+"""The pass band that both classes share, in Hz."""
+
+LEVEL = -26.0
+"""Active speech level of a finished clip, in dB below full scale."""
+
+_FRAME = SAMPLE_RATE // 50
+_MARGIN = 4  # frames of silence left on either side of speech
+_FADE = SAMPLE_RATE // 100
+_SILENCE = -35.0  # dB below loud frames
+_BAND_PASS = signal.butter(6, BAND, "bandpass", fs=SAMPLE_RATE, output="sos")
+_FFT = 512
+_TAPS = 257
+
+
+def frame_levels(wave: Wave) -> Float[np.ndarray, "frames"]:
+    """The level of each whole 20 ms frame in dB (full scale is 0, digital silence -200)."""
+    frames = wave[: wave.size // _FRAME * _FRAME].reshape(-1, _FRAME)
+    return 10 * np.log10(np.mean(frames**2, axis=1) + 1e-20)
+
+
+def active_level(wave: Wave) -> float:
+    """Level of the frames that hold speech, in dB: those within 35 dB of the loud ones (95th percentile)."""
+    levels = frame_levels(wave)
+    active = levels[levels > np.percentile(levels, 95) + _SILENCE]
+    return float(10 * np.log10(np.mean(10 ** (active / 10)))) if active.size else -200.0
+
+
+def band_limit(wave: Wave) -> Wave:
+    """Keep 60-7000 Hz, at zero phase; the mean (a DC offset) goes first."""
+    return signal.sosfiltfilt(_BAND_PASS, wave - wave.mean())
+
+
+def trim(wave: Wave) -> OtherWave:
+    """Cut silence off both ends, down to 80 ms; a wave without any speech is given back as it is."""
+    levels = frame_levels(wave)
+    if not levels.size:
+        return wave
+    (loud,) = np.nonzero(levels > np.percentile(levels, 95) + _SILENCE)
+    if not loud.size:
+        return wave
+    return wave[max(loud[0] - _MARGIN, 0) * _FRAME : (loud[-1] + 1 + _MARGIN) * _FRAME]
+
+
+def fade(wave: Wave) -> Wave:
+    """Fade in and out over 10 ms (raised cosine)."""
+    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_FADE) + 0.5) / _FADE)
+    faded = wave.copy()
+    faded[:_FADE] *= ramp[: wave.size]
+    faded[-_FADE:] *= ramp[::-1][-wave.size :]
+    return faded
+
+
+def to_level(wave: Wave, level: float = LEVEL) -> Wave:
+    """Scale to an active speech level, or as near below it as keeps the peak under full scale."""
+    gain = 10 ** ((level - active_level(wave)) / 20)
+    return wave * min(gain, 0.99 / max(float(np.abs(wave).max()), 1e-9))
+
+
+def join(pieces: Sequence[OtherWave], samples: int) -> OtherWave:
+    """Trim, level, fade and string together utterances until there are `samples`, then cut to that length.
+
+    The result is shorter where the pieces do not reach.
+    """
+    joined, there = [], 0
+    for piece in pieces:
+        joined.append(fade(to_level(trim(band_limit(piece)))))
+        there += joined[-1].size
+        if there >= samples:
+            break
+    return np.concatenate(joined)[:samples]
+
+
+def long_term_spectrum(wave: Wave) -> Float[np.ndarray, "bins"]:
+    """Power density of the speech frames at 257 frequencies, smoothed over a third of an octave."""
+    frames = _frames(wave)
+    power = np.mean(frames**2, axis=1)
+    active = frames[power > np.percentile(power, 95) * 10 ** (_SILENCE / 10)]
+    return _smooth(_density(active))
+
+
+def room_tone(wave: Wave, samples: int, rng: np.random.Generator) -> OtherWave:
+    """Gaussian noise with the level and the spectrum of the quietest tenth of a recording's frames."""
+    frames = _frames(wave)
+    power = np.mean(frames**2, axis=1)
+    quiet = frames[power <= np.percentile(power, 10)]
+    noise = _shape(rng.standard_normal(samples), np.sqrt(_smooth(_density(quiet))))
+    return noise * np.sqrt(np.mean(quiet**2) / max(float(np.mean(noise**2)), 1e-30))
+
+
+def take_on(wave: Wave, reference: OtherWave, rng: np.random.Generator) -> Wave:
+    """Give a wave the long-term spectrum and the room tone of a reference at its level.
+
+    The filter is a linear-phase FIR; it changes no frequency by more than 25 dB against another.
+    """
+    wanted, there = long_term_spectrum(reference), long_term_spectrum(wave)
+    gain = np.sqrt(wanted / there)
+    inside = (frequencies() >= BAND[0]) & (frequencies() <= BAND[1])
+    middle = np.exp(np.mean(np.log(gain[inside])))
+    gain = np.clip(gain / middle, 10 ** (-12.5 / 20), 10 ** (12.5 / 20))
+    shaped = to_level(_shape(wave, gain), active_level(reference))
+    return shaped + room_tone(reference, wave.size, rng)
+
+
+def frequencies() -> Float[np.ndarray, "bins"]:
+    """The frequencies of `long_term_spectrum`, in Hz."""
+    return np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
+
+
+def add_noise(wave: Wave, snr: float, rng: np.random.Generator) -> Wave:
+    """Add pink noise, `snr` dB below the active speech level."""
+    spectrum = np.fft.rfft(rng.standard_normal(wave.size))
+    spectrum[1:] /= np.sqrt(np.arange(1, spectrum.size))
+    spectrum[0] = 0
+    noise = band_limit(np.fft.irfft(spectrum, wave.size))
+    level = 10 * np.log10(np.mean(noise**2))
+    return wave + noise * 10 ** ((active_level(wave) - snr - level) / 20)
+
+
+def encode_decode(wave: Wave, codec: str) -> Wave:
+    """Through a lossy codec ("vorbis" or "opus", libsndfile's middle quality) and back, at the same length."""
+    file = io.BytesIO()
+    soundfile.write(file, wave, SAMPLE_RATE, format="OGG", subtype=codec.upper(), compression_level=0.5)
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float64")
+    return np.pad(decoded, (0, max(wave.size - decoded.size, 0)))[: wave.size]
+
+
+def pass_through(wave: Wave, channel: str, rng: np.random.Generator) -> Wave:
+    """The last stage of both classes: noise and codec as `channel` says, band limits, edges, level, dither.
+
+    Args:
+        wave: Speech, at least 20 ms.
+        channel: One of `CHANNELS`; noise comes 28 to 45 dB below the speech.
+        rng: For the noise and the dither.
+
+    Returns:
+        As many samples; rounds to 16 bit without runs of digital silence.
+    """
+    noise, _, codec = channel.partition("+")
+    wave = to_level(band_limit(wave))
+    if noise == "noise":
+        wave = add_noise(wave, rng.uniform(28.0, 45.0), rng)
+    if codec:
+        wave = encode_decode(wave, codec)
+    wave = to_level(fade(band_limit(wave)))
+    dither = rng.uniform(-0.5, 0.5, wave.size) + rng.uniform(-0.5, 0.5, wave.size)
+    dithered = np.asarray(wave - wave.mean() + dither / 32768)
+    return np.clip(dithered, -1.0, 32767 / 32768)
+
+
+def _frames(wave: Wave) -> Float[np.ndarray, "frames 512"]:
+    padded = np.pad(wave, (0, max(_FFT - wave.size, 0)))
+    return np.lib.stride_tricks.sliding_window_view(padded, _FFT)[:: _FFT // 2]
+
+
+def _density(frames: Float[np.ndarray, "frames 512"]) -> Float[np.ndarray, "bins"]:
+    return np.mean(np.abs(np.fft.rfft(frames * np.hanning(_FFT), axis=1)) ** 2, axis=0) + 1e-14
+
+
+def _smooth(density: Float[np.ndarray, "bins"]) -> Float[np.ndarray, "bins"]:
+    bins = np.arange(density.size)
+    low = np.floor(bins / 2 ** (1 / 6)).astype(int)
+    high = np.minimum(np.ceil(bins * 2 ** (1 / 6)).astype(int), density.size - 1) + 1
+    total = np.concatenate([[0.0], np.cumsum(density)])
+    return (total[high] - total[low]) / (high - low)
+
+
+def _shape(wave: Wave, gain: Float[np.ndarray, "bins"]) -> Wave:
+    taps = signal.firwin2(_TAPS, frequencies(), gain, fs=SAMPLE_RATE)
+    return signal.oaconvolve(wave, taps, mode="same")

@@ -1,0 +1,76 @@
+"""The files of the corpus: the ASVspoof 2019 LA layout, and a table of what each clip is."""
+
+import csv
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import soundfile
+
+from aasist_jax.corpus.plan import SPLITS, Clip
+
+_PROTOCOLS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}
+_COLUMNS = (
+    "utterance",
+    "split",
+    "label",
+    "attack",
+    "attack_seen_in_training",
+    "speaker",
+    "language",
+    "source",
+    "channel",
+    "seconds",
+)
+
+
+def clip_path(output: Path, split: str, utterance: str) -> Path:
+    """Where a finished clip lies."""
+    return output / f"ASVspoof2019_LA_{split}" / "flac" / f"{utterance}.flac"
+
+
+def protocol_path(output: Path, split: str) -> Path:
+    """Where a split's protocol lies."""
+    return output / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{_PROTOCOLS[split]}.txt"
+
+
+def protocol_lines(clips: Iterable[Clip]) -> list[str]:
+    """Lines of a countermeasure protocol, sorted by utterance: speaker, utterance, "-", attack, key."""
+    ordered = sorted(clips, key=lambda clip: clip.utterance)
+    return [f"{clip.speaker} {clip.utterance} - {clip.attack} {clip.label}" for clip in ordered]
+
+
+def read_metadata(output: Path) -> list[dict[str, str]]:
+    """The rows of `metadata.csv`."""
+    with (output / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_protocols(output: Path, clips: Iterable[Clip]) -> None:
+    """Write the protocol of every split."""
+    every = list(clips)
+    for split in SPLITS:
+        lines = protocol_lines(clip for clip in every if clip.split == split)
+        write_text(protocol_path(output, split), "\n".join(lines) + "\n")
+
+
+def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -> None:
+    """Write `metadata.csv`; `seen` names the attacks of the train split. The clips themselves must be there."""
+    partial = output / "metadata.csv.part"
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        for clip in sorted(clips, key=lambda clip: clip.utterance):
+            row: dict[str, object] = {name: getattr(clip, name) for name in _COLUMNS if hasattr(clip, name)}
+            row["attack_seen_in_training"] = int(clip.attack in seen)
+            row["seconds"] = f"{soundfile.info(clip_path(output, clip.split, clip.utterance)).duration:.4f}"
+            writer.writerow(row)
+    os.replace(partial, output / "metadata.csv")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under another name first, so that one with the final name is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,87 @@
+"""One clip at a time: recording, copy or speech synthesis, then the channel. Finished steps are not redone."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.corpus.channel import join, pass_through, take_on
+from aasist_jax.corpus.layout import clip_path
+from aasist_jax.corpus.plan import Clip
+from aasist_jax.corpus.speech import load_recording
+from aasist_jax.corpus.text_to_speech import speak
+from aasist_jax.corpus.vocoders import COPY_SYNTHESIS
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes clips; goes to worker processes whole.
+
+    Attributes:
+        root: The unpacked packages.
+        env: In which their programs run.
+        output: The corpus; unfinished clips lie in `work/`, float32, before the channel.
+        seed: Of the corpus.
+        clips: Every clip by its name.
+    """
+
+    root: Path
+    env: Mapping[str, str]
+    output: Path
+    seed: int
+    clips: Mapping[str, Clip]
+
+    def human(self, clip: Clip) -> None:
+        """Put recordings together and cut them to length."""
+        if not self._raw(clip).exists():
+            pieces = [load_recording(self.root / path).astype(np.float64) for path in clip.material]
+            self._keep(clip, join(pieces, round(clip.seconds * SAMPLE_RATE)))
+
+    def copy(self, clip: Clip) -> None:
+        """Send the original's unfinished clip through a vocoder."""
+        if not self._raw(clip).exists():
+            self._keep(clip, COPY_SYNTHESIS[clip.attack](self._origin(clip), self._rng(clip, 1)))
+
+    def speech(self, clip: Clip) -> None:
+        """Have a system speak, put it together as recordings are, and match it to the original."""
+        if not self._raw(clip).exists():
+            pieces = speak(clip.attack, clip.voice, clip.material, self.env, self.root, clip.seed)
+            wave = join(pieces, round(clip.seconds * SAMPLE_RATE))
+            self._keep(clip, take_on(wave, self._origin(clip), self._rng(clip, 1)))
+
+    def finish(self, clip: Clip) -> None:
+        """Through the channel, into the corpus."""
+        path = clip_path(self.output, clip.split, clip.utterance)
+        if not path.exists():
+            wave = pass_through(_read(self._raw(clip)), clip.channel, self._rng(clip, 2))
+            _store(path, wave, "FLAC", "PCM_16")
+
+    def _origin(self, clip: Clip) -> Float[np.ndarray, "samples"]:
+        return _read(self._raw(self.clips[clip.origin]))
+
+    def _raw(self, clip: Clip) -> Path:
+        return self.output / "work" / f"{clip.utterance}.wav"
+
+    def _rng(self, clip: Clip, step: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, clip.seed, step])
+
+    def _keep(self, clip: Clip, wave: Float[np.ndarray, "samples"]) -> None:
+        _store(self._raw(clip), wave, "WAV", "FLOAT")
+
+
+def _read(path: Path) -> Float[np.ndarray, "samples"]:
+    wave, _ = soundfile.read(path, dtype="float64")
+    return wave
+
+
+def _store(path: Path, wave: Float[np.ndarray, "samples"], container: str, subtype: str) -> None:
+    """Write under another name first: a file with the final name is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    soundfile.write(partial, wave, SAMPLE_RATE, format=container, subtype=subtype)
+    os.replace(partial, path)

@@ -1,0 +1,121 @@
+"""Figures of a report, drawn as SVG text. Matplotlib is imported when the first one is drawn."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aasist_jax.evaluation.breakdowns import Group
+from aasist_jax.evaluation.score_files import Trials
+from aasist_jax.metrics.error_rates import det_points, equal_error_rate, roc_convex_hull
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BONAFIDE, SPOOF, OTHERS = "#1f6f8b", "#c8553d", ("#1f6f8b", "#c8553d", "#6a994e", "#7b5ea7")
+DET_TICKS = (0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+DET_POINTS_PER_UNIT = 100
+
+
+def det_figure(systems: Mapping[str, Trials]) -> str:
+    """Detection error trade-off curves on normal-deviate axes, with the equal error rate of each system."""
+    # A slow import, which commands that draw nothing do not wait for.
+    from scipy.special import ndtri
+
+    figure, axes = _canvas(5.4, 5.0)
+    lowest = 0.4
+    for (name, trials), colour in zip(systems.items(), OTHERS, strict=False):
+        curve = det_points(trials.bonafide, trials.spoof)
+        inside = (curve.miss > 0) & (curve.miss < 1) & (curve.false_alarm > 0) & (curve.false_alarm < 1)
+        x, y = ndtri(curve.false_alarm[inside]), ndtri(curve.miss[inside])
+        # What a screen can tell apart; a long trial list has a point for each of its scores.
+        cells = np.round(np.stack([x, y]) * DET_POINTS_PER_UNIT)
+        seen = np.any(np.diff(cells, axis=1, prepend=np.inf) != 0, axis=0)
+        axes.plot(x[seen], y[seen], color=colour, label=name, drawstyle="steps-post", linewidth=1.6)
+        eer = equal_error_rate(trials.bonafide, trials.spoof).eer
+        if 0 < eer < 1:
+            axes.plot(ndtri(eer), ndtri(eer), "o", color=colour, markersize=6)
+        lowest = min(lowest, eer / 10, 0.5 / min(trials.bonafide.size, trials.spoof.size))
+    low, high = ndtri(max(lowest, 5e-5)), ndtri(0.6)
+    ticks = [tick for tick in DET_TICKS if low <= ndtri(tick) <= high]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ndtri(ticks), [f"{100 * tick:g}" for tick in ticks])
+    axes.plot([low, high], [low, high], color="0.75", linewidth=0.8, zorder=0)
+    axes.set(xlim=(low, high), ylim=(low, high), xlabel="False alarms (spoofs accepted), %", ylabel="Misses, %")
+    axes.set_aspect("equal")
+    axes.grid(color="0.92")
+    axes.legend(frameon=False, loc="upper right")
+    return _svg(figure)
+
+
+def histogram_figure(trials: Trials) -> str:
+    """How the scores of the two classes are spread, each class to its own scale, and the EER threshold."""
+    figure, axes = _canvas(6.4, 3.4)
+    low, high = np.quantile(trials.scores, [0.0005, 0.9995])
+    edges = np.linspace(low, high, 70).tolist()
+    for scores, colour, name in ((trials.bonafide, BONAFIDE, "bona fide"), (trials.spoof, SPOOF, "spoof")):
+        weights = np.full(scores.size, 100 / scores.size)
+        axes.hist(np.clip(scores, low, high), edges, weights=weights, color=colour, alpha=0.6, label=name)
+    threshold = equal_error_rate(trials.bonafide, trials.spoof).threshold
+    axes.axvline(threshold, color="0.25", linestyle="--", linewidth=1, label=f"EER threshold {threshold:.3g}")
+    axes.set(xlabel="Score", ylabel="Trials of the class, %")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def bars_figure(groups: Sequence[Group], pooled_eer: float) -> str:
+    """Equal error rate of each group with its interval, worst on top, and the rate over all trials."""
+    shown = [group for group in groups if group.eer is not None][:30]
+    figure, axes = _canvas(6.4, 0.9 + 0.27 * max(len(shown), 3))
+    rates = [100 * (group.eer or 0.0) for group in shown]
+    rows = range(len(shown))
+    axes.barh(rows, rates, color=BONAFIDE, alpha=0.75, height=0.7)
+    for row, group in enumerate(shown):
+        if group.interval is not None:
+            axes.plot([100 * group.interval.low, 100 * group.interval.high], [row, row], color="0.15", linewidth=1.3)
+    axes.axvline(100 * pooled_eer, color=SPOOF, linestyle="--", linewidth=1, label=f"all: {100 * pooled_eer:.2f} %")
+    axes.set_yticks(rows, [group.value for group in shown])
+    axes.invert_yaxis()
+    axes.set(xlabel="EER, %", xlim=(0, None))
+    axes.legend(frameon=False, loc="lower right")
+    return _svg(figure)
+
+
+def calibration_figure(trials: Trials) -> str:
+    """What each score is worth as evidence, by pooling adjacent violators, against what it claims to be worth."""
+    figure, axes = _canvas(6.4, 3.8)
+    hull = roc_convex_hull(trials.bonafide, trials.spoof)
+    bonafide_share, spoof_share = np.diff(hull.miss), -np.diff(hull.false_alarm)
+    mixed = (bonafide_share > 0) & (spoof_share > 0)
+    worth = np.log(bonafide_share[mixed] / spoof_share[mixed])
+    edges = np.minimum(hull.thresholds, trials.scores.max())
+    left, right = edges[:-1][mixed], edges[1:][mixed]
+    axes.hlines(worth, left, right, color=BONAFIDE, linewidth=2.2, label="measured")
+    if worth.size:
+        low, high = min(left.min(), worth.min()), max(right.max(), worth.max())
+        axes.plot([low, high], [low, high], color="0.5", linestyle="--", linewidth=1, label="perfectly calibrated")
+    axes.set(xlabel="Score, taken as a log-likelihood ratio", ylabel="Log-likelihood ratio (natural log)")
+    axes.grid(color="0.92")
+    axes.legend(frameon=False, loc="upper left")
+    return _svg(figure)
+
+
+def _canvas(width: float, height: float) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: "Figure") -> str:
+    import matplotlib
+
+    text = io.StringIO()
+    # Fixed ids and no date: the same figures give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "aasist", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()

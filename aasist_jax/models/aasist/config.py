@@ -1,0 +1,88 @@
+"""The configuration of the AASIST family: the official `model_config`."""
+
+import itertools
+from dataclasses import dataclass
+
+from aasist_jax.features.sinc import sinc_taps
+from aasist_jax.models.family import FrameGeometry
+
+Channels = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AASISTConfig:
+    """The official `model_config` of the AASIST family.
+
+    Attributes:
+        nb_samp: samples of a window (64,600 as published: 4.0375 s).
+        first_conv: taps of the sinc filters; an even number becomes the next odd one.
+        filts: number of sinc filters, then (input, output) channels of residual blocks 1, 2, 3, and 4 to 6.
+        gat_dims: features of the homogeneous and of the heterogeneous graph layers.
+        pool_ratios: kept share of the spectral, temporal and all later nodes; the fourth is unused.
+        temperatures: attention temperature of the spectral, temporal and heterogeneous layers; the fourth is unused.
+    """
+
+    nb_samp: int
+    first_conv: int
+    filts: tuple[int, Channels, Channels, Channels, Channels]
+    gat_dims: tuple[int, int]
+    pool_ratios: tuple[float, float, float, float]
+    temperatures: tuple[float, float, float, float]
+
+    def __post_init__(self) -> None:
+        """Check that the numbers fit one another."""
+        filters, *blocks = self.filts
+        if self.first_conv < 1:
+            raise ValueError(f"first_conv: expected 1 or more, got {self.first_conv}")
+        if filters < 3:
+            raise ValueError(f"filts: expected at least 3 sinc filters (they are pooled by 3), got {filters}")
+        if min(self.gat_dims) < 1 or min(min(pair) for pair in blocks) < 1:
+            raise ValueError("filts and gat_dims: expected channels of at least 1")
+        if blocks[0][0] != 1:
+            raise ValueError(f"filts: expected block 1 to have one input channel, got {blocks[0][0]}")
+        chain = [*blocks, blocks[3]]
+        for before, after in itertools.pairwise(chain):
+            if before[1] != after[0]:
+                raise ValueError(
+                    f"filts: expected each block to take what the one before gives (the last repeats), got {blocks}"
+                )
+        if not all(0 < ratio <= 1 for ratio in self.pool_ratios):
+            raise ValueError(f"pool_ratios: expected numbers above 0 and up to 1, got {list(self.pool_ratios)}")
+        if not all(temperature > 0 for temperature in self.temperatures):
+            raise ValueError(f"temperatures: expected positive numbers, got {list(self.temperatures)}")
+        if self.frames(self.nb_samp) < 1:
+            raise ValueError(f"nb_samp: expected at least {self.shortest_input}, got {self.nb_samp}")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of the six residual blocks."""
+        _, *blocks = self.filts
+        return tuple(pair[1] for pair in [*blocks, blocks[3], blocks[3]])
+
+    @property
+    def shortest_input(self) -> int:
+        """Samples that leave exactly one temporal node."""
+        return self.frame_geometry.tail + self.frame_geometry.stride
+
+    @property
+    def frame_geometry(self) -> FrameGeometry:
+        """The temporal nodes as frames of a recording.
+
+        Each block's output depends on two steps of its input before its own three and two after them; over all blocks
+        that is 3 ** blocks - 1 pooled steps on either side, so one frame of context suffices.
+        """
+        return FrameGeometry(stride=encoder_stride(len(self.channels)), tail=sinc_taps(self.first_conv) - 1, context=1)
+
+    def frames(self, samples: int) -> int:
+        """Count the temporal nodes of an input of `samples`."""
+        return encoded_frames(samples, self.first_conv, len(self.channels))
+
+
+def encoder_stride(blocks: int) -> int:
+    """Samples from one time step of the encoder's output to the next."""
+    return 3 ** (blocks + 1)
+
+
+def encoded_frames(samples: int, first_conv: int, blocks: int) -> int:
+    """Count the time steps that the encoder leaves of `samples`; 0 or less means the input is too short."""
+    return (samples - sinc_taps(first_conv) + 1) // encoder_stride(blocks)

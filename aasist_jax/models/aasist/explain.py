@@ -1,0 +1,216 @@
+"""Which spans of time and which bands of frequency carried AASIST's decision on one window.
+
+Three views that need not agree: the attention of the graph layers, followed through to the read-out; the nodes that the
+pools keep; and, as the check on both, occlusion: how the score moves when a node's part of the input is silenced.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.errors import ConfigError
+from aasist_jax.features.sinc import band_edges
+from aasist_jax.models.aasist.config import AASISTConfig
+from aasist_jax.weights.folder import LABELS
+
+BATCH_SIZE = 8
+BRANCHES = (1, 2)
+
+Sown = dict[str, dict[str, np.ndarray]]
+Observe = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The graph nodes of one kind, temporal or spectral, in the order of time or frequency.
+
+    Attributes:
+        edges: borders of the nodes' spans in seconds, or of their bands in Hz: one more than there are nodes. Nominal
+            ones: the convolutions let a node hear its neighbours as well.
+        attention: what each node receives of the attention in its own graph layer; 1 in all.
+        first_pool: indices of the nodes that the first pool keeps, highest score first.
+        branch_pools: the same for the pool of each of the two branches: the nodes that reach the read-out.
+        rollout: share of the node in the read-out by attention rollout; temporal and spectral nodes together make 1.
+        occlusion: how far the score falls when the node's span or band is silenced. Above 0, it spoke for a human;
+            below 0, for a machine.
+    """
+
+    edges: tuple[float, ...]
+    attention: tuple[float, ...]
+    first_pool: tuple[int, ...]
+    branch_pools: tuple[tuple[int, ...], tuple[int, ...]]
+    rollout: tuple[float, ...]
+    occlusion: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a window got its score.
+
+    Attributes:
+        label: `bonafide` or `spoof`.
+        score: the raw logit of bona fide; higher is more human.
+        duration: seconds of the recording. Where it is shorter than the window, the window holds it several times.
+        window: seconds of the window, the first of the recording.
+        model_id: the model that scored it.
+        time: the temporal nodes.
+        frequency: the spectral nodes.
+    """
+
+    label: str
+    score: float
+    duration: float
+    window: float
+    model_id: str
+    time: Nodes
+    frequency: Nodes
+
+
+def observer(model: Any, variables: Any, config: Any) -> Observe:
+    """Make the function that scores windows, some sinc filters silenced, and tells what went on inside.
+
+    Args:
+        model: an AASIST module in float32.
+        variables: its collections.
+        config: its configuration.
+
+    Returns:
+        (wave (batch, samples), kept filters (batch, filters)) -> (logits (batch, 2), what was sown of the first).
+
+    Raises:
+        ConfigError: another architecture.
+    """
+    if not isinstance(config, AASISTConfig):
+        raise ConfigError(f"{type(config).__name__}: only the graph of AASIST can be explained")
+
+    @jax.jit
+    def observe(wave: Any, kept_filters: Any) -> Any:
+        occlusion = {"encoder": {"front_end": {"kept_filters": kept_filters}}}
+        (_, logits), sown = model.apply({**variables, "occlusion": occlusion}, wave, mutable=["explanation"])
+        return logits, jax.tree.map(lambda x: x[0], sown["explanation"])
+
+    return observe
+
+
+def explain(
+    observe: Observe, config: AASISTConfig, wave: Float32[np.ndarray, " samples"], *, duration: float, model_id: str
+) -> Explanation:
+    """Explain the score of one window.
+
+    Args:
+        observe: what `observer` made.
+        config: the model's configuration.
+        wave: the window, `config.nb_samp` samples at 16 kHz.
+        duration: seconds of the recording that it was taken from.
+        model_id: the model.
+    """
+    spans = time_spans(config)
+    edges = band_edges(config.filts[0])[::3]
+    waves, kept = _occluded(wave, spans, filters=config.filts[0], bands=len(edges) - 1)
+    logits, sown = _observe_all(observe, waves, kept)
+    scores = logits[:, LABELS.index("bonafide")].astype(np.float64)
+    falls = scores[0] - scores[1:]
+    time_share, band_share = rollout(sown)
+    return Explanation(
+        label=LABELS[int(np.argmax(logits[0]))],
+        score=float(scores[0]),
+        duration=duration,
+        window=config.nb_samp / SAMPLE_RATE,
+        model_id=model_id,
+        time=_nodes(sown, "t", spans / SAMPLE_RATE, time_share, falls[: len(spans) - 1]),
+        frequency=_nodes(sown, "s", edges, band_share, falls[len(spans) - 1 :]),
+    )
+
+
+def time_spans(config: AASISTConfig) -> Int[np.ndarray, " edges"]:
+    """Borders, in samples, of the temporal nodes' spans: each node stands for a stride of a filter's output."""
+    return config.first_conv // 2 + config.frame_geometry.stride * np.arange(config.frames(config.nb_samp) + 1)
+
+
+def _occluded(wave: np.ndarray, spans: np.ndarray, *, filters: int, bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """The window as it is, then with one span of time after the other at zero, then one band after the other."""
+    times = len(spans) - 1
+    waves = np.tile(wave, (1 + times + bands, 1))
+    kept = np.ones((len(waves), filters), np.float32)
+    for i in range(times):
+        waves[1 + i, spans[i] : spans[i + 1]] = 0
+    for i in range(bands):
+        kept[1 + times + i, 3 * i : 3 * i + 3] = 0
+    return waves, kept
+
+
+def _observe_all(observe: Observe, waves: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, Sown]:
+    """Logits of every window, and what went on inside with the first."""
+    logits, inside = [], []
+    for start in range(0, len(waves), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
+        padding = ((0, BATCH_SIZE - len(waves[part])), (0, 0))
+        with jax.default_matmul_precision("highest"):
+            output, sown = observe(np.pad(waves[part], padding), np.pad(kept[part], padding))
+        logits.append(np.asarray(output))
+        inside.append(sown)
+    first = {layer: {key: np.asarray(x) for key, (x,) in values.items()} for layer, values in inside[0].items()}
+    return np.concatenate(logits)[: len(waves)], first
+
+
+def _nodes(sown: Sown, kind: str, edges: np.ndarray, share: np.ndarray, falls: np.ndarray) -> Nodes:
+    first = sown[f"pool_{kind}"]["order"]
+    one, two = (tuple(first[sown[f"pool_h{kind}{b}"]["order"]].tolist()) for b in BRANCHES)
+    return Nodes(
+        edges=_floats(edges),
+        attention=_floats(sown[f"gat_{kind}"]["attention"].mean(axis=0)),
+        first_pool=tuple(first.tolist()),
+        branch_pools=(one, two),
+        rollout=_floats(share),
+        occlusion=_floats(falls),
+    )
+
+
+def rollout(sown: Sown) -> tuple[Float[np.ndarray, " times"], Float[np.ndarray, " bands"]]:
+    """Follow the attention from the read-out back to the nodes (attention rollout, Abnar & Zuidema, ACL 2020).
+
+    A layer passes on what it attended to and what was there in equal parts; a pool drops nodes and scales the others by
+    their gates. In the read-out, temporal nodes, spectral nodes and the master node count 2 : 2 : 1, as they do in its
+    features. The master's learned start stands for no node and is left out.
+
+    Args:
+        sown: the collection `explanation` of one window.
+
+    Returns:
+        Shares of the temporal and of the spectral nodes, 1 together.
+    """
+    t, s = (_pooled(sown, f"pool_{kind}", _attended(sown[f"gat_{kind}"]["attention"])) for kind in "ts")
+    times, bands = t.shape[1], s.shape[1]
+    both = np.block([[t, np.zeros((len(t), bands))], [np.zeros((len(s), times)), s]])
+    total = np.zeros(times + bands)
+    for b in BRANCHES:
+        first, second = sown[f"htrg{b}1"], sown[f"htrg{b}2"]
+        master = first["master_attention"][0] @ both / 2
+        x = _attended(first["attention"]) @ both
+        t_now, s_now = (
+            _pooled(sown, f"pool_h{kind}{b}", part) for kind, part in (("t", x[: len(t)]), ("s", x[len(t) :]))
+        )
+        x = np.concatenate([t_now, s_now])
+        # The second layer is residual.
+        master = (master + (second["master_attention"][0] @ x + master) / 2) / 2
+        x = (x + _attended(second["attention"]) @ x) / 2
+        total += 2 * x[: len(t_now)].mean(axis=0) + 2 * x[len(t_now) :].mean(axis=0) + master
+    total /= total.sum()
+    return total[:times], total[times:]
+
+
+def _attended(attention: np.ndarray) -> np.ndarray:
+    return (attention.astype(np.float64) + np.eye(len(attention))) / 2
+
+
+def _pooled(sown: Sown, pool: str, x: np.ndarray) -> np.ndarray:
+    return x[sown[pool]["order"]] * sown[pool]["gates"][:, None]
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,1 @@
+"""Numeric operations: each in XLA, with its gradient, and the choice of a native kernel."""

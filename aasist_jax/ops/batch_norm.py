@@ -1,0 +1,187 @@
+"""Batch normalisation over every axis but the last, with a backward pass of two readings."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from aasist_jax.ops import choice, convolution
+from aasist_jax.ops.native import kernels
+
+BATCH_NORM_EPSILON = 1e-5
+
+Moments = tuple[Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]
+
+
+def _moments(x: Array) -> tuple[Array, Array]:
+    axes = tuple(range(x.ndim - 1))
+    mean = x.mean(axes)
+    return mean, jnp.square(x - _lead(mean, x)).sum(axes)
+
+
+def _join(mean: Array, squares: Array, places: int, axis_name: str | None) -> Moments:
+    """Mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
+
+    Deviations are taken from a mean, as the difference of squares loses digits in float32; those of several devices are
+    joined as Chan, Golub & LeVeque (1983) do.
+    """
+    n = jnp.asarray(places, jnp.int32)
+    if axis_name is not None:
+        own, own_mean = n.astype(mean.dtype), mean
+        n = jax.lax.psum(n, axis_name)
+        mean = jax.lax.psum(own * own_mean, axis_name) / n.astype(mean.dtype)
+        squares = jax.lax.psum(squares + own * jnp.square(own_mean - mean), axis_name)
+    return mean, squares / n.astype(mean.dtype), n
+
+
+def _mean_sums(sums: tuple[Array, Array], n: Array, axis_name: str | None) -> tuple[Array, Array]:
+    # The statistics are those of all devices, so each device's input moves every device's output.
+    sum_g, sum_product = sums if axis_name is None else jax.lax.psum(sums, axis_name)
+    return sum_g / n.astype(sum_g.dtype), sum_product / n.astype(sum_g.dtype)
+
+
+def normalize(
+    x: Float[Array, "*batch c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    mean: Float[Array, " c"],
+    var: Float[Array, " c"],
+) -> Float[Array, "*batch c"]:
+    """(x - mean) / sqrt(var + epsilon) * scale + bias."""
+    factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
+    return (x - _lead(mean, x)) * _lead(factor, x) + _lead(bias, x)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def normalize_by_batch(
+    x: Float[Array, "*batch c"], scale: Float[Array, " c"], bias: Float[Array, " c"], axis_name: str | None
+) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]:
+    """`normalize` by the statistics of the batch; also returns these, which have no gradient, and what they count.
+
+    The gradient is written out (Ioffe & Szegedy, 2015): one reading of the input and of the output's gradient for two
+    sums, one for the result, where automatic differentiation of the statistics takes several.
+
+    Returns:
+        The result; mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
+    """
+    mean, var, n = _join(*_moments(x), x.size // x.shape[-1], axis_name)
+    return normalize(x, scale, bias, mean, var), mean, var, n
+
+
+def _forward(
+    x: Array, scale: Array, bias: Array, axis_name: str | None
+) -> tuple[tuple[Array, Array, Array, Array], tuple[Array, ...]]:
+    y, mean, var, n = normalize_by_batch(x, scale, bias, axis_name)
+    return (y, mean, var, n), (x, scale, mean, var, n)
+
+
+def _backward(
+    axis_name: str | None, residuals: tuple[Array, ...], cotangents: tuple[Any, ...]
+) -> tuple[Array, Array, Array]:
+    x, scale, mean, var, n = residuals
+    g = cotangents[0]
+    inverse = jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
+    sums = _gradient_sums(x, g, mean, inverse)
+    dx = _input_gradient(x, g, mean, inverse, scale * inverse, *_mean_sums(sums, n, axis_name))
+    return dx, sums[1], sums[0]
+
+
+normalize_by_batch.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def normalize_convolution_by_batch(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    kernel_bias: Float[Array, " d"],
+    scale: Float[Array, " d"],
+    bias: Float[Array, " d"],
+    padding: kernels.Padding,
+    axis_name: str | None,
+) -> tuple[Float[Array, "batch f2 t2 d"], Float[Array, " d"], Float[Array, " d"], Int[Array, ""]]:
+    """`normalize_by_batch` of a convolution of one channel and its bias.
+
+    The convolution's output is as large as the result; computing it again, a few products for each number, takes less
+    time than writing and reading it.
+    """
+    xla = functools.partial(_of_convolution, _moments, padding=padding)
+    native = functools.partial(kernels.one_channel_moments, padding=padding)
+    operands = (x, kernel, kernel_bias)
+    means, squares = choice.choose(
+        *operands, native=native, xla=xla, suits=convolution.suits_one_channel(kernel, padding)
+    )
+    y = convolution.convolve_and_add(*operands, padding)
+    mean, var, n = _join(means, squares, y.size // y.shape[-1], axis_name)
+    return normalize(y, scale, bias, mean, var), mean, var, n
+
+
+def _convolution_forward(
+    x: Array,
+    kernel: Array,
+    kernel_bias: Array,
+    scale: Array,
+    bias: Array,
+    padding: kernels.Padding,
+    axis_name: str | None,
+) -> tuple[tuple[Array, Array, Array, Array], tuple[Array, ...]]:
+    results = normalize_convolution_by_batch(x, kernel, kernel_bias, scale, bias, padding, axis_name)
+    return results, (x, kernel, kernel_bias, scale, *results[1:])
+
+
+def _convolution_backward(
+    padding: kernels.Padding, axis_name: str | None, residuals: tuple[Array, ...], cotangents: tuple[Any, ...]
+) -> tuple[Array, ...]:
+    x, kernel, kernel_bias, scale, mean, var, n = residuals
+    inverse = jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
+    operands = (x, kernel, kernel_bias, cotangents[0], mean, inverse)
+    suits = convolution.suits_one_channel(kernel, padding)
+    sums = choice.choose(
+        *operands,
+        native=functools.partial(kernels.one_channel_gradient_sums, padding=padding),
+        xla=functools.partial(_of_convolution, _gradient_sums, padding=padding),
+        suits=suits,
+    )
+    dx, dk, db = choice.choose(
+        *operands,
+        scale * inverse,
+        *_mean_sums(sums, n, axis_name),
+        native=functools.partial(kernels.one_channel_normalized_gradients, padding=padding),
+        xla=functools.partial(_convolution_gradients, padding=padding),
+        suits=suits,
+    )
+    return dx, dk, db, sums[1], sums[0]
+
+
+normalize_convolution_by_batch.defvjp(_convolution_forward, _convolution_backward)
+
+
+def _of_convolution(
+    function: Callable[..., Any], x: Array, kernel: Array, bias: Array, *operands: Array, padding: kernels.Padding
+) -> Any:
+    return function(convolution.convolve_and_add(x, kernel, bias, padding), *operands)
+
+
+def _convolution_gradients(
+    x: Array, kernel: Array, bias: Array, *operands: Array, padding: kernels.Padding
+) -> tuple[Array, Array, Array]:
+    dy = _of_convolution(_input_gradient, x, kernel, bias, *operands, padding=padding)
+    return convolution.one_channel_gradients(x, kernel, dy, padding=padding)
+
+
+def _gradient_sums(x: Array, g: Array, mean: Array, inverse: Array) -> tuple[Array, Array]:
+    axes = tuple(range(x.ndim - 1))
+    return g.sum(axes), (g * (x - _lead(mean, x)) * _lead(inverse, x)).sum(axes)
+
+
+def _input_gradient(
+    x: Array, g: Array, mean: Array, inverse: Array, factor: Array, mean_g: Array, mean_product: Array
+) -> Array:
+    normalized = (x - _lead(mean, x)) * _lead(inverse, x)
+    return _lead(factor, x) * (g - _lead(mean_g, x) - normalized * _lead(mean_product, x))
+
+
+def _lead(values: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Array:
+    return values.reshape((1,) * (x.ndim - 1) + (-1,))

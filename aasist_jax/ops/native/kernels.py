@@ -1,0 +1,190 @@
+"""The choice between our C++ kernels and XLA, and the kernels as JAX functions.
+
+XLA's code is used everywhere but in these, on a CPU, in float32 or, where training needs it for its tests, float64:
+
+- the sinc filters with the pool behind them, of which half the products can be saved;
+- a residual block in evaluation mode, for which XLA writes and reads 65 MB maps that fit in no cache;
+- convolutions of width three, which Winograd's filtering (`winograd.h`) gives with 15 products for 36, or, where a
+  kernel has one row, 5 for 9;
+- a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
+- a convolution of one channel, which in training is computed again with the batch norm behind it, not stored;
+- the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
+  places of three.
+
+Each has an equivalent in XLA, for other backends and for machines without a C++ compiler, and tests hold the two to
+the same results.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+Padding = tuple[int, int]
+
+
+LANES = 8
+"""Channels that the kernels for one channel take side by side: theirs must be a multiple."""
+
+
+def convolution(
+    x: Float[Array, "batch f t c"], kernel: Float[Array, "h 3 c d"], bias: Float[Array, " d"], *, pad_rows: int
+) -> Float[Array, "batch f2 t d"]:
+    """A convolution of up to two rows, `pad_rows` of zeros on either side and one time step."""
+    batch, f, t, _ = x.shape
+    result = _like(x, batch, f + 2 * pad_rows - kernel.shape[0] + 1, t, kernel.shape[-1])
+    out: Array = _call("AasistConvolution", result, x, kernel, bias, pad_rows=np.int64(pad_rows))
+    return out
+
+
+def kernel_gradient(
+    x: Float[Array, "batch f t c"],
+    dy: Float[Array, "batch f2 t2 d"],
+    index: UInt8[Array, "batch f2 t2 d"] | None = None,
+    *,
+    height: int,
+    pad_rows: int,
+) -> tuple[Float[Array, "{height} 3 c d"], Float[Array, " d"]]:
+    """Gradients of `convolution` for its kernel and its bias.
+
+    With an `index`, `dy` is the gradient of the output max-pooled over time by 3, see `unpool_time`.
+    """
+    features = dy.shape[-1]
+    results = (_like(x, height, 3, x.shape[-1], features), _like(x, features))
+    places = jnp.zeros(0, jnp.uint8) if index is None else index
+    attributes = {"pad_rows": np.int64(pad_rows), "pooled": index is not None}
+    return _call("AasistKernelGradient", results, x, dy, places, **attributes)
+
+
+def one_channel_moments(
+    x: Float[Array, "batch f t 1"], kernel: Float[Array, "h w 1 d"], bias: Float[Array, " d"], *, padding: Padding
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean, and sum of squared deviations from it, of every channel of a convolution of one, which is not stored."""
+    channels = _like(x, kernel.shape[-1])
+    return _call("AasistOneChannelMoments", (channels, channels), x, kernel, bias, **_padding(padding))
+
+
+def one_channel_gradient_sums(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    bias: Float[Array, " d"],
+    g: Float[Array, "batch f2 t2 d"],
+    mean: Float[Array, " d"],
+    inverse: Float[Array, " d"],
+    *,
+    padding: Padding,
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """sum(g) and sum(g * (y - mean) * inverse), where y is a convolution of one channel, which is not stored."""
+    channels = _like(x, kernel.shape[-1])
+    operands = (x, kernel, bias, g, mean, inverse)
+    return _call("AasistOneChannelSums", (channels, channels), *operands, **_padding(padding))
+
+
+def one_channel_normalized_gradients(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "h w 1 d"],
+    bias: Float[Array, " d"],
+    g: Float[Array, "batch f2 t2 d"],
+    mean: Float[Array, " d"],
+    inverse: Float[Array, " d"],
+    factor: Float[Array, " d"],
+    mean_g: Float[Array, " d"],
+    mean_product: Float[Array, " d"],
+    *,
+    padding: Padding,
+) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
+    """Gradients of a convolution of one channel for its input, its kernel and its bias.
+
+    That of its output y, dy = factor * (g - mean_g - (y - mean) * inverse * mean_product), is batch norm's; neither y
+    nor dy is stored.
+    """
+    results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
+    operands = (x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product)
+    return _call("AasistOneChannelNormalized", results, *operands, **_padding(padding))
+
+
+def pooled_convolution(
+    y: Float[Array, "batch f2 t d"],
+    x: Float[Array, "batch f t c"],
+    kernel: Float[Array, "2 3 d e"],
+    bias: Float[Array, " e"],
+    shortcut: Float[Array, "taps c e"],
+) -> tuple[Float[Array, "batch f t3 e"], UInt8[Array, "batch f t3 e"]]:
+    """A convolution of y and a shortcut of x, added and max-pooled over time by 3; also which step was the largest.
+
+    `shortcut` has 3 taps, or none for the identity.
+    """
+    shape = (*x.shape[:2], x.shape[2] // 3, kernel.shape[-1])
+    results = (_like(x, *shape), jax.ShapeDtypeStruct(shape, jnp.uint8))
+    return _call("AasistPooledConvolution", results, y, x, kernel, bias, shortcut)
+
+
+def pooled_input_gradient(
+    index: UInt8[Array, "batch f t3 e"],
+    g: Float[Array, "batch f t3 e"],
+    kernel: Float[Array, "2 3 d e"],
+    y: Float[Array, "batch f+1 t d"],
+) -> Float[Array, "batch f+1 t d"]:
+    """Gradient of `pooled_convolution` for y, then for what SELU made y of."""
+    out: Array = _call("AasistPooledInputGradient", _like(y, *y.shape), index, g, kernel, y)
+    return out
+
+
+def pooled_shortcut_gradients(
+    x: Float[Array, "batch f t 1"],
+    kernel: Float[Array, "3 1 d"],
+    index: UInt8[Array, "batch f t3 d"],
+    g: Float[Array, "batch f t3 d"],
+) -> tuple[Float[Array, "batch f t 1"], Float[Array, "3 1 d"]]:
+    """Gradients of `pooled_convolution` for x and the shortcut, where x has one channel."""
+    return _call("AasistPooledShortcut", (_like(x, *x.shape), _like(x, *kernel.shape)), x, kernel, index, g)
+
+
+def unpool_time(
+    index: UInt8[Array, "batch f t3 c"], g: Float[Array, "batch f t3 c"], *, steps: int
+) -> Float[Array, "batch f {steps} c"]:
+    """Put each value where `index` says among its three time steps, zeros elsewhere."""
+    batch, f, _, c = g.shape
+    return _call("AasistUnpool", _like(g, batch, f, steps, c), index, g)
+
+
+def sinc_magnitude(
+    wave: Float[Array, "batch samples"], bank: Float[Array, "#batch filters taps"]
+) -> Float[Array, "batch f3 t3"]:
+    """Magnitude of filters of an odd number of taps, each the same forwards and backwards, max-pooled 3 x 3."""
+    samples, (filters, taps) = wave.shape[1], bank.shape[1:]
+    result = _like(wave, wave.shape[0], filters // 3, (samples - taps + 1) // 3)
+    out: Array = _call("AasistSincMagnitude", result, wave, bank)
+    return out
+
+
+def residual_block(
+    x: Float[Array, "batch f t c"],
+    valid: Int[Array, "batch 2"],
+    kernel1: Float[Array, "2 3 c d"],
+    bias1: Float[Array, " d"],
+    kernel2: Float[Array, "2 3 d d"],
+    bias2: Float[Array, " d"],
+    shortcut: Float[Array, "taps c d"],
+) -> Float[Array, "batch f t3 d"]:
+    """A residual block in evaluation mode, batch norm folded in; `shortcut` has 3 taps, or none for the identity."""
+    batch, f, t, _ = x.shape
+    result = _like(x, batch, f, t // 3, kernel1.shape[-1])
+    out: Array = _call(
+        "AasistResidualBlock", result, x, valid.astype(jnp.int32), kernel1, bias1, kernel2, bias2, shortcut
+    )
+    return out
+
+
+def _like(x: Array, *shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, x.dtype)
+
+
+def _padding(padding: Padding) -> dict[str, Any]:
+    return {"pad_rows": np.int64(padding[0]), "pad_steps": np.int64(padding[1])}
+
+
+def _call(name: str, results: Any, *operands: Array, **attributes: Any) -> Any:
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential")(*operands, **attributes)

@@ -1,0 +1,127 @@
+"""The residual encoder of RawNet2 as AASIST uses it: from waveform to a (frequency, time) map."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from aasist_jax.ops import choice
+from aasist_jax.ops.convolution import conv2d, input_gradient
+from aasist_jax.ops.native import kernels
+from aasist_jax.ops.pooling import largest_of_three, max_pool_time, unpool_time
+from aasist_jax.ops.selu import selu, selu_gradient
+
+FoldedBlock = tuple[Float[Array, "..."], ...]
+
+
+@jax.custom_vjp
+def evaluate_block(
+    x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"], *folded: Float[Array, "..."]
+) -> Float[Array, "batch f t3 d"]:
+    """A residual block in evaluation mode.
+
+    Args:
+        x: its input.
+        valid: the span of time steps that are there.
+        folded: kernel and bias of conv1 with batch norm folded in, (2, 3, c, d) and (d,); those of conv2, with the
+            shortcut's bias; kernel of the shortcut (3, c, d), or (0, c, d) where it is the identity.
+    """
+    suits = x.dtype == jnp.float32
+    out: Array = choice.choose(
+        x, valid, *folded, native=kernels.residual_block, xla=evaluate_block_by_layers, suits=suits
+    )
+    return out
+
+
+def evaluate_block_by_layers(
+    x: Array, valid: Array, kernel1: Array, bias1: Array, kernel2: Array, bias2: Array, shortcut: Array
+) -> Array:
+    """`evaluate_block`, layer by layer."""
+    y = zero_outside(selu(conv2d(x, kernel1, bias1, (1, 1))), valid)
+    return max_pool_time(merge(y, x, kernel2, bias2, shortcut))
+
+
+def _evaluate_forward(*operands: Array) -> tuple[Array, tuple[Array, ...]]:
+    return evaluate_block(*operands), operands
+
+
+evaluate_block.defvjp(_evaluate_forward, lambda operands, g: jax.vjp(evaluate_block_by_layers, *operands)[1](g))
+
+
+def merge(
+    y: Float[Array, "batch f2 t d"],
+    x: Float[Array, "batch f t c"],
+    kernel: Float[Array, "2 3 d e"],
+    bias: Float[Array, " e"],
+    shortcut: Float[Array, "taps c e"],
+) -> Float[Array, "batch f t e"]:
+    """conv2 of y, plus the shortcut of x: a convolution of 3 taps, or of none: the identity."""
+    z = conv2d(y, kernel, bias, (0, 1))
+    if not shortcut.shape[0]:
+        return z + x
+    return z + conv2d(x, shortcut[None], jnp.zeros_like(bias), (0, 1))
+
+
+@jax.custom_vjp
+def activate_merge_and_pool(a: Array, x: Array, kernel: Array, bias: Array, shortcut: Array) -> Array:
+    """SELU of a, `merge`, max-pooled over time by 3, with a gradient in which the sum need not be stored.
+
+    a is float32 at least; its SELU is brought to the type of the others.
+    """
+    return max_pool_time(merge(selu(a).astype(x.dtype), x, kernel, bias, shortcut))
+
+
+def _end_forward(a: Array, *operands: Array) -> tuple[Array, tuple[Array, ...]]:
+    y = selu(a).astype(operands[0].dtype)
+    pooled, index = choice.choose(
+        y, *operands, native=kernels.pooled_convolution, xla=lambda *operands: largest_of_three(merge(*operands))
+    )
+    return pooled, (y, *operands, index)
+
+
+def _end_backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, ...]:
+    y, x, kernel, _, shortcut, _ = residuals
+    da, *gradients = choice.choose(
+        *residuals,
+        g,
+        native=_end_gradients,
+        xla=end_gradients_by_layers,
+        suits=g.size > 0 and (shortcut.shape[0] == 0 or x.shape[-1] > 1 or kernel.shape[-1] % kernels.LANES == 0),
+    )
+    return da.astype(jnp.promote_types(y.dtype, jnp.float32)), *gradients
+
+
+activate_merge_and_pool.defvjp(_end_forward, _end_backward)
+
+
+def end_gradients_by_layers(
+    y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array, index: Array, g: Array
+) -> tuple[Array, ...]:
+    """Gradients of `activate_merge_and_pool` for its five operands, through the gradient of the sum; y is SELU of a."""
+    _, pullback = jax.vjp(merge, y, x, kernel, bias, shortcut)
+    dy, *others = pullback(unpool_time(index, g, steps=x.shape[2]))
+    return selu_gradient(y, dy), *others
+
+
+def _end_gradients(
+    y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array, index: Array, g: Array
+) -> tuple[Array, ...]:
+    steps = x.shape[2]
+    da = kernels.pooled_input_gradient(index, g, kernel, y)
+    dk, db = kernels.kernel_gradient(y, g, index, height=2, pad_rows=0)
+    if not shortcut.shape[0]:
+        return da, kernels.unpool_time(index, g, steps=steps), dk, db, shortcut
+    if x.shape[-1] == 1:
+        dx, ds = kernels.pooled_shortcut_gradients(x, shortcut, index, g)
+        return da, dx, dk, db, ds
+    dx = input_gradient(kernels.unpool_time(index, g, steps=steps), shortcut[None], (0, 1))
+    ds, _ = kernels.kernel_gradient(x, g, index, height=1, pad_rows=0)
+    return da, dx, dk, db, ds[0]
+
+
+def zero_outside(x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"] | None) -> Float[Array, "batch f t c"]:
+    """Zero the time steps outside `valid`, first to last but one; None leaves all."""
+    if valid is None:
+        return x
+    time = jnp.arange(x.shape[2], dtype=valid.dtype)[None]
+    inside = (time >= valid[:, :1]) & (time < valid[:, 1:])
+    return jnp.where(inside[:, None, :, None], x, jnp.zeros((), x.dtype))

@@ -1,0 +1,1 @@
+"""Weights on disk: the folder format, published weights, PyTorch checkpoints."""

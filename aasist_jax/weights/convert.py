@@ -1,0 +1,38 @@
+"""Whole checkpoints: `.pth` to a weights folder, and a weights folder to `.pth`."""
+
+import hashlib
+from os import PathLike
+from pathlib import Path
+
+from aasist_jax.config import load_config
+from aasist_jax.weights.folder import Source, load_weights, save_weights
+from aasist_jax.weights.names import from_torch, to_torch
+from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
+
+
+def convert_checkpoint(
+    checkpoint: str | PathLike[str], config: str | PathLike[str], output: str | PathLike[str]
+) -> Path:
+    """Convert a PyTorch checkpoint to a weights folder.
+
+    Args:
+        checkpoint: a `.pth` file in PyTorch's zip format; it is read without running anything in it.
+        config: the JSON or official `.conf` file whose `model_config` describes the model.
+        output: the folder to write `model.safetensors` and `config.json` into.
+
+    Raises:
+        CheckpointError: the file is damaged, hostile or of another kind.
+        WeightsError: its tensors do not fit the configured model; all misfits are listed.
+    """
+    model_config = load_config(config).model_config
+    tensors = read_torch_file(checkpoint)
+    variables = from_torch(model_config, tensors, str(checkpoint))
+    digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    return save_weights(output, model_config, variables, Source(Path(checkpoint).name, digest))
+
+
+def export_checkpoint(folder: str | PathLike[str], output: str | PathLike[str]) -> Path:
+    """Write a weights folder as a checkpoint that the official PyTorch model loads with `strict=True`."""
+    weights = load_weights(folder)
+    write_torch_file(output, to_torch(weights.config, weights.variables))
+    return Path(output)

@@ -1,0 +1,124 @@
+"""Weights on disk for people: a folder with `model.safetensors` and `config.json`."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import unflatten_dict
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from aasist_jax.config import parse_dataclass, parse_model_config, read_json, to_json
+from aasist_jax.errors import ConfigError, WeightsError
+from aasist_jax.models.family import architecture_of
+from aasist_jax.weights.names import Variables, check_leaves, check_variables
+
+FORMAT = 1
+SAMPLE_RATE = 16_000
+LABELS = ("spoof", "bonafide")
+MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where weights come from: a file name and its SHA-256, or a training run and the hash of its configuration."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model as it lies on disk.
+
+    Attributes:
+        config: the architecture's `model_config` dataclass.
+        variables: the collections `params` and `batch_stats`, NumPy arrays.
+        source: where they come from.
+        model_id: the stem of the source name and the first twelve hex digits of the SHA-256 of `model.safetensors`.
+    """
+
+    config: Any
+    variables: dict[str, Any]
+    source: Source
+    model_id: str
+
+
+def save_weights(folder: str | PathLike[str], config: Any, variables: Variables, source: Source) -> Path:
+    """Write a weights folder; an existing one is replaced file by file, the configuration last.
+
+    `config.json` says all that is needed to use the tensors: architecture and its `model_config`, sample rate,
+    window in samples, labels in the order of the outputs, which output is bona fide, source.
+    """
+    folder = Path(folder)
+    flat = check_variables(config, variables, str(folder))
+    description = {
+        "format": FORMAT,
+        "model_config": {"architecture": architecture_of(config).name} | to_json(config),
+        "sample_rate": SAMPLE_RATE,
+        "window": config.nb_samp,
+        "labels": list(LABELS),
+        "bonafide_index": LABELS.index("bonafide"),
+        "source": asdict(source),
+    }
+    content = save({path: np.ascontiguousarray(value).reshape(value.shape) for path, value in flat.items()})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
+            Path(scratch, "model").write_bytes(content)
+            Path(scratch, "config").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            os.replace(f"{scratch}/model", folder / MODEL_FILE)
+            os.replace(f"{scratch}/config", folder / CONFIG_FILE)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def load_weights(folder: str | PathLike[str]) -> Weights:
+    """Read a weights folder and check every tensor against the architecture.
+
+    Raises:
+        WeightsError: no such folder, a damaged file, or tensors that do not fit, all listed at once.
+        ConfigError: `config.json` is damaged or does not say what is expected.
+    """
+    folder = Path(folder)
+    for name in (CONFIG_FILE, MODEL_FILE):
+        if not (folder / name).is_file():
+            raise WeightsError(
+                f"{folder}: no {name} there; convert a checkpoint with `python convert_weights.py` or get the "
+                "official weights with `aasist-jax fetch-weights AASIST-L`"
+            )
+    description = read_json(folder / CONFIG_FILE)
+    config = _check_description(description, str(folder / CONFIG_FILE))
+    try:
+        content = (folder / MODEL_FILE).read_bytes()
+        flat = load(content)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{folder / MODEL_FILE}: not a readable safetensors file ({error})") from None
+    check_leaves(config, flat, str(folder / MODEL_FILE))
+    source = Source(**description["source"])
+    digest = hashlib.sha256(content).hexdigest()
+    return Weights(config, unflatten_dict(flat, sep="/"), source, f"{Path(source.name).stem}-{digest[:12]}")
+
+
+def _check_description(description: dict[str, Any], origin: str) -> Any:
+    """Check what a weights folder says of itself; returns the parsed `model_config`."""
+    config = parse_model_config(description.get("model_config"), origin)
+    expected = {
+        "format": FORMAT,
+        "sample_rate": SAMPLE_RATE,
+        "window": config.nb_samp,
+        "labels": list(LABELS),
+        "bonafide_index": LABELS.index("bonafide"),
+    }
+    for key, value in expected.items():
+        if description.get(key) != value:
+            raise ConfigError(f"{origin}: {key}: expected {json.dumps(value)}, got {json.dumps(description.get(key))}")
+    parse_dataclass(Source, description.get("source"), origin, "source")
+    return config

@@ -1,0 +1,145 @@
+"""Map PyTorch state dicts onto Flax variables and back, for any registered architecture.
+
+The architecture names its submodules (`Architecture.torch_module`); what happens to a leaf follows from its
+Flax name alone. Every leaf of the model is asked for by name, so nothing can be dropped or invented in silence.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from aasist_jax.errors import WeightsError
+from aasist_jax.models.family import Architecture, architecture_of, build_model
+
+Variables = Mapping[str, Any]
+
+_TORCH_LEAF = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+    "count": "num_batches_tracked",
+}
+# PyTorch keeps kernels as (out, in, *window), Flax as (*window, in, out).
+_KERNEL_TO_FLAX = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
+_INT32_MAX = np.iinfo(np.int32).max
+
+
+def variable_shapes(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and type of every variable of a `model_config`, by path such as `params/encoder/block1/conv1/kernel`."""
+    model = build_model(config)
+    wave = jax.ShapeDtypeStruct((1, config.nb_samp), jnp.float32)
+    shapes = jax.eval_shape(lambda key, x: model.init(key, x), jax.random.key(0), wave)
+    # Initialisation fills whatever else a module may tell of itself, too.
+    return flatten_dict({k: v for k, v in shapes.items() if k in ("params", "batch_stats")}, sep="/")
+
+
+def torch_name(entry: Architecture, path: str) -> str:
+    """Name of the PyTorch tensor that holds the Flax leaf at `path`."""
+    _, *modules, leaf = path.split("/")
+    module = entry.torch_module("/".join(modules)) if modules else ""
+    name = _TORCH_LEAF.get(leaf) or entry.torch_parameter(leaf)
+    return f"{module}.{name}" if module else name
+
+
+def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "checkpoint") -> dict[str, Any]:
+    """Turn a PyTorch state dict into Flax variables (nested dictionaries of NumPy arrays).
+
+    Floating types are kept (float32 for the official files), `num_batches_tracked` becomes int32.
+
+    Raises:
+        WeightsError: lists every tensor that the model lacks, every one that nothing uses and every wrong shape.
+    """
+    entry = architecture_of(config)
+    faults, used, flat = [], set(), {}
+    for path, target in variable_shapes(config).items():
+        name = torch_name(entry, path)
+        if name not in tensors:
+            faults.append(f"{name} is missing")
+            continue
+        used.add(name)
+        value = np.asarray(tensors[name])
+        fault = _misfit(path, value, target)
+        if fault:
+            faults.append(f"{name} {fault}")
+        else:
+            flat[path] = _to_flax(path, value, target)
+    faults += [f"{name} is not used" for name in tensors if name not in used]
+    if faults:
+        raise WeightsError(
+            f"{origin}: does not fit {entry.name} as configured, {len(faults)} of "
+            f"{max(len(used), len(tensors))} tensors are at odds: {'; '.join(faults)}"
+        )
+    return unflatten_dict(flat, sep="/")
+
+
+def to_torch(config: Any, variables: Variables) -> dict[str, np.ndarray]:
+    """Turn Flax variables back into a PyTorch state dict; the exact inverse of `from_torch`."""
+    entry = architecture_of(config)
+    tensors = {}
+    for path, value in check_variables(config, variables, "variables").items():
+        if path.endswith("/count"):
+            value = value.astype(np.int64)
+        elif path.endswith("/kernel"):
+            value = value.transpose(np.argsort(_KERNEL_TO_FLAX[value.ndim]))
+        tensors[torch_name(entry, path)] = np.ascontiguousarray(value).reshape(value.shape)
+    return tensors
+
+
+def check_variables(config: Any, variables: Variables, origin: str) -> dict[str, np.ndarray]:
+    """Flatten variables by path and check them as `check_leaves` does."""
+    flat = {path: np.asarray(value) for path, value in flatten_dict(dict(variables), sep="/").items()}
+    check_leaves(config, flat, origin)
+    return flat
+
+
+def check_leaves(config: Any, flat: Mapping[str, np.ndarray], origin: str) -> None:
+    """Refuse variables by path that the model lacks, misses, shapes or types otherwise, or that are not finite.
+
+    Raises:
+        WeightsError: lists all of them.
+    """
+    shapes = variable_shapes(config)
+    faults = [f"{path} is missing" for path in shapes if path not in flat]
+    faults += [f"{path} is not used" for path in flat if path not in shapes]
+    faults += [
+        f"{path} has shape {flat[path].shape}, expected {shapes[path].shape}"
+        for path in shapes
+        if path in flat and flat[path].shape != shapes[path].shape
+    ]
+    faults += [
+        f"{path} has type {flat[path].dtype}, expected {shapes[path].dtype}"
+        for path in shapes
+        if path in flat and flat[path].dtype.kind != np.dtype(shapes[path].dtype).kind
+    ]
+    faults += [
+        f"{path} holds NaN or infinite values"
+        for path in shapes
+        if path in flat and flat[path].dtype.kind == "f" and not np.isfinite(flat[path]).all()
+    ]
+    if faults:
+        raise WeightsError(f"{origin}: does not fit the configured model: {'; '.join(faults)}")
+
+
+def _misfit(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> str:
+    expected = target.shape
+    if path.endswith("/kernel"):
+        expected = tuple(expected[i] for i in np.argsort(_KERNEL_TO_FLAX[len(expected)]))
+    if value.shape != expected:
+        return f"has shape {value.shape}, expected {expected}"
+    if value.dtype.kind != np.dtype(target.dtype).kind:
+        return f"has type {value.dtype}, expected {'an integer' if path.endswith('/count') else 'a float'} type"
+    if path.endswith("/count") and not 0 <= value <= _INT32_MAX:
+        return f"is {value}, expected a count from 0 to {_INT32_MAX}"
+    return ""
+
+
+def _to_flax(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> np.ndarray:
+    if path.endswith("/kernel"):
+        value = np.ascontiguousarray(value.transpose(_KERNEL_TO_FLAX[value.ndim]))
+    return value.astype(target.dtype) if path.endswith("/count") else value

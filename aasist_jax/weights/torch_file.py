@@ -1,0 +1,226 @@
+"""Reads and writes PyTorch checkpoints without PyTorch: a state dict as NumPy arrays, and back.
+
+Reading runs nothing that the file says: `torch_zip` checks the archive, `torch_pickle` interprets its pickle
+as data, and this module cuts the arrays out of the storages within their bounds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from aasist_jax.errors import CheckpointError
+from aasist_jax.weights.torch_pickle import (
+    MAX_DIMENSIONS,
+    MAX_PICKLE_BYTES,
+    STORAGE_DTYPES,
+    Dictionary,
+    Storage,
+    Tensor,
+    Value,
+    dump_pickle,
+    kind_of,
+    load_pickle,
+)
+from aasist_jax.weights.torch_zip import MAX_FILE_BYTES, read_members, write_members
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Where a training checkpoint keeps its state dict."""
+
+MAX_SHARING = 4
+"""How many times over the tensors of a file may cover one storage: enough for tied weights, no bomb."""
+
+_WAY_OUT = "fetch the file anew, or re-save it in PyTorch with torch.save(model.state_dict(), path)"
+
+
+def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The state dict of a PyTorch zip checkpoint: tensor names to arrays, in the file's order.
+
+    The arrays are C-contiguous and own their memory; `num_batches_tracked` and the like have shape (). A
+    training checkpoint with its state dict under "state_dict", "model_state_dict" or "model" is read as that
+    state dict. Tensors may share a storage (each gets its own copy), up to `MAX_SHARING` times its size.
+
+    Raises `CheckpointError`, and nothing else, for a file that is missing, damaged, hostile or another kind.
+    """
+    try:
+        return _parse(_read_bytes(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{os.fspath(path)!r} cannot be read: {error}; {_WAY_OUT}") from None
+    except MemoryError:
+        raise CheckpointError(f"{os.fspath(path)!r} cannot be read: it needs more memory than there is") from None
+
+
+def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
+    """Write `tensors` as an OrderedDict that `torch.load(path, weights_only=True)` reads.
+
+    The same tensors give the same bytes. The file appears whole or not at all: it is written under a
+    temporary name in the same folder, then renamed.
+
+    Raises `CheckpointError` for no tensors, for a dtype that PyTorch's plain storages lack, for a name that
+    is not text, and where the file cannot be written.
+    """
+    target = Path(path)
+    try:
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            with partial.open("xb") as file:
+                write_members(file, _members(tensors))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{os.fspath(path)!r} cannot be written: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{os.fspath(path)!r} cannot be written: {reason}; choose a writable folder") from None
+
+
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError("it is not a file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise CheckpointError(f"it has {status.st_size} bytes, more than the limit of {MAX_FILE_BYTES}")
+        with open(path, "rb") as file:
+            # Not a byte more than was checked, even where the file grows meanwhile.
+            data = file.read(status.st_size)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(str(getattr(error, "strerror", None) or error)) from None
+    if not data:
+        raise CheckpointError("it is empty")
+    if data[:1] == b"\x80":
+        raise CheckpointError("it is a bare pickle, as PyTorch saved them before 1.6, which is not read")
+    return data
+
+
+def _parse(archive: bytes) -> dict[str, np.ndarray]:
+    members = read_members(archive)
+    _check_members(members)
+    value, storages = load_pickle(members["data.pkl"])
+    tensors = _state_dict(value)
+    _check_storages(storages, members)
+    _check_sharing(tensors)
+    return {name: _array(name, tensor, members[_member(tensor.storage)]) for name, tensor in tensors.items()}
+
+
+def _member(storage: Storage) -> str:
+    return f"data/{storage.key}"
+
+
+def _check_members(members: dict[str, memoryview]) -> None:
+    for name in members:
+        # Names with a leading dot are notes of newer PyTorch versions to itself; nothing here reads them.
+        if name not in ("data.pkl", "version", "byteorder") and not name.startswith((".", "data/")):
+            raise CheckpointError(
+                f"its member {name[:80]!a} is not part of a checkpoint of tensors (a TorchScript program?)"
+            )
+    if "data.pkl" not in members:
+        raise CheckpointError("it has no data.pkl")
+    if bytes(members.get("version", b"")) != b"3\n":
+        raise CheckpointError("its format version is missing or not 3")
+    if bytes(members.get("byteorder", b"little")) != b"little":
+        raise CheckpointError("its numbers are not in little-endian byte order")
+
+
+def _state_dict(value: Value) -> dict[str, Tensor]:
+    """The tensors of a state dict, or of the one state dict inside a training checkpoint."""
+    if not isinstance(value, Dictionary):
+        raise CheckpointError(f"it holds a {kind_of(value)}, not a state dict")
+    inner = [value.entries[key] for key in WRAPPERS if isinstance(value.entries.get(key), Dictionary)]
+    if len(inner) > 1:
+        raise CheckpointError(f"it holds more than one of {', '.join(WRAPPERS)}")
+    entries = inner[0].entries if inner and isinstance(inner[0], Dictionary) else value.entries
+    tensors = {}
+    for name, tensor in entries.items():
+        if not isinstance(name, str):
+            raise CheckpointError("its state dict has a number for a name")
+        if not isinstance(tensor, Tensor):
+            raise CheckpointError(f"its entry {name[:80]!a} is a {kind_of(tensor)}, not a tensor")
+        tensors[name] = tensor
+    if not tensors:
+        raise CheckpointError("it holds no tensors")
+    return tensors
+
+
+def _check_storages(storages: dict[str, Storage], members: dict[str, memoryview]) -> None:
+    for storage in storages.values():
+        if _member(storage) not in members:
+            raise CheckpointError(f"storage {storage.key} is missing")
+        size, expected = len(members[_member(storage)]), storage.elements * storage.dtype.itemsize
+        if size != expected:
+            raise CheckpointError(f"storage {storage.key} has {size} bytes where its pickle says {expected}")
+    declared = {_member(storage) for storage in storages.values()}
+    for name in members:
+        if name.startswith("data/") and name not in declared:
+            raise CheckpointError(f"its member {name[:80]!a} belongs to no tensor")
+
+
+def _check_sharing(tensors: dict[str, Tensor]) -> None:
+    """Refuse a file whose arrays would take far more memory than its storages."""
+    covered: dict[str, int] = {}
+    for tensor in tensors.values():
+        storage = tensor.storage
+        covered[storage.key] = covered.get(storage.key, 0) + math.prod(tensor.shape)
+        if covered[storage.key] > MAX_SHARING * storage.elements:
+            raise CheckpointError(f"its tensors cover storage {storage.key} more than {MAX_SHARING} times over")
+
+
+def _array(name: str, tensor: Tensor, data: memoryview) -> np.ndarray:
+    storage, shape = tensor.storage, tensor.shape
+    dtype = storage.dtype.newbyteorder("=")
+    shown = f"tensor {name[:80]!a}"
+    elements = math.prod(shape)
+    if elements > storage.elements:
+        raise CheckpointError(f"{shown} has {elements} elements, its storage only {storage.elements}")
+    last = tensor.offset + sum(
+        (size - 1) * stride for size, stride in zip(shape, tensor.strides, strict=True) if elements
+    )
+    if last >= storage.elements + (elements == 0):
+        raise CheckpointError(f"{shown} reaches beyond its storage")
+    if elements == 0:
+        # NumPy limits the product of the other sizes too.
+        if math.prod(size for size in shape if size) > MAX_FILE_BYTES:
+            raise CheckpointError(f"{shown} is empty, with sizes beyond any bound")
+        return np.empty(shape, dtype)
+    if storage.dtype == np.bool_ and np.frombuffer(data, np.uint8).max() > 1:
+        raise CheckpointError(f"{shown} holds truth values that are neither 0 nor 1")
+    itemsize = dtype.itemsize
+    # A stride along a single element is never taken; PyTorch may store any number for it.
+    strides = [itemsize * stride if size > 1 else 0 for size, stride in zip(shape, tensor.strides, strict=True)]
+    view = np.ndarray(shape, storage.dtype, data, tensor.offset * itemsize, strides)
+    return np.array(view, dtype, order="C", copy=True)
+
+
+def _members(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, bytes]]:
+    """The archive's members in PyTorch's order; one storage for every tensor."""
+    if not tensors:
+        raise CheckpointError("there are no tensors to write")
+    arrays = {name: np.asarray(array) for name, array in tensors.items()}
+    records = {}
+    for index, (name, array) in enumerate(arrays.items()):
+        dtype = array.dtype.newbyteorder("<")
+        if dtype not in STORAGE_DTYPES.values():
+            raise CheckpointError(f"tensor {name!a} is of type {array.dtype}, which PyTorch lacks: convert it")
+        if array.ndim > MAX_DIMENSIONS:
+            raise CheckpointError(f"tensor {name!a} has more than {MAX_DIMENSIONS} dimensions: reshape it")
+        strides = tuple(math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim))
+        records[name] = Tensor(Storage(dtype, str(index), array.size), 0, array.shape, strides)
+    pickled = dump_pickle(records)
+    if len(pickled) > MAX_PICKLE_BYTES:
+        raise CheckpointError("its names and shapes take more than 8 MiB: write fewer tensors")
+    yield "data.pkl", pickled
+    yield "byteorder", b"little"
+    for name, array in arrays.items():
+        storage = records[name].storage
+        yield _member(storage), array.astype(storage.dtype, copy=False).tobytes()
+    yield "version", b"3\n"

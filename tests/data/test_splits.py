@@ -1,0 +1,212 @@
+"""The splits of an experiment, from both layouts, and their scoring."""
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasist_jax.config import DataConfig, ExperimentConfig, TrainConfig
+from aasist_jax.data import splits as datasets
+from aasist_jax.data.pipeline import LABEL_INDEX
+from aasist_jax.data.splits import has_split, open_splits, read_split
+from aasist_jax.errors import DataError
+from aasist_jax.models.family import build_model
+from aasist_jax.training.scoring import make_score_function, score_split
+from tests.models import toy
+
+CLIPS = {"train": 7, "dev": 11}
+
+
+def lines_of(split: str) -> list[tuple[str, str, str]]:
+    """Utterance, attack and label; every third is bona fide."""
+    kinds = [("-", "bonafide"), ("A01", "spoof"), ("A02", "spoof")]
+    return [(f"{split}_{i:02}", *kinds[i % 3]) for i in range(CLIPS[split])]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train and dev in the published layout, and a CSV file of the same clips."""
+    root = tmp_path_factory.mktemp("LA")
+    rng = np.random.default_rng(0)
+    protocols = root / "ASVspoof2019_LA_cm_protocols"
+    protocols.mkdir()
+    table = ["path,label,attack,speaker,split,utterance"]
+    for split, ending in (("train", "trn"), ("dev", "trl")):
+        flac = root / f"ASVspoof2019_LA_{split}" / "flac"
+        flac.mkdir(parents=True)
+        protocol = []
+        for name, attack, label in lines_of(split):
+            samples = rng.integers(-3000, 3000, rng.integers(2000, 6000), dtype=np.int16)
+            soundfile.write(flac / f"{name}.flac", samples, 16_000)
+            protocol.append(f"LA_0001 {name} - {attack} {label}\n")
+            table.append(f"{flac.relative_to(root)}/{name}.flac,{label},{attack},LA_0001,{split},{name}")
+        (protocols / f"ASVspoof2019.LA.cm.{split}.{ending}.txt").write_text("".join(protocol))
+    (root / "clips.csv").write_text("\n".join(table) + "\n")
+    return root
+
+
+@pytest.fixture
+def copy(database: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(database, tmp_path / "LA")
+
+
+def config(root: Path, layout: Any = "asvspoof2019_la", **train: Any) -> ExperimentConfig:
+    return ExperimentConfig(
+        model_config=toy.ToyConfig(toy.WINDOW, toy.WIDTH),
+        database_path=str(root / "clips.csv" if layout == "csv" else root),
+        data_config=DataConfig(layout=layout),
+        train_config=TrainConfig(**train),
+    )
+
+
+def skipping(config: ExperimentConfig) -> ExperimentConfig:
+    return replace(config, data_config=replace(config.data_config, on_bad_file="skip"))
+
+
+@pytest.mark.parametrize("layout", ["asvspoof2019_la", "csv"])
+def test_both_layouts_give_the_same_splits(database: Path, tmp_path: Path, layout: str) -> None:
+    experiment = config(database, layout)
+    assert [has_split(experiment, name) for name in ("train", "dev", "eval")] == [True, True, False]
+    splits = open_splits(experiment, ["train", "dev"], tmp_path)
+    assert list(splits) == ["train", "dev"]
+    for name, split in splits.items():
+        assert split.name == name
+        assert [(u.utterance, u.attack, u.label) for u in split.utterances] == lines_of(name)
+        assert all(u.path.is_file() for u in split.utterances)
+    assert splits["train"].fingerprint != splits["dev"].fingerprint
+    # Nothing to report, and a note of what was checked.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checked_dev.txt", "checked_train.txt"]
+    with pytest.raises(DataError, match="eval"):
+        read_split(experiment, "eval")
+
+
+def test_a_missing_table_is_reported_when_it_is_read(tmp_path: Path) -> None:
+    experiment = config(tmp_path, "csv")
+    assert not has_split(experiment, "eval")
+    with pytest.raises(DataError, match=r"clips.csv: No such file"):
+        read_split(experiment, "train")
+
+
+def test_the_faults_of_all_splits_are_reported_together(copy: Path, tmp_path: Path) -> None:
+    (copy / "ASVspoof2019_LA_train" / "flac" / "train_01.flac").unlink()
+    (copy / "ASVspoof2019_LA_dev" / "flac" / "dev_04.flac").write_bytes(b"fLaC and no more")
+    with pytest.raises(DataError) as error:
+        open_splits(config(copy), ["train", "dev"], tmp_path / "run")
+    message = str(error.value)
+    assert "train: 1 of 7 clips" in message
+    assert "train_01.flac" in message
+    assert "dev: 1 of 11 clips" in message
+    assert "dev_04.flac" in message
+    assert message.endswith("--set data_config.on_bad_file=skip")
+    assert "train_01" in (tmp_path / "run" / "bad_files_train.txt").read_text()
+    assert "dev_04" in (tmp_path / "run" / "bad_files_dev.txt").read_text()
+
+    splits = open_splits(skipping(config(copy)), ["train", "dev"], tmp_path / "run")
+    assert [u.utterance for u in splits["train"].utterances] == [n for n, *_ in lines_of("train") if n != "train_01"]
+    assert [u.utterance for u in splits["dev"].utterances] == [n for n, *_ in lines_of("dev") if n != "dev_04"]
+
+
+def test_nobody_is_told_to_skip_who_skips_already(copy: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copy / "ASVspoof2019_LA_dev" / "flac")
+    with pytest.raises(DataError, match="none is left") as error:
+        open_splits(skipping(config(copy)), ["train", "dev"], tmp_path)
+    assert "on_bad_file" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("split", "kept", "missing"), [("train", "spoof", "bona fide"), ("dev", "bonafide", "spoofed")]
+)
+def test_a_split_of_one_kind_is_refused(copy: Path, tmp_path: Path, split: str, kept: str, missing: str) -> None:
+    protocol = next((copy / "ASVspoof2019_LA_cm_protocols").glob(f"*.{split}.*"))
+    lines = protocol.read_text().splitlines(keepends=True)
+    protocol.write_text("".join(line for line in lines if line.split()[-1] == kept))
+    with pytest.raises(DataError, match=f"split '{split}' has no {missing} clip; both kinds are needed"):
+        open_splits(config(copy), ["train", "dev"], tmp_path)
+
+
+def test_shuffled_labels_are_the_same_labels_dealt_anew(copy: Path, tmp_path: Path) -> None:
+    (protocol,) = copy.glob("ASVspoof2019_LA_cm_protocols/*.dev.trl.txt")
+    shutil.copyfile(protocol, protocol.with_name(protocol.name.replace("dev", "eval")))
+    shutil.copytree(copy / "ASVspoof2019_LA_dev", copy / "ASVspoof2019_LA_eval")
+    names = ["train", "dev", "eval"]
+    plain = open_splits(config(copy), names, tmp_path)
+    shuffled = open_splits(config(copy, shuffle_labels=True), names, tmp_path)
+    again = open_splits(config(copy, shuffle_labels=True), names, tmp_path)
+    other = open_splits(config(copy, shuffle_labels=True, seed=3), names, tmp_path)
+
+    def kinds(splits: Any, name: str) -> list[tuple[str, str]]:
+        return [(u.label, u.attack) for u in splits[name].utterances]
+
+    for name in ("train", "dev"):
+        assert kinds(shuffled, name) != kinds(plain, name)
+        assert Counter(kinds(shuffled, name)) == Counter(kinds(plain, name))
+    assert kinds(again, "train") == kinds(shuffled, "train") != kinds(other, "train")
+    assert [u.path for u in shuffled["train"].utterances] == [u.path for u in plain["train"].utterances]
+    assert kinds(shuffled, "eval") == kinds(plain, "eval")
+    source = shuffled["train"].source
+    assert [int(source[i]["label"]) for i in range(7)] == [LABEL_INDEX[k] for k, _ in kinds(shuffled, "train")]
+
+
+def test_every_clip_is_scored_once_in_order(database: Path, tmp_path: Path) -> None:
+    weights = toy.toy_weights()
+    with toy.registered():
+        model = build_model(weights.config)
+    score = make_score_function(model)
+    split = open_splits(config(database), ["dev"], tmp_path)["dev"]
+    done: list[tuple[int, int]] = []
+    options: dict[str, Any] = {"samples": toy.WINDOW, "batch_size": 8, "workers": 0}
+    trials = score_split(
+        score,
+        weights.variables,
+        split,
+        **options,
+        progress=lambda *figures: done.append(figures),
+        should_stop=lambda: False,
+    )
+    assert trials is not None
+    assert done == [(8, 11), (11, 11)]
+    assert [*zip(trials.utterances, trials.columns["attack"], trials.is_bonafide, strict=True)] == [
+        (name, attack, label == "bonafide") for name, attack, label in lines_of("dev")
+    ]
+    # Shorter clips are repeated, longer ones cut.
+    waves = [np.resize(soundfile.read(u.path, dtype="float32")[0], toy.WINDOW) for u in split.utterances]
+    expected = np.asarray(model.apply(weights.variables, np.stack(waves))[1])[:, 1]
+    np.testing.assert_allclose(trials.scores, expected, rtol=1e-5)
+    assert trials.scores.dtype == np.float64
+
+    answers = iter([False, True])
+    stopped = score_split(
+        score,
+        weights.variables,
+        split,
+        **options,
+        progress=lambda *figures: None,
+        should_stop=lambda: next(answers),
+    )
+    assert stopped is None
+
+
+def test_damage_behind_an_intact_header_is_found_before_the_first_step(copy: Path, tmp_path: Path) -> None:
+    experiment = config(copy)
+    open_splits(experiment, ["train"], tmp_path)
+    clip = next(iter(sorted((copy / "ASVspoof2019_LA_train" / "flac").iterdir())))
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    # The note of the earlier check does not hold for the changed file.
+    with pytest.raises(DataError, match=clip.stem):
+        open_splits(experiment, ["train"], tmp_path)
+
+
+def test_unchanged_files_are_checked_once(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_splits(config(database), ["train"], tmp_path)["train"].fingerprint
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise AssertionError("checked again")
+
+    monkeypatch.setattr(datasets, "usable_utterances", fail)
+    assert open_splits(config(database), ["train"], tmp_path)["train"].fingerprint == before

@@ -1,0 +1,90 @@
+"""A new architecture is registered, and conversion, Detector and configuration serve it unchanged."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aasist_jax.config import load_config, parse_config, to_json
+from aasist_jax.detection.detector import Detector
+from aasist_jax.errors import ConfigError
+from aasist_jax.models.family import Architecture, architecture, architecture_names, architecture_of, register
+from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
+from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
+from tests.models import toy
+
+
+@pytest.fixture
+def entry() -> Iterator[Architecture]:
+    with toy.registered() as entry:
+        yield entry
+
+
+def toy_tensors(width: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "Gain": np.array([2.0], np.float32),
+        "front.bn.weight": rng.normal(size=width).astype(np.float32),
+        "front.bn.bias": rng.normal(size=width).astype(np.float32),
+        "front.bn.running_mean": rng.normal(size=width).astype(np.float32),
+        "front.bn.running_var": rng.uniform(0.5, 2, width).astype(np.float32),
+        "front.bn.num_batches_tracked": np.array(12, np.int64),
+        "back.linear.weight": rng.normal(size=(2, width)).astype(np.float32),
+        "back.linear.bias": rng.normal(size=2).astype(np.float32),
+    }
+
+
+def test_a_new_architecture_is_converted_and_scored(tmp_path: Path, entry: Architecture) -> None:
+    tensors = toy_tensors(width=50)
+    write_torch_file(tmp_path / "toy.pth", tensors)
+    (tmp_path / "toy.json").write_text(
+        json.dumps({"model_config": {"architecture": "Toy", "nb_samp": 400, "width": 50}})
+    )
+    folder = convert_checkpoint(tmp_path / "toy.pth", tmp_path / "toy.json", tmp_path / "toy")
+
+    wave = np.random.default_rng(1).uniform(-1, 1, 1000).astype(np.float32)
+    result = Detector.from_pretrained(folder).score((wave, 16_000))
+    x = np.abs(wave[:400].reshape(8, 50)).mean(0) * 2
+    x = (x - tensors["front.bn.running_mean"]) / np.sqrt(tensors["front.bn.running_var"] + 1e-5)
+    x = x * tensors["front.bn.weight"] + tensors["front.bn.bias"]
+    expected = tensors["back.linear.weight"] @ x + tensors["back.linear.bias"]
+    np.testing.assert_allclose(result.logits, expected, rtol=1e-5)
+    assert result.model_id.startswith("toy-")
+
+    export_checkpoint(folder, tmp_path / "back.pth")
+    back = read_torch_file(tmp_path / "back.pth")
+    assert back.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert back[name].dtype == value.dtype
+        np.testing.assert_array_equal(back[name], value)
+
+
+def test_a_new_architecture_is_configured(tmp_path: Path, entry: Architecture) -> None:
+    path = tmp_path / "toy.json"
+    path.write_text(json.dumps({"model_config": {"architecture": "Toy", "nb_samp": 400}}))
+    config = load_config(path)
+    assert config.model_config == toy.ToyConfig(400, 100)
+    assert parse_config(to_json(config), "again") == config
+    path.write_text(json.dumps({"model_config": {"architecture": "Toy", "nb_samp": 400, "width": 401}}))
+    with pytest.raises(ConfigError, match=r"toy.json: model_config.width: expected 1 to nb_samp, got 401"):
+        load_config(path)
+
+
+def test_names_are_unique_and_unknown_ones_refused(entry: Architecture) -> None:
+    assert architecture_names() == ["AASIST", "Toy"]
+    assert architecture("Toy") is entry
+    assert architecture_of(toy.ToyConfig(400)) is entry
+    with pytest.raises(ValueError, match="registered already"):
+        register(entry)
+    with pytest.raises(ConfigError, match=r"expected one of \['AASIST', 'Toy'\], got 'Toi'"):
+        architecture("Toi")
+
+
+def test_an_architecture_goes_when_it_is_unregistered() -> None:
+    with toy.registered():
+        pass
+    assert architecture_names() == ["AASIST"]
+    with pytest.raises(ConfigError, match="ToyConfig is the configuration of no registered architecture"):
+        architecture_of(toy.ToyConfig(400))

@@ -1,0 +1,134 @@
+"""The map of names and layouts between PyTorch and Flax: exact both ways, every misfit listed at once."""
+
+import re
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from aasist_jax.errors import WeightsError
+from aasist_jax.models.family import architecture_of
+from aasist_jax.weights.names import check_variables, from_torch, to_torch, torch_name, variable_shapes
+from tests.conftest import extra
+from tests.models.aasist.tiny import CONFIG
+
+KERNEL_TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
+
+
+def random_state_dict(seed: int = 0) -> dict[str, np.ndarray]:
+    """Tensors of the tiny AASIST, their shapes taken from Flax's."""
+    rng, entry = np.random.default_rng(seed), architecture_of(CONFIG)
+    tensors = {}
+    for path, leaf in variable_shapes(CONFIG).items():
+        value = rng.normal(size=leaf.shape).astype(np.float32)
+        if path.endswith("/count"):
+            value = np.array(rng.integers(0, 2**31), np.int64)
+        elif path.endswith("/kernel"):
+            value = np.ascontiguousarray(value.transpose(KERNEL_TO_TORCH[value.ndim]))
+        tensors[torch_name(entry, path)] = value
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, np.ndarray]:
+    return random_state_dict()
+
+
+@pytest.fixture(scope="module")
+def variables(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    return from_torch(CONFIG, tensors)
+
+
+def test_names_are_those_of_the_pytorch_model(tensors: dict[str, np.ndarray]) -> None:
+    extra("torch", "torch")
+    from aasist_jax.config import to_json
+    from benchmarks.torch_aasist import TorchAASIST
+
+    state = TorchAASIST(to_json(CONFIG)).state_dict()
+    assert {name: tuple(value.shape) for name, value in state.items()} == {
+        name: value.shape for name, value in tensors.items()
+    }
+
+
+def test_there_and_back_is_exact(tensors: dict[str, np.ndarray], variables: dict[str, Any]) -> None:
+    back = to_torch(CONFIG, variables)
+    assert back.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert back[name].dtype == value.dtype
+        assert back[name].flags.c_contiguous
+        np.testing.assert_array_equal(back[name], value, strict=True)
+
+
+def test_layouts_are_channels_last(tensors: dict[str, np.ndarray], variables: dict[str, Any]) -> None:
+    conv = variables["params"]["encoder"]["block3"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(conv, tensors["encoder.2.0.conv1.weight"].transpose(2, 3, 1, 0))
+    linear = variables["params"]["gat_s"]["att_proj"]["kernel"]
+    np.testing.assert_array_equal(linear, tensors["GAT_layer_S.att_proj.weight"].T)
+    statistics = variables["batch_stats"]["encoder"]["block2"]["bn1"]
+    np.testing.assert_array_equal(statistics["var"], tensors["encoder.1.0.bn1.running_var"])
+    assert statistics["count"].dtype == np.int32
+    assert statistics["count"] == tensors["encoder.1.0.bn1.num_batches_tracked"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_floating_types_are_kept(tensors: dict[str, np.ndarray], dtype: type) -> None:
+    wide = {name: value.astype(dtype) if value.dtype == np.float32 else value for name, value in tensors.items()}
+    back = to_torch(CONFIG, from_torch(CONFIG, wide))
+    assert all(back[name].dtype == value.dtype for name, value in wide.items())
+
+
+def test_every_misfit_of_a_checkpoint_is_listed_at_once(tensors: dict[str, np.ndarray]) -> None:
+    wrong = tensors | {
+        "pos_S": tensors["pos_S"][:, :-1],
+        "encoder.1.0.conv1.weight": tensors["encoder.1.0.conv1.weight"][..., :-1],
+        "out_layer.weight": tensors["out_layer.weight"].T.copy(),
+        "master1": tensors["master1"].astype(np.int64),
+        "first_bn.num_batches_tracked": np.array(3.0, np.float32),
+        "GAT_layer_S.bn.num_batches_tracked": np.array(2**31, np.int64),
+        "GAT_layer_T.bn.num_batches_tracked": np.array(-1, np.int64),
+        "extra.weight": np.zeros(3, np.float32),
+        "sinc_filters": np.zeros(3, np.float32),
+    }
+    del wrong["pool_S.proj.bias"], wrong["encoder.5.0.bn2.running_mean"]
+    with pytest.raises(WeightsError) as caught:
+        from_torch(CONFIG, wrong, "some.pth")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(
+        f"some.pth: does not fit AASIST as configured, 11 of {len(tensors)} tensors are at odds: "
+    )
+    for fault in (
+        "pos_S has shape (1, 7, 4), expected (1, 8, 4)",
+        "encoder.1.0.conv1.weight has shape (3, 3, 2, 2), expected (3, 3, 2, 3)",
+        "out_layer.weight has shape (25, 2), expected (2, 25)",
+        "master1 has type int64, expected a float type",
+        "first_bn.num_batches_tracked has type float32, expected an integer type",
+        "GAT_layer_S.bn.num_batches_tracked is 2147483648, expected a count from 0 to 2147483647",
+        "GAT_layer_T.bn.num_batches_tracked is -1, expected a count from 0 to 2147483647",
+        "extra.weight is not used",
+        "sinc_filters is not used",
+        "pool_S.proj.bias is missing",
+        "encoder.5.0.bn2.running_mean is missing",
+    ):
+        assert fault in message
+    assert message.count(";") == 10
+
+
+def test_every_misfit_of_variables_is_listed_at_once(variables: dict[str, Any]) -> None:
+    wrong = jax.tree.map(np.copy, variables)
+    params, stats = wrong["params"], wrong["batch_stats"]
+    params["pos_s"] = params["pos_s"][0]
+    params["master1"][0, 0, 0] = np.nan
+    params["extra"] = np.zeros(2, np.float32)
+    stats["gat_s"]["bn"]["count"] = np.float32(3)
+    del stats["gat_t"]["bn"]["var"]
+    with pytest.raises(WeightsError) as caught:
+        check_variables(CONFIG, wrong, "here")
+    assert str(caught.value) == (
+        "here: does not fit the configured model: batch_stats/gat_t/bn/var is missing; params/extra is not used; "
+        "params/pos_s has shape (8, 4), expected (1, 8, 4); "
+        "batch_stats/gat_s/bn/count has type float32, expected int32; params/master1 holds NaN or infinite values"
+    )
+    with pytest.raises(WeightsError, match=re.escape("params/pos_s has shape (8, 4)")):
+        to_torch(CONFIG, wrong)
