@@ -170,26 +170,26 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> ExperimentConfig:
 
 def parse_model_config(raw: Any, origin: str, key: str = "model_config") -> Any:
     """Turn a `model_config` object into the frozen dataclass of its architecture."""
-    from aasist_jax.models.family import architecture, architecture_names
+    from aasist_jax.models.family import family, family_names
 
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{origin}: {key}: expected an object, got {_show(raw)}")
     if "architecture" not in raw:
-        raise ConfigError(f"{origin}: {key}.architecture: missing; expected one of {architecture_names()}")
+        raise ConfigError(f"{origin}: {key}.architecture: missing; expected one of {family_names()}")
     name = raw["architecture"]
-    if name not in architecture_names():
-        raise ConfigError(f"{origin}: {key}.architecture: expected one of {architecture_names()}, got {_show(name)}")
+    if name not in family_names():
+        raise ConfigError(f"{origin}: {key}.architecture: expected one of {family_names()}, got {_show(name)}")
     fields = {k: v for k, v in raw.items() if k != "architecture"}
-    return parse_dataclass(architecture(name).config_type, fields, origin, key)
+    return parse_dataclass(family(name).config_type, fields, origin, key)
 
 
 def to_json(config: Any) -> Any:
     """Turn a configuration back into what JSON can hold; `parse_config` reads it again to an equal one."""
-    from aasist_jax.models.family import architecture_of
+    from aasist_jax.models.family import family_of
 
     if isinstance(config, ExperimentConfig):
         raw = {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        raw["model_config"] = {"architecture": architecture_of(config.model_config).name} | raw["model_config"]
+        raw["model_config"] = {"architecture": family_of(config.model_config).name} | raw["model_config"]
         return raw
     if dataclasses.is_dataclass(config):
         return {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}

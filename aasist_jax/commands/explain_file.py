@@ -13,7 +13,7 @@ from aasist_jax.audio.load import load_start
 from aasist_jax.audio.windows import first_window
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.inputs import printable
-from aasist_jax.models.aasist.explain import Explanation, Nodes
+from aasist_jax.models.explanation import Explanation, Nodes
 
 SHOWN = 5
 

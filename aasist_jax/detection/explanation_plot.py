@@ -9,7 +9,7 @@ from scipy.signal.windows import hann
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.evaluation.plots import BONAFIDE, SPOOF
-from aasist_jax.models.aasist.explain import Explanation, Nodes
+from aasist_jax.models.explanation import Explanation, Nodes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -70,7 +70,11 @@ class Stream:
         if geometry is None:
             hop_samples = _hop(hop, 1, window) if hop is not None else window // 2
             self._scorer: WindowScorer = ExactWindows(
-                detector.logits, window=window, hop=hop_samples, batch=1 if live else FILE_WINDOWS
+                detector.logits,
+                detector.start_logits,
+                window=window,
+                hop=hop_samples,
+                batch=1 if live else FILE_WINDOWS,
             )
         else:
             hop_samples = _hop(hop, geometry.stride, window) if hop is not None else geometry.stride
@@ -78,7 +82,7 @@ class Stream:
                 geometry,
                 detector.encode,
                 detector.classify,
-                detector.logits,
+                detector.start_logits,
                 window=window,
                 hop=hop_samples // geometry.stride,
                 step=1 if live else FILE_FRAMES,

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 import jax
 
 from aasist_jax.errors import TrainingError
-from aasist_jax.ops.native.build import native_kernels
+from aasist_jax.ops.choice import native_kernels
 
 PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "soundfile", "soxr")
 

@@ -161,7 +161,7 @@ def measure_pipeline(setting: Setting) -> Section:
 def run_epoch(weights: Weights, source: ClipSource, batch_size: int, clips: int) -> dict[str, Any]:
     """Train as published, with dropout and masked filters, on at least `clips` clips; warm-up apart."""
     optimizer = make_optimizer(OptimConfig(), 10**6, weights.variables["params"], lambda path: "/bn1/" in path)
-    function = make_train_step(build_model(weights.config), optimizer, freq_aug=True)
+    function = make_train_step(build_network(weights.config), optimizer, freq_aug=True)
     step = jax.jit(function, donate_argnums=0)
     state = init_state(jax.tree.map(jax.numpy.array, weights.variables), optimizer)
     iterator = iter(train_dataset(source, samples=weights.config.nb_samp, batch_size=batch_size, seed=0, workers=0))

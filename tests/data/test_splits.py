@@ -15,7 +15,7 @@ from aasist_jax.data import splits as datasets
 from aasist_jax.data.pipeline import LABEL_INDEX
 from aasist_jax.data.splits import has_split, open_splits, read_split
 from aasist_jax.errors import DataError
-from aasist_jax.models.family import build_model
+from aasist_jax.models.family import build_network, score_function
 from aasist_jax.training.scoring import make_score_function, score_split
 from tests.models import toy
 
@@ -155,8 +155,9 @@ def test_shuffled_labels_are_the_same_labels_dealt_anew(copy: Path, tmp_path: Pa
 def test_every_clip_is_scored_once_in_order(database: Path, tmp_path: Path) -> None:
     weights = toy.toy_weights()
     with toy.registered():
-        model = build_model(weights.config)
-    score = make_score_function(model)
+        network = build_network(weights.config)
+        score = make_score_function(weights.config, network)
+        judge = score_function(weights.config, network)
     split = open_splits(config(database), ["dev"], tmp_path)["dev"]
     done: list[tuple[int, int]] = []
     options: dict[str, Any] = {"samples": toy.WINDOW, "batch_size": 8, "workers": 0}
@@ -175,7 +176,7 @@ def test_every_clip_is_scored_once_in_order(database: Path, tmp_path: Path) -> N
     ]
     # Shorter clips are repeated, longer ones cut.
     waves = [np.resize(soundfile.read(u.path, dtype="float32")[0], toy.WINDOW) for u in split.utterances]
-    expected = np.asarray(model.apply(weights.variables, np.stack(waves))[1])[:, 1]
+    expected = np.asarray(judge(weights.variables, np.stack(waves)))[:, 1]
     np.testing.assert_allclose(trials.scores, expected, rtol=1e-5)
     assert trials.scores.dtype == np.float64
 

@@ -470,17 +470,13 @@ def test_sums_are_the_same_to_the_bit_on_one_core_and_on_more() -> None:
 @native
 def test_the_training_step_uses_the_kernels_and_what_is_exported_does_not() -> None:
     wave, g = jnp.ones((2, 98)), jnp.ones((2, 4, 3, 16))
-    layers = [network.FrontEnd(12, 8), network.ResidualBlock(8, first=True), network.ResidualBlock(16)]
+    layers = [network.SincLayer(12, 8), network.ResidualBlock(8, first=True), network.ResidualBlock(16)]
     inputs = [wave, jnp.ones((2, 4, 30, 1)), jnp.ones((2, 4, 10, 8))]
-    options: list[dict[str, Any]] = [{"freq_aug": False}, {}, {}]
-    pairs = list(zip(layers, options, strict=True))
-    variables = [
-        layer.init(jax.random.key(0), x, train=True, **own) for (layer, own), x in zip(pairs, inputs, strict=True)
-    ]
+    variables = [layer.init(jax.random.key(0), x, train=True) for layer, x in zip(layers, inputs, strict=True)]
 
     def loss(variables: Any, x: Any) -> Any:
-        for (layer, own), state in zip(pairs, variables, strict=True):
-            x, _ = layer.apply(state, x, train=True, mutable=["batch_stats"], **own)
+        for layer, state in zip(layers, variables, strict=True):
+            x, _ = layer.apply(state, x, train=True, mutable=["batch_stats"])
         return (x * g).sum()
 
     def gradient() -> str:

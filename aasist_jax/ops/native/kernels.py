@@ -1,19 +1,4 @@
-"""The choice between our C++ kernels and XLA, and the kernels as JAX functions.
-
-XLA's code is used everywhere but in these, on a CPU, in float32 or, where training needs it for its tests, float64:
-
-- the sinc filters with the pool behind them, of which half the products can be saved;
-- a residual block in evaluation mode, for which XLA writes and reads 65 MB maps that fit in no cache;
-- convolutions of width three, which Winograd's filtering (`winograd.h`) gives with 15 products for 36, or, where a
-  kernel has one row, 5 for 9;
-- a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
-- a convolution of one channel, which in training is computed again with the batch norm behind it, not stored;
-- the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
-  places of three.
-
-Each has an equivalent in XLA, for other backends and for machines without a C++ compiler, and tests hold the two to
-the same results.
-"""
+"""The C++ kernels as JAX functions, without gradients; `aasist_jax.ops` calls them where they are the better choice."""
 
 from typing import Any
 
