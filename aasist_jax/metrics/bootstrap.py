@@ -90,7 +90,7 @@ def bootstrap_intervals(
 
     Raises:
         ScoresError: The scores or the sampling cannot be used, or `confidence` or `resamples` is out of
-        range.
+            range.
     """
     trials = _Trials.of(bonafide, spoof)
     estimates = {name: float(statistic(trials.curve())) for name, statistic in statistics.items()}
@@ -125,7 +125,7 @@ def compare_systems(
 
     Raises:
         ScoresError: The scores or the sampling cannot be used, or `confidence` or `resamples` is out of
-        range.
+            range.
     """
     a, b = (_Trials.of(*scores) for scores in zip(bonafide, spoof, strict=True))
     drawn: dict[str, list[PerResample]] = {name: [] for name in statistics}
