@@ -82,14 +82,10 @@ def make_train_step(
         accumulation: cut this device's part into as many pieces, which run one after another. The gradient is the same
             sum, but batch norm sees one piece at a time.
         seed: of the random numbers.
-        frozen: paths of parameters for which no gradient is computed. Where they are the first layers, most of the
-            backward pass falls away.
+        frozen: paths of parameters for which no gradient is computed: first layers spare most of the backward pass.
         axis_name: of the devices; None for one.
     """
     loss = loss or cross_entropy()
-
-    def over_devices(x: Any) -> Any:
-        return x if axis_name is None else jax.lax.psum(x, axis_name)
 
     def weighted_sum(params: Any, model_state: Any, piece: Batch, rng: RandomKeys) -> tuple[Array, Any]:
         params = _stop_gradients(params, frozen)
@@ -111,7 +107,8 @@ def make_train_step(
             grad_function = jax.value_and_grad(weighted_sum, has_aux=True)
             (numerator, (denominator, model_state)), gradient = grad_function(state.params, model_state, piece, rng)
             sums.append((gradient, numerator, denominator))
-        gradient, numerator, denominator = over_devices(jax.tree.map(lambda *terms: sum(terms), *sums))
+        total = jax.tree.map(lambda *terms: sum(terms), *sums)
+        gradient, numerator, denominator = total if axis_name is None else jax.lax.psum(total, axis_name)
         gradient = jax.tree.map(lambda g: g / denominator.astype(g.dtype), gradient)
 
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

@@ -17,7 +17,6 @@ from aasist_jax.data.cache import open_cache
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from aasist_jax.data.pipeline import ClipSource, train_dataset
 from aasist_jax.data.utterances import Utterance
-from aasist_jax.models.family import build_model
 from aasist_jax.training.optimizer import make_optimizer
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.folder import Weights
