@@ -28,7 +28,7 @@ from aasist_jax.metrics.scores import ScoresError
 from aasist_jax.metrics.tandem import AsvErrorRates, asv_error_rates, min_tdcf_2019
 from aasist_jax.models.family import architecture_of, build_model
 from aasist_jax.training.averaging import add_to_average, empty_average, make_statistics_step, mean_statistics
-from aasist_jax.training.checkpoints import CheckpointStore, Restored
+from aasist_jax.training.checkpoints.store import CheckpointStore, Restored
 from aasist_jax.training.interruption import StopRequested, StopSignals
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer
 from aasist_jax.training.parallel import (
