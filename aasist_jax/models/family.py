@@ -244,6 +244,8 @@ class Family:
             float32); batch statistics, where there are any, span the devices of `axis_name`. Families with
             `masks_filters` take `freq_aug` as well.
         window: what the network takes at once, given the configuration.
+        window_fields: fields of the configuration that say how long a window is, and may differ from those of the
+            weights that training starts from.
         bonafide_index: of two logits, the one of bona fide speech.
         trains: whether the parameter at a path, such as `encoder/block1/conv1/kernel`, is ever trained; weight decay
             and optimizer leave the others alone.
@@ -263,6 +265,7 @@ class Family:
     config_type: type
     build: Callable[..., Network]
     window: Callable[[Any], Window]
+    window_fields: tuple[str, ...] = ()
     bonafide_index: int = 1
     trains: Callable[[str], bool] = lambda path: True
     loss: Loss | None = None

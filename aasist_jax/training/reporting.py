@@ -50,9 +50,10 @@ class Reporter:
         """Begin to show training."""
         self._show("training", step, total, "")
 
-    def step(self, step: int, total: int, loss: float, rate: float) -> None:
-        """Show a step: loss, clips per second, time left."""
-        self._show("training", step, total, f"loss {loss:.4f}  {rate:.1f} clips/s")
+    def step(self, step: int, total: int, loss: float, rate: float | None) -> None:
+        """Show a step: loss, clips per second (None where they are not known yet), time left."""
+        speed = "" if rate is None else f"  {rate:.1f} clips/s"
+        self._show("training", step, total, f"loss {loss:.4f}{speed}")
 
     def clips(self, what: str, done: int, total: int) -> None:
         """Show a pass over clips."""

@@ -38,6 +38,7 @@ FAMILY = Family(
     config_type=AASISTConfig,
     build=_build,
     window=lambda config: Window(config.nb_samp, config.shortest_input),
+    window_fields=("nb_samp",),
     trains=_trains,
     state_estimate=BATCH_STATISTICS,
     masks_filters=True,

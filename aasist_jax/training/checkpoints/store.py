@@ -1,11 +1,11 @@
-"""Training checkpoints: asynchronous saves with Orbax, and only verified steps are ever restored.
+"""The store of a run's checkpoints: Orbax saves in the background, and only verified steps are ever restored.
 
-Orbax keeps no checksums: a flipped bit in a tensor file restores without a word. So every step gets a
-manifest (`manifest.py`) once Orbax has committed it, and counts only while it agrees with that manifest.
+Orbax keeps no checksums: it restores a tensor file with a flipped bit without a word. So every step gets a
+manifest (`manifest.py`) once Orbax has written it, and counts only while its files agree with that manifest.
 
     FOLDER/30/         step 30: state, data and extras as Orbax writes them, and manifest.json
     FOLDER/rejected/   steps found unfinished or damaged, set aside under their number; safe to delete
-    FOLDER/deleted/    steps on their way out
+    FOLDER/deleted/    steps that are being deleted
     FOLDER/.lock       held while a run is using the folder
 """
 
@@ -16,7 +16,6 @@ import logging
 import math
 import operator
 import os
-import re
 import shutil
 import threading
 import time
@@ -30,10 +29,7 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import (
     AnyPreservationPolicy,
     BestN,
@@ -42,33 +38,26 @@ from orbax.checkpoint.checkpoint_managers import (
 )
 
 from aasist_jax.errors import TrainingError
-from aasist_jax.training.manifest import find_fault, read_manifest, write_manifest
-
-_TEMPORARY = re.compile(r"\d+\.orbax-checkpoint-tmp.*")
-_STEP = re.compile(r"0|[1-9]\d*")
-_FINISHER = "checkpoint_finisher"
-_PATIENCE = 5.0  # Seconds that the remains of a failed save are given to end.
-_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+from aasist_jax.training.checkpoints.cleanup import (
+    DELETED,
+    FINISHER,
+    PATIENCE,
+    reason_of,
+    remove_leftovers,
+    try_to_remove_leftovers,
+    wait_for_new_threads,
+)
+from aasist_jax.training.checkpoints.leaves import check_fits, describe_leaves, placed_like, placeholder
+from aasist_jax.training.checkpoints.manifest import read_manifest, write_manifest
+from aasist_jax.training.checkpoints.verification import REJECTED, RejectedStep, verify_steps
 
 # Orbax logs the trace of an error that it also raises; the caller prints it, once and in one line.
 logging.getLogger("absl").addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
 
 
 @dataclass(frozen=True)
-class RejectedStep:
-    """A step that was not trusted: its number, the reason in one line, and where its folder was set aside."""
-
-    step: int
-    reason: str
-    kept_in: Path
-
-    def __str__(self) -> str:
-        return f"checkpoint of step {self.step} not used, {self.reason} (set aside in {self.kept_in})"
-
-
-@dataclass(frozen=True)
 class Restored:
-    """A verified step: the state as the template has it, the two JSON values, and what was passed over."""
+    """A verified step: its state in the structure of the template, the two JSON values, and the steps passed over."""
 
     step: int
     state: Any
@@ -134,16 +123,16 @@ class CheckpointStore:
         )
         self._metrics: dict[int, float | None] = {}
         self._rejected: list[RejectedStep] = []
-        self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_FINISHER)
+        self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix=FINISHER)
         self._saving: tuple[int, Future[None], frozenset[threading.Thread]] | None = None
         self._manager: ocp.CheckpointManager | None = None
         self._closed = False
         self._lock: int | None = None
         try:
-            with self._told():
+            with self._file_errors_told():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._take_lock()
-                self._sift()
+                self._verify()
                 self._open_manager()
         except BaseException:
             self._release_lock()
@@ -176,7 +165,7 @@ class CheckpointStore:
             raise TrainingError(
                 f"cannot save step {step}: {self.folder} already has step {newest}, and steps only go up"
             )
-        leaves = _describe(state)
+        leaves = describe_leaves(state)
         metric = float(metric) if metric is not None and math.isfinite(metric) else None
         try:
             # Refused here rather than in the background; and a copy, for the caller may go on changing its own.
@@ -208,13 +197,14 @@ class CheckpointStore:
         if self._closed:
             raise TrainingError(f"the checkpoint store of {self.folder} is closed")
         if self._saving is None:
-            self._try_to_clear()  # Some writes of a failed save may have ended after it was given up.
+            # Some writes of a failed save may have ended after it was given up.
+            self._try_to_remove_leftovers()
             return
         (step, saving, threads), self._saving = self._saving, None
         error = saving.exception()
         if error is not None:
             self._give_up(step, error, threads)
-        with self._told():
+        with self._file_errors_told():
             self._delete_old()
 
     def restore(self, template: Any, *, best: bool = False) -> Restored | None:
@@ -231,8 +221,8 @@ class CheckpointStore:
             TrainingError: template and stored state differ, or there were steps but every one is damaged.
         """
         self.wait()
-        with self._told():
-            self._sift()
+        with self._file_errors_told():
+            self._verify()
             manager = self._open_manager()
             manager.reload()
         if not self._metrics:
@@ -240,24 +230,24 @@ class CheckpointStore:
                 reasons = "; ".join(f"step {rejected.step} {rejected.reason}" for rejected in self._rejected)
                 raise TrainingError(
                     f"no checkpoint in {self.folder} can be trusted: {reasons}. They are set aside in"
-                    f" {self.folder / 'rejected'}; start again to begin from scratch"
+                    f" {self.folder / REJECTED}; start again to begin from scratch"
                 )
             return None
         ranked = self._ranked() if best else []
         step = ranked[0] if ranked else max(self._metrics)
-        _check_fits(read_manifest(self.folder / str(step)).leaves, _describe(template), step)
+        check_fits(read_manifest(self.folder / str(step)).leaves, describe_leaves(template), step)
         try:
             items = manager.restore(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(jax.tree.map(_placeholder, template)),
+                    state=ocp.args.StandardRestore(jax.tree.map(placeholder, template)),
                     data=ocp.args.JsonRestore(),
                     extras=ocp.args.JsonRestore(),
                 ),
             )
         except Exception as error:
-            raise TrainingError(f"cannot restore step {step} from {self.folder}: {_cause(error)}") from error
-        state = jax.tree.map(_placed_like, template, items.state)
+            raise TrainingError(f"cannot restore step {step} from {self.folder}: {reason_of(error)}") from error
+        state = jax.tree.map(placed_like, template, items.state)
         return Restored(step, state, items.data, items.extras, tuple(self._rejected))
 
     def steps(self) -> list[int]:
@@ -294,19 +284,20 @@ class CheckpointStore:
         self.close()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the file system refuses, as a line for the user."""
+    def _file_errors_told(self) -> Iterator[None]:
+        """Turn an error of the file system into one line for the user."""
         try:
             yield
         except OSError as error:
             raise TrainingError(f"cannot keep checkpoints in {self.folder}: {error}") from error
 
     def _open_manager(self) -> ocp.CheckpointManager:
-        """The manager, anew after a failed save. It gets no policy and deletes nothing of its own accord: it would
-        before the new step has its manifest.
+        """Orbax's manager; after a failed save a new one.
+
+        It gets no preservation policy: it would delete an old step before the new one has its manifest.
         """
         if self._manager is None:
-            options = ocp.CheckpointManagerOptions(todelete_subdir="deleted", save_root_metadata=False)
+            options = ocp.CheckpointManagerOptions(todelete_subdir=DELETED, save_root_metadata=False)
             self._manager = ocp.CheckpointManager(self.folder, item_names=("state", "data", "extras"), options=options)
         return self._manager
 
@@ -329,21 +320,16 @@ class CheckpointStore:
     def _give_up(self, step: int, error: BaseException, threads: frozenset[threading.Thread]) -> NoReturn:
         """Remove what a failed save left and say why it failed; `threads` were there before it."""
         self._close_manager()
-        # Orbax raises at the first write that fails and leaves the others to threads that it forgets: files would come
-        # and go while they are being removed, and after. A new thread of the caller's costs no more than the patience.
-        # Threads of its libraries, and those of other processes, cannot be waited for: what they write is never
-        # trusted, and cleared away by the next `save`, `wait` or `close`.
-        deadline = time.monotonic() + _PATIENCE
-        for thread in frozenset(threading.enumerate()) - threads - {threading.current_thread()}:
-            if not thread.name.startswith(_FINISHER):
-                with contextlib.suppress(Exception):  # Orbax's threads raise what they have come to.
-                    thread.join(max(0.0, deadline - time.monotonic()))
-        while not self._try_to_clear() and time.monotonic() < deadline:
+        deadline = time.monotonic() + PATIENCE
+        wait_for_new_threads(threads, deadline)
+        while not self._try_to_remove_leftovers() and time.monotonic() < deadline:
             time.sleep(0.01)
         if jax.process_index() == 0:
             shutil.rmtree(self.folder / str(step), ignore_errors=True)
         good = f"step {max(self._metrics)} stays the newest good one" if self._metrics else "there is no earlier one"
-        raise TrainingError(f"checkpoint of step {step} not saved: {_cause(error)}; {good} in {self.folder}") from error
+        raise TrainingError(
+            f"checkpoint of step {step} not saved: {reason_of(error)}; {good} in {self.folder}"
+        ) from error
 
     def _delete_old(self) -> None:
         now = datetime.now(UTC)
@@ -354,49 +340,16 @@ class CheckpointStore:
                 # Orbax renames the folder into `deleted`, so a step is never there in part.
                 self._open_manager().delete(info.step)
                 del self._metrics[info.step]
-        self._clear_leftovers()
-
-    def _try_to_clear(self) -> bool:
-        """`_clear_leftovers`, as far as the file system lets it; whether it did."""
-        try:
-            self._clear_leftovers()
-        except OSError:
-            return False
-        return True
-
-    def _clear_leftovers(self) -> None:
-        """Remove temporary folders of Orbax and steps on their way out (the first process); nothing is being saved."""
-        if jax.process_index() != 0:
-            return
-        for entry in list(self.folder.iterdir()):
-            if entry.is_dir() and (_TEMPORARY.fullmatch(entry.name) or entry.name == "deleted"):
-                shutil.rmtree(entry)
-
-    def _sift(self) -> None:
-        """Set aside every step that cannot be trusted; note the good ones."""
-        self._clear_leftovers()
         if jax.process_index() == 0:
-            for step in self._steps_on_disk():
-                reason = find_fault(self.folder / str(step), step)
-                if reason is not None:
-                    self._rejected.append(RejectedStep(step, reason, self._set_aside(step)))
-        multihost_utils.sync_global_devices("aasist_jax: checkpoints sifted")
-        self._metrics = {step: read_manifest(self.folder / str(step)).metric for step in self._steps_on_disk()}
+            remove_leftovers(self.folder)
 
-    def _steps_on_disk(self) -> list[int]:
-        return sorted(
-            int(entry.name) for entry in self.folder.iterdir() if entry.is_dir() and _STEP.fullmatch(entry.name)
-        )
+    def _try_to_remove_leftovers(self) -> bool:
+        return jax.process_index() != 0 or try_to_remove_leftovers(self.folder)
 
-    def _set_aside(self, step: int) -> Path:
-        rejected = self.folder / "rejected"
-        rejected.mkdir(exist_ok=True)
-        kept_in = rejected / str(step)
-        repeat = 1
-        while kept_in.exists():
-            repeat += 1
-            kept_in = rejected / f"{step}.{repeat}"
-        return (self.folder / str(step)).rename(kept_in)
+    def _verify(self) -> None:
+        """Set aside every step that cannot be trusted, and note the good ones."""
+        self._metrics, rejected = verify_steps(self.folder)
+        self._rejected += rejected
 
     def _ranked(self) -> list[int]:
         """The steps that have a metric, best first, of equals the later."""
@@ -425,55 +378,3 @@ class CheckpointStore:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _describe(tree: Any) -> dict[str, str]:
-    """Name, dtype and shape of every leaf, as `{"['params']['w']": "float32[3,4]"}`."""
-    leaves = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = jax.tree_util.keystr(path)
-        if not isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
-            raise TrainingError(
-                f"the state's {name} is of type {type(leaf).__name__}, not an array: wrap it in jnp.asarray,"
-                " or keep it in extras"
-            )
-        leaves[name] = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-    return leaves
-
-
-def _check_fits(stored: dict[str, str], wanted: dict[str, str], step: int) -> None:
-    names = [name for name in sorted(stored.keys() | wanted.keys()) if stored.get(name) != wanted.get(name)]
-    if names:
-        shown = [f"{name} {stored.get(name, 'missing')}, wanted {wanted.get(name, 'none')}" for name in names[:10]]
-        more = [f"and {len(names) - 10} more"] if len(names) > 10 else []
-        raise TrainingError(
-            f"the checkpoint of step {step} does not fit this model and optimizer,"
-            f" {len(names)} leaves differ: {'; '.join(shown + more)}"
-        )
-
-
-def _placeholder(leaf: Any) -> Any:
-    """What Orbax is to restore a leaf as."""
-    if isinstance(leaf, np.ndarray):
-        return leaf
-    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _placed_like(leaf: Any, restored: Any) -> Any:
-    """The restored leaf, left free to follow other arrays' devices where the template's leaf is."""
-    if isinstance(leaf, jax.Array) and not leaf.committed and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
-        return jnp.array(np.asarray(restored))
-    return restored
-
-
-def _cause(error: BaseException) -> str:
-    """The reason of a failed save or restore, in one line."""
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    if any(text in str(link) for link in chain for text in _FULL):
-        return "the disk is full (or the quota, or the limit of a file's size, is reached); free some space"
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

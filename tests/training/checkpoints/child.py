@@ -1,6 +1,6 @@
 """A training run in small, to be killed: saves a state that is a function of the step, step after step.
 
-    python checkpoint_child.py FOLDER [POINT STEP]
+    python child.py FOLDER [POINT STEP]
 
 Prints "ready", then "kept N" whenever step N is on the disk with its manifest. With POINT it kills itself there,
 in step STEP: `manifest` (not yet begun), `draft` (written, not yet in place) or `deletion` (an old step half gone).
@@ -28,15 +28,16 @@ def make_extras(step: int) -> dict[str, Any]:
 def main(folder: str, point: str = "", deadly_step: str = "0") -> None:
     import jax.numpy as jnp
 
-    from aasist_jax.training import checkpoints, manifest
+    from aasist_jax.training.checkpoints import manifest
+    from aasist_jax.training.checkpoints import store as store_module
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     current = 0
     if point == "manifest":
-        write = checkpoints.write_manifest
-        checkpoints.write_manifest = lambda *args: write(*args) if args[1] < int(deadly_step) else die()
+        write = store_module.write_manifest
+        store_module.write_manifest = lambda *args: write(*args) if args[1] < int(deadly_step) else die()
     if point == "draft":
         replace = Path.replace
 
@@ -61,7 +62,7 @@ def main(folder: str, point: str = "", deadly_step: str = "0") -> None:
 
         shutil.rmtree = remove_or_die
 
-    with checkpoints.CheckpointStore(folder) as store:
+    with store_module.CheckpointStore(folder) as store:
         restored = store.restore(make_state(0))
         first = restored.step + 1 if restored else 1
         print("ready", flush=True)

@@ -1,6 +1,6 @@
 """One of two processes that save together, lose a file of the newest step, and restore the one before.
 
-    python checkpoint_two_processes.py INDEX PORT FOLDER
+    python two_processes_child.py INDEX PORT FOLDER
 
 Prints the step restored and the steps rejected, which the first process alone reports.
 """
@@ -29,7 +29,7 @@ def make_state(step: int) -> dict[str, jax.Array]:
 
 
 def main(index: str, port: str, folder: str) -> None:
-    from aasist_jax.training.checkpoints import CheckpointStore
+    from aasist_jax.training.checkpoints.store import CheckpointStore
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
