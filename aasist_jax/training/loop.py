@@ -37,6 +37,7 @@ from aasist_jax.training.parallel import (
     as_global,
     batch_to_devices,
     check_batch_size,
+    first_host_first,
     gather_hosts,
     on_host,
     parallel_map,
@@ -134,7 +135,9 @@ class _Run:
         if options.selection == "published" and "eval" not in names:
             raise TrainingError("--selection published: chooses on the eval split, and the data set has none")
         self.asv = self._read_asv() if options.selection == "published" else None
-        self.splits = open_splits(config, names, folder.root)
+        self.splits = open_splits(
+            config, names, folder.root, is_writer=jax.process_index() == 0, one_host_first=first_host_first
+        )
         self.train_split: Split = self.splits["train"]
 
         dtype = jnp.dtype(options.dtype)
