@@ -22,7 +22,8 @@ from aasist_jax.data.splits import Split, has_split, open_splits
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import TrainingError, WeightsError
 from aasist_jax.evaluation.breakdowns import break_down
-from aasist_jax.evaluation.score_files import Trials, read_asv_scores, write_scores
+from aasist_jax.evaluation.score_files import Trials, write_scores
+from aasist_jax.evaluation.verification_scores import read_asv_scores
 from aasist_jax.metrics.error_rates import equal_error_rate
 from aasist_jax.metrics.scores import ScoresError
 from aasist_jax.metrics.tandem import AsvErrorRates, asv_error_rates, min_tdcf_2019
