@@ -57,7 +57,7 @@ class DataConfig:
     step finds missing or unreadable files. `corpus` is `quickstart` where the data set is to be built first.
     """
 
-    layout: Literal["asvspoof2019_la", "csv"] = "asvspoof2019_la"
+    layout: str = "asvspoof2019_la"
     workers: int = 0
     cache: str = ""
     on_bad_file: Literal["fail", "skip"] = "fail"

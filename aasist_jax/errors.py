@@ -17,6 +17,14 @@ class WeightsError(AasistError):
     """Weights and architecture do not fit, or a weights folder is incomplete."""
 
 
+class DownloadError(AasistError):
+    """A file cannot be downloaded, or is not the file that was promised."""
+
+
+class UnreachableError(DownloadError):
+    """The server cannot be reached or does not give the file: getting it by other means would help."""
+
+
 class AudioError(AasistError):
     """Audio that cannot be decoded, or that breaks a limit."""
 

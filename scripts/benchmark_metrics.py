@@ -19,7 +19,8 @@ from rich.table import Table
 from aasist_jax import metrics
 from aasist_jax.commands.cli import run
 from aasist_jax.errors import ScoreFileError
-from aasist_jax.evaluation.score_files import VerificationScores, join, read_asv_scores, read_scores
+from aasist_jax.evaluation.score_files import join, read_scores
+from aasist_jax.evaluation.verification_scores import VerificationScores, read_asv_scores
 
 
 def main(
@@ -47,7 +48,7 @@ def main(
 
     def bootstrap() -> object:
         statistics: dict[str, metrics.Statistic] = {"eer": lambda curve: metrics.equal_error_rate_of(curve)[0]}
-        return metrics.bootstrap_intervals(statistics, *classes, resamples=resamples)
+        return metrics.bootstrap_intervals(statistics, *classes, resampling=metrics.Resampling(resamples))
 
     timed: list[tuple[str, int, Callable[[], object]]] = [
         ("EER", repeats, lambda: metrics.equal_error_rate(*classes)),

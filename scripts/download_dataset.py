@@ -7,7 +7,8 @@ import typer
 
 from aasist_jax.commands.cli import run
 from aasist_jax.data import la_archive
-from aasist_jax.runtime.download import DownloadError, UnreachableError, download, progress_bar
+from aasist_jax.errors import DownloadError, UnreachableError
+from aasist_jax.runtime.download import download, progress_bar
 
 PAGE = "https://doi.org/10.7488/ds/2555"
 URL = "https://datashare.ed.ac.uk/server/api/core/bitstreams/a9f87c35-f055-4015-80e2-2fdff0d46269/content"

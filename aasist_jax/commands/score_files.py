@@ -24,8 +24,8 @@ from aasist_jax.evaluation.report import (
     Table,
     breakdown_table,
     comparison_table,
-    figures_table,
     metrics_json,
+    metrics_table,
     write_report,
 )
 from aasist_jax.evaluation.results import BootstrapOptions, compare, evaluate
@@ -35,12 +35,11 @@ from aasist_jax.evaluation.score_files import (
     Trials,
     in_order,
     join,
-    read_asv_scores,
     read_keys,
-    read_sasv_scores,
     read_scores,
     write_scores,
 )
+from aasist_jax.evaluation.verification_scores import read_asv_scores, read_sasv_scores
 from aasist_jax.metrics.calibration_loss import cllr_bits, min_cllr_bits
 from aasist_jax.metrics.detection_cost import DetectionCosts
 
@@ -132,7 +131,7 @@ def metrics(
     if json is not None and str(json) == "-":
         print(text, end="")
     else:
-        _print(figures_table(evaluation))
+        _print(metrics_table(evaluation))
         if comparison:
             _print(comparison_table(comparison))
         for column in evaluation.breakdowns:

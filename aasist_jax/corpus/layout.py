@@ -8,8 +8,8 @@ from pathlib import Path
 import soundfile
 
 from aasist_jax.corpus.plan import SPLITS, Clip
+from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
 
-_PROTOCOLS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}
 _COLUMNS = (
     "utterance",
     "split",
@@ -22,16 +22,6 @@ _COLUMNS = (
     "channel",
     "seconds",
 )
-
-
-def clip_path(output: Path, split: str, utterance: str) -> Path:
-    """Where a finished clip lies."""
-    return output / f"ASVspoof2019_LA_{split}" / "flac" / f"{utterance}.flac"
-
-
-def protocol_path(output: Path, split: str) -> Path:
-    """Where a split's protocol lies."""
-    return output / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{_PROTOCOLS[split]}.txt"
 
 
 def protocol_lines(clips: Iterable[Clip]) -> list[str]:

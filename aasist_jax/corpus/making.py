@@ -11,11 +11,11 @@ from jaxtyping import Float
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.corpus.channel import join, pass_through, take_on
-from aasist_jax.corpus.layout import clip_path
 from aasist_jax.corpus.plan import Clip
 from aasist_jax.corpus.speech import load_recording
 from aasist_jax.corpus.text_to_speech import speak
 from aasist_jax.corpus.vocoders import COPY_SYNTHESIS
+from aasist_jax.data.layouts.asvspoof2019 import clip_path
 
 
 @dataclass(frozen=True)

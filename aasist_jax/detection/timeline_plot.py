@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.detection.timeline import Timeline
-from aasist_jax.evaluation.plots import BONAFIDE, SPOOF
+from aasist_jax.runtime.colours import BONAFIDE, SPOOF
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -162,8 +162,9 @@ class StepRunner:
                 return None
             raise
         waited = time.monotonic() - began
-        arrays = batch_to_devices({"wave": batch["wave"], "label": batch["label"]})
-        return StagedBatch(arrays, batch["index"], waited)
+        arrays = {name: batch[name] for name in ("wave", "label", "length") if name in batch}
+        arrays |= {name: numbers[batch["index"]] for name, numbers in self._setup.clip_numbers.items()}
+        return StagedBatch(batch_to_devices(arrays), batch["index"], waited)
 
     def _log_step(self, step: DispatchedStep, loss: float, norm: float) -> None:
         entry: dict[str, Any] = {

@@ -49,6 +49,7 @@ class SplitScorer:
                 self._setup.score_function,
                 replicate(variables),
                 self._setup.splits[split],
+                window=self._setup.family.window(config.model_config),
                 batch_size=self._setup.eval_batch_size,
                 workers=config.data_config.workers,
                 progress=lambda done, total: self._reporter.clips(f"scoring {split}", done, total),

@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aasist_jax.config import ExperimentConfig, to_json
+from aasist_jax.data.labels import record_labels
 from aasist_jax.data.pipeline import TrainDataset, train_dataset
 from aasist_jax.data.splits import Split, has_split, open_splits
 from aasist_jax.errors import TrainingError, WeightsError
@@ -18,7 +20,7 @@ from aasist_jax.training.averaging import make_state_step
 from aasist_jax.training.identity import differences, run_identity
 from aasist_jax.training.loss import loss_of
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
-from aasist_jax.training.parallel import AXIS, check_batch_size, on_host, parallel_map, parallel_step
+from aasist_jax.training.parallel import AXIS, check_batch_size, first_host_first, on_host, parallel_map, parallel_step
 from aasist_jax.training.scoring import ScoreFunction, make_score_function
 from aasist_jax.training.state import RunState, first_state
 from aasist_jax.training.step import init_state, make_train_step, random_variables
@@ -32,6 +34,7 @@ class TrainingSetup:
     Attributes:
         config: of the experiment.
         splits: the data by the names of the splits: train, dev, and eval where there is one.
+        clip_numbers: of every training clip its `attack` and `speaker`, where the loss asks for them; else empty.
         identity: what must be the same when the run is resumed.
         batches: the training data, epoch after epoch.
         schedule: the learning rate by step, from 0.
@@ -42,6 +45,7 @@ class TrainingSetup:
 
     config: ExperimentConfig
     splits: Mapping[str, Split]
+    clip_numbers: Mapping[str, np.ndarray]
     identity: dict[str, Any]
     batches: TrainDataset
     schedule: Callable[[int], Any]
@@ -86,11 +90,13 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     check_batch_size(config.batch_size, "batch_size", options.accumulation)
     check_batch_size(options.eval_batch_size or config.batch_size, "train_config.eval_batch_size")
     names = ["train", "dev"] + (["eval"] if has_split(config, "eval") else [])
-    splits = open_splits(config, names, folder)
+    splits = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
     variables, init = _first_variables(config)
+    window = window_of(config.model_config)
     batches = train_dataset(
         splits["train"].source,
-        samples=window_of(config.model_config).samples,
+        samples=window.samples,
+        fill=window.fill,
         batch_size=config.batch_size,
         seed=options.seed,
         process_index=jax.process_index(),
@@ -112,9 +118,12 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         frozen=frozen,
         axis_name=AXIS,
     )
+    clips = splits["train"].utterances
     setup = TrainingSetup(
         config=config,
         splits=splits,
+        # Only a loss of the family's own asks for more than the label.
+        clip_numbers={} if family.loss is None else record_labels(clips),
         identity=run_identity(config, splits, init),
         batches=batches,
         schedule=learning_rate(config.optim_config, total_steps),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.data.splits import Split
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.models.family import Network, score_function
+from aasist_jax.models.family import Network, Window, score_function
 from aasist_jax.training.parallel import gather_hosts, parallel_map, split_over_devices
 
 ScoreFunction = Callable[[Any, Any], Any]
@@ -27,7 +27,7 @@ def score_split(
     variables: Any,
     split: Split,
     *,
-    samples: int,
+    window: Window,
     batch_size: int,
     workers: int,
     progress: Callable[[int, int], None],
@@ -37,9 +37,9 @@ def score_split(
 
     Args:
         score: from `make_score_function`.
-        variables: `params` and `batch_stats`.
+        variables: of the network.
         split: the clips.
-        samples: of a window.
+        window: what the network takes of a clip.
         batch_size: of the global batch.
         workers: decoding processes.
         progress: told the clips done and their total.
@@ -50,7 +50,8 @@ def score_split(
     """
     batches = eval_dataset(
         split.source,
-        samples=samples,
+        samples=window.samples,
+        fill=window.fill,
         batch_size=batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

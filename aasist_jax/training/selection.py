@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from aasist_jax.config import ExperimentConfig
 from aasist_jax.data.splits import has_split
 from aasist_jax.errors import TrainingError
-from aasist_jax.evaluation.score_files import Trials, read_asv_scores
+from aasist_jax.evaluation.score_files import Trials
+from aasist_jax.evaluation.verification_scores import read_asv_scores
 from aasist_jax.metrics.error_rates import equal_error_rate
 from aasist_jax.metrics.scores import ScoresError
 from aasist_jax.metrics.tandem import AsvErrorRates, asv_error_rates, min_tdcf_2019

@@ -13,8 +13,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from aasist_jax.errors import WeightsError
-from aasist_jax.runtime.download import DownloadError, UnreachableError, download, progress_bar
+from aasist_jax.errors import DownloadError, UnreachableError, WeightsError
+from aasist_jax.runtime.download import download, progress_bar
 
 WEIGHTS_URL = "https://raw.githubusercontent.com/clovaai/aasist/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
 URL_VARIABLE = "AASIST_JAX_WEIGHTS_URL"

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from aasist_jax.commands import score_files as command
 from aasist_jax.errors import AasistError
-from aasist_jax.evaluation.report import FIGURE_NAMES
-from aasist_jax.evaluation.score_files import read_asv_scores, read_scores
+from aasist_jax.evaluation.report import METRIC_NAMES
+from aasist_jax.evaluation.score_files import read_scores
+from aasist_jax.evaluation.verification_scores import read_asv_scores
 from aasist_jax.metrics.tandem import min_a_dcf
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -100,7 +101,7 @@ def test_metrics_writes_json_and_a_self_contained_report(files):
     assert (figures["n_bonafide"], figures["n_spoof"]) == (200, 400)
     assert list(figures["eer_per_attack"]) == ["A01", "A<2>"]
     numbers = {name for name, value in figures.items() if isinstance(value, float)}
-    assert numbers == set(figures["intervals"]) == set(FIGURE_NAMES)
+    assert numbers == set(figures["intervals"]) == set(METRIC_NAMES)
     for name, interval in figures["intervals"].items():
         assert interval["low"] < interval["high"], name
         assert interval["estimate"] == figures[name]

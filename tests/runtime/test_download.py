@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasist_jax.runtime.download import DownloadError, download, progress_bar
+from aasist_jax.errors import DownloadError
+from aasist_jax.runtime.download import download, progress_bar
 from tests.runtime.http_server import Behaviour, Site, kill_in_download, serve
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 BODY = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
