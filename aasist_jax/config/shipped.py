@@ -18,6 +18,11 @@ def configuration_names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.json"))
 
 
+def shipped_file(name: str) -> Path:
+    """Return the file of a configuration that comes with the package, one of `configuration_names()`."""
+    return _folder() / f"{name}.json"
+
+
 def configuration_file(path_or_name: str | PathLike[str]) -> Path:
     """Return the file that is meant: a file by its path, or a configuration of the package by its name.
 
@@ -32,7 +37,7 @@ def configuration_file(path_or_name: str | PathLike[str]) -> Path:
     if path.is_file():
         return path
     if str(path) in names:
-        return _folder() / f"{path}.json"
+        return shipped_file(str(path))
     looks_like_a_path = os.sep in str(path_or_name) or path.exists()
     if looks_like_a_path and path.stem not in names:
         return path

@@ -211,7 +211,7 @@ def _examples(output: Path, clips: Sequence[Clip]) -> None:
 
 _README = """# A small corpus of human and synthetic speech
 
-Built on this machine by `scripts/build_corpus.py` of aasist_jax from free packages; aasist_jax itself ships no audio.
+Built on this machine by `aasist-jax build-corpus` from free packages; aasist_jax itself ships no audio.
 It is laid out like ASVspoof 2019 LA: `ASVspoof2019_LA_cm_protocols/`, `ASVspoof2019_LA_{train,dev,eval}/flac/`
 (16 kHz, mono, 16 bit). `metadata.csv` says more of each clip, `examples/` has one human and one synthetic eval clip.
 No voice of one split, human or synthetic, is in another; the attacks world_coded, hts and piper are in eval alone.

@@ -75,7 +75,7 @@ def test_too_few_clips_for_the_attacks_is_an_error(tmp_path: Path) -> None:
 
 def test_no_apt_is_said_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(DataError, match=r"apt-get is not on the PATH.*download_dataset"):
+    with pytest.raises(DataError, match=r"apt-get is not on the PATH.*aasist-jax download"):
         build_corpus(tmp_path / "new", downloads=tmp_path / "downloads")
     assert list(tmp_path.iterdir()) == []
 
