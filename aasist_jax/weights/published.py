@@ -51,7 +51,8 @@ def find_weights(weights: str | os.PathLike[str], *, download: bool = False, cac
 
     Args:
         weights: the path of a folder; the name of published weights; or `hf://owner/name`, `hf://owner/name@revision`,
-            a repository of the Hugging Face Hub, which is fetched into the Hub's own cache (extra `hub`).
+            a repository of the Hugging Face Hub, which is fetched into the Hub's own cache (extra `hub`). None for
+            the published weights that are the default.
         download: fetch published weights that are not in the cache yet.
         cache: as in `fetch_weights`.
 
@@ -59,7 +60,7 @@ def find_weights(weights: str | os.PathLike[str], *, download: bool = False, cac
         WeightsError: there is no such folder, name or repository, or the published weights have not been fetched: the
             message says what would be fetched, from where, and how.
     """
-    name = os.fspath(weights)
+    name = default_weights() if weights is None else os.fspath(weights)
     if name.startswith(HUB_PREFIX):
         return fetch_from_hub(name)
     if Path(name).is_dir():

@@ -177,6 +177,8 @@ def test_what_is_not_here_yet_is_described(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(WeightsError) as caught:
         find_weights("AASIST-L", cache=tmp_path)
     address = "https://raw.githubusercontent.com/clovaai/aasist/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
+    with pytest.raises(WeightsError, match=f"^{default_weights()}: not in"):
+        find_weights(None, cache=tmp_path)
     assert str(caught.value) == (
         f"AASIST-L: not in {tmp_path / 'weights'} yet; run `aasist-jax fetch-weights AASIST-L` once, or give "
         f"download=True in Python, to fetch 426,428 bytes from {address}/AASIST-L.pth (MIT licence)"
