@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -33,6 +32,7 @@ from aasist_jax.models.family import (
     split_variables,
 )
 from aasist_jax.weights.folder import Weights, load_weights
+from aasist_jax.weights.published import find_weights
 
 CALIBRATION_FILE = "calibration.json"
 BATCH_SIZE = 8
@@ -116,13 +116,25 @@ class Detector:
         self._classify = jax.jit(lambda frames: class_logits(network.classify(params, state, frames)[0].logits, index))
 
     @classmethod
-    def from_pretrained(cls, folder: str | PathLike[str], *, dtype: Any = jnp.float32) -> "Detector":
-        """Load a weights folder, as `convert_weights.py`, `aasist-jax fetch-weights` and training write it.
+    def from_pretrained(
+        cls, weights: str | PathLike[str], *, download: bool = False, dtype: Any = jnp.float32
+    ) -> "Detector":
+        """Load weights: a folder, published weights by name, or a repository of the Hugging Face Hub.
 
         A `calibration.json` beside the weights, as `aasist-jax calibrate` writes it, turns scores into log-likelihood
         ratios as well.
+
+        Args:
+            weights: the path of a weights folder, as `aasist-jax fetch-weights`, `convert` and `train` write it; the
+                name of published weights, which `aasist-jax models` lists; or `hf://owner/name[@revision]`.
+            download: fetch published weights that have not been fetched before.
+            dtype: the type computed in (float32, bfloat16).
+
+        Raises:
+            WeightsError: no such weights, or not fetched yet: the message says from where, and how large they are.
         """
-        path = Path(folder, CALIBRATION_FILE)
+        folder = find_weights(weights, download=download)
+        path = folder / CALIBRATION_FILE
         calibration = load_calibration(path) if path.is_file() else None
         return cls(load_weights(folder), dtype=dtype, calibration=calibration)
 

@@ -10,21 +10,21 @@ for a network that has none. On disk and in checkpoints both lie side by side, `
 entries of `model_state` under theirs.
 """
 
-import difflib
 import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aasist_jax import models
-from aasist_jax.errors import ConfigError
+from aasist_jax.errors import ConfigError, nearest
 from aasist_jax.models.explanation import Explainer
+from aasist_jax.models.published import PublishedWeights
 
 LABELS = ("spoof", "bonafide")
 """The two classes, in the order of the logits everywhere outside of a network."""
@@ -139,7 +139,7 @@ class Window:
     fixed: bool = True
 
     @property
-    def fill(self) -> str:
+    def fill(self) -> Literal["repeat", "zeros"]:
         """How a clip that is shorter fills the window: `repeat` or `zeros`."""
         return "repeat" if self.fixed else "zeros"
 
@@ -192,27 +192,6 @@ class StateEstimate:
 
     start: Callable[[ModelState], ModelState]
     finish: Callable[[Any, Any, int], Any]
-
-
-@dataclass(frozen=True)
-class PublishedWeights:
-    """Weights that their authors published.
-
-    Attributes:
-        name: what people call them, and the name of the configuration that describes them.
-        url: address of the checkpoint.
-        size: its length in bytes.
-        sha256: of the checkpoint.
-        licence: under which they are published, and by whom.
-        default: whether commands use these weights unless told otherwise.
-    """
-
-    name: str
-    url: str
-    size: int
-    sha256: str
-    licence: str
-    default: bool = False
 
 
 @runtime_checkable
@@ -312,9 +291,7 @@ def family(name: str) -> Family:
     """
     families = _families()
     if name not in families:
-        close = difflib.get_close_matches(str(name), families, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"architecture: expected one of {family_names()}, got {name!r}{hint}")
+        raise ConfigError(f"architecture: {name!r} is not among them; {nearest(str(name), families)}")
     return families[name]
 
 

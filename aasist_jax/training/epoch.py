@@ -162,7 +162,7 @@ class StepRunner:
                 return None
             raise
         waited = time.monotonic() - began
-        arrays = {name: batch[name] for name in ("wave", "label", "length") if name in batch}
+        arrays: dict[str, Any] = {name: batch[name] for name in ("wave", "label", "length") if name in batch}
         arrays |= {name: numbers[batch["index"]] for name, numbers in self._setup.clip_numbers.items()}
         return StagedBatch(batch_to_devices(arrays), batch["index"], waited)
 

@@ -97,8 +97,8 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     for name in (CONFIG_FILE, MODEL_FILE):
         if not (folder / name).is_file():
             raise WeightsError(
-                f"{folder}: no {name} there; convert a checkpoint with `python convert_weights.py` or get the "
-                "official weights with `aasist-jax fetch-weights AASIST-L`"
+                f"{folder}: no {name} there; convert a checkpoint with `aasist-jax convert`, or get published weights "
+                "with `aasist-jax fetch-weights` (`aasist-jax models` lists them)"
             )
     description = read_json(folder / CONFIG_FILE)
     config = _check_description(description, str(folder / CONFIG_FILE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from aasist_jax.errors import CheckpointError
 from aasist_jax.weights.pickle_values import ORDERED_DICT, REBUILD_TENSOR, STORAGE_DTYPES, Global, Opcode, Tensor
 
 

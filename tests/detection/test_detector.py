@@ -309,7 +309,7 @@ def test_a_folder_is_loaded_by_name(tmp_path: Path, detector: Detector, speech: 
     folder = save_weights(tmp_path / "toy", weights.config, weights.variables, weights.source)
     result = Detector.from_pretrained(str(folder)).score((speech, 16_000))
     assert result.logits == detector.score((speech, 16_000)).logits
-    with pytest.raises(WeightsError, match=r"nowhere: no config.json there"):
+    with pytest.raises(WeightsError, match=r"nowhere: no such folder, nor published weights of that name"):
         Detector.from_pretrained(tmp_path / "nowhere")
 
 

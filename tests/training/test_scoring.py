@@ -52,7 +52,7 @@ def test_every_clip_is_scored_once_in_order(split: Split) -> None:
     ]
     # Shorter clips are repeated, longer ones cut.
     waves = [np.resize(soundfile.read(u.path, dtype="float32")[0], toy.WINDOW) for u in split.utterances]
-    expected = np.asarray(model.apply(weights.variables, np.stack(waves))[1])[:, 1]
+    expected = np.asarray(judge(weights.variables, np.stack(waves)))[:, 1]
     np.testing.assert_allclose(trials.scores, expected, rtol=1e-5)
     assert trials.scores.dtype == np.float64
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from aasist_jax.models.aasist.config import AASISTConfig
 from aasist_jax.models.aasist.names import NAMES
+from aasist_jax.models.aasist.published import PUBLISHED
 from aasist_jax.models.family import Family, FrameNetwork, Window
 from aasist_jax.models.layers import BATCH_STATISTICS
 
@@ -43,6 +44,7 @@ FAMILY = Family(
     state_estimate=BATCH_STATISTICS,
     masks_filters=True,
     names=NAMES,
+    published=PUBLISHED,
     frame_geometry=lambda config: config.frame_geometry,
     explainer=_explainer,
     onnx_graph=_onnx_graph,
