@@ -13,10 +13,10 @@ import numpy as np
 import soxr
 from jaxtyping import Float32, Num
 
+from aasist_jax.audio.ffmpeg import find_container, open_ffmpeg
 from aasist_jax.audio.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
 from aasist_jax.audio.limits import SAMPLE_RATE as SAMPLE_RATE
 from aasist_jax.audio.limits import Limits as Limits
-from aasist_jax.audio.m4a import is_m4a, open_m4a
 from aasist_jax.audio.sound_file import open_sound_file
 from aasist_jax.audio.source import AudioSource, AudioStream, open_source, source_name
 from aasist_jax.errors import AudioError
@@ -183,9 +183,9 @@ def _opened(source: AudioSource, name: str, limits: Limits) -> Iterator[AudioStr
         with open_source(source, name) as raw:
             encoded_bytes = raw.seek(0, io.SEEK_END)
             limits.check_size(name, encoded_bytes)
-            open_stream = open_m4a if is_m4a(raw) else open_sound_file
+            container = find_container(raw)
             raw.seek(0)
-            with open_stream(raw, name) as stream:
+            with open_ffmpeg(raw, name, container) if container else open_sound_file(raw, name) as stream:
                 limits.check_format(name, stream.sample_rate, stream.channels)
                 limits.check_length(name, stream.frames, stream.sample_rate, stream.channels, encoded_bytes)
                 yield replace(stream, blocks=_within(limits, stream, name, encoded_bytes))

@@ -59,6 +59,26 @@ class AudioStream:
     blocks: Iterator[Float32[np.ndarray, "frames channels"]]
 
 
+@dataclass(frozen=True)
+class TrackIndex:
+    """What a container says of its audio track before anything is decoded. Times are in ticks.
+
+    Attributes:
+        timescale: ticks per second.
+        ticks: stated length of what is heard, or an estimate of it.
+        heard: the ranges of the decoded track that are heard, each from its first tick to the one after its last;
+            ascending, without overlap. The others are the encoder's delay and filling, or were cut off by an editor.
+        packets: count of packets, where they and `packet_ticks` are known; 0 otherwise.
+        packet_ticks: length of each packet but the last.
+    """
+
+    timescale: int
+    ticks: int
+    heard: tuple[tuple[int, int], ...]
+    packets: int = 0
+    packet_ticks: int = 0
+
+
 def source_name(source: AudioSource) -> str:
     """How messages call the source: one printable line."""
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
