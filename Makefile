@@ -26,7 +26,7 @@ $(VENV)/installed-%: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-run: EXTRAS = quickstart
-$(VENV)/installed-test: EXTRAS = dev,m4a,onnx,quickstart,torch
+$(VENV)/installed-test: EXTRAS = dev,ffmpeg,onnx,quickstart,torch
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,4 +29,4 @@ def estimate_length(raw: BinaryFile, name: str) -> TrackIndex:
             break
         frames, at = frames + 1, at + size
     ticks = frames * FRAME_SAMPLES * file_bytes // at if frames else FRAME_SAMPLES
-    return TrackIndex(rate, ticks, ((0, TO_THE_END),))
+    return TrackIndex(rate, ticks, 0, ((0, TO_THE_END),))

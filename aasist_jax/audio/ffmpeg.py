@@ -6,14 +6,14 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
 
 from aasist_jax.audio.adts import estimate_length, is_adts
-from aasist_jax.audio.ffmpeg_process import CPU_SECONDS, MEMORY_BYTES, FfmpegProcess, find_ffmpeg, reason
+from aasist_jax.audio.ffmpeg_process import CHILD_LIMITS, FfmpegProcess, find_ffmpeg, reason
 from aasist_jax.audio.mp4 import read_index
 from aasist_jax.audio.source import BLOCK_VALUES, AudioStream, BinaryFile, TrackIndex
 from aasist_jax.errors import AudioError
@@ -72,14 +72,15 @@ def open_ffmpeg(raw: BinaryFile, name: str, container: Container) -> Iterator[Au
         AudioError: there is no ffmpeg; another codec; damaged; truncated; beyond the limits of the child process.
     """
     index = container.index(raw, name)
-    program = find_ffmpeg(name, "M4A and AAC" if len(container.decoders) == 1 else container.name)
+    program = find_ffmpeg(f"{name}: {container.name}")
     with (
         _descriptor(raw) as source,
-        FfmpegProcess(program, _arguments(container, source), source, name) as child,
+        closing(FfmpegProcess(program, _arguments(container, source), source, name, CHILD_LIMITS)) as child,
     ):
         rate, channels = _read_header(child, name, container)
-        frames = index.ticks * rate // index.timescale
-        yield AudioStream(rate, channels, frames, _heard(_blocks(child, channels, name, container), index, rate, name))
+        frames, hidden = index.ticks * rate // index.timescale, index.hidden * rate // index.timescale
+        decoded = _blocks(child, channels, name, container)
+        yield AudioStream(rate, channels, frames, _heard(decoded, index, rate, name), hidden)
 
 
 def _arguments(container: Container, source: int) -> list[str]:
@@ -98,16 +99,16 @@ def _arguments(container: Container, source: int) -> list[str]:
 
 @contextmanager
 def _descriptor(raw: BinaryFile) -> Iterator[int]:
-    """A descriptor of the bytes, for the child: of the opened file itself, else of an unlinked copy."""
+    """A descriptor of the bytes, at their start, for the child: of the opened file itself, else of an unlinked copy."""
+    raw.seek(0)
     file = raw.raw if isinstance(raw, io.BufferedReader) else raw
     # Of a file object of another kind, a descriptor need not give the same bytes: not with gzip, for example.
     if isinstance(file, io.FileIO):
         yield file.fileno()
     else:
         with tempfile.TemporaryFile() as copy:
-            raw.seek(0)
             shutil.copyfileobj(raw, copy)
-            copy.flush()
+            copy.seek(0)
             yield copy.fileno()
 
 
@@ -127,14 +128,16 @@ def _blocks(
     child: FfmpegProcess, channels: int, name: str, container: Container
 ) -> Iterator[Float32[np.ndarray, "frames channels"]]:
     """What the child decodes, to its end; at the end, whatever it has to say."""
-    frame_bytes = 4 * channels
+    frame_bytes, rest = 4 * channels, 0
     while content := child.read(max(1, BLOCK_VALUES // channels) * frame_bytes):
-        whole = len(content) // frame_bytes * channels
-        if whole:
-            yield np.frombuffer(content, ">f4", whole).astype(np.float32).reshape(-1, channels)
+        rest = len(content) % frame_bytes
+        if len(content) > rest:
+            yield np.frombuffer(content, ">f4", (len(content) - rest) // 4).astype(np.float32).reshape(-1, channels)
     failure = _failure(child, name, container)
     if failure is not None:
         raise failure
+    if rest:
+        raise AudioError(f"{name}: ffmpeg stopped amid a sample; try again, or convert it, for example to FLAC")
 
 
 def _heard(
@@ -168,10 +171,16 @@ def _failure(child: FfmpegProcess, name: str, container: Container) -> AudioErro
     status, said = child.finish()
     if status == 0:
         return None
-    if re.search("Cannot allocate memory|Resource temporarily unavailable", said):
-        return AudioError(f"{name}: ffmpeg would take over {MEMORY_BYTES >> 20} MiB of memory; convert it to FLAC")
-    if "received signal 24" in said or status in (-signal.SIGXCPU, -signal.SIGKILL):
-        return AudioError(f"{name}: ffmpeg would take over {CPU_SECONDS} s of processor time; convert it to FLAC")
+    if re.search("Cannot allocate memory|Resource temporarily unavailable|failed to map segment", said):
+        most = child.limits.memory_bytes >> 20
+        return AudioError(f"{name}: ffmpeg would take over {most} MiB of memory; convert it, for example to FLAC")
+    if status == -signal.SIGKILL:
+        return AudioError(
+            f"{name}: ffmpeg was killed, by its limit of {child.limits.cpu_seconds} s of processor time or for want of "
+            "memory; convert the recording, for example to FLAC"
+        )
+    if status < 0:
+        return AudioError(f"{name}: ffmpeg crashed (signal {-status}); convert the recording, for example to FLAC")
     other = re.search(r"Codec \((\w+)\) not on whitelist", said)
     if other:
         codecs = " and ".join(container.decoders).upper()

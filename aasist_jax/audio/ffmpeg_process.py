@@ -9,8 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from dataclasses import dataclass
 
 from aasist_jax.errors import AudioError
 
@@ -20,14 +19,23 @@ if sys.platform == "linux":
 PROGRAM_VARIABLE = "AASIST_JAX_FFMPEG"
 """Environment variable that names another program than the `ffmpeg` on the path."""
 
-MEMORY_BYTES = 1 << 29
-"""Most memory of the child, for its data. An M4A of the most packets that are read takes a quarter of it."""
 
-CPU_SECONDS = 600
-"""Most processor time of the child. Four hours of stereo AAC at 48 kHz take less than a tenth of it."""
+@dataclass(frozen=True)
+class ChildLimits:
+    """Limits on one child process; the limits on what it decodes are those of `aasist_jax.audio.limits`.
 
-SILENT_SECONDS = 60.0
-"""How long the child may give nothing while something is waited for."""
+    Attributes:
+        memory_bytes: its data in memory. An M4A of the most packets that are read takes a third of the default.
+        cpu_seconds: its processor time. Four hours of stereo AAC at 48 kHz take less than a tenth of the default.
+        silent_seconds: how long it may give nothing while something is waited for.
+    """
+
+    memory_bytes: int = 1 << 29
+    cpu_seconds: int = 600
+    silent_seconds: float = 60.0
+
+
+CHILD_LIMITS = ChildLimits()
 
 ERROR_BYTES = 1 << 14
 """How much of what the child says is kept."""
@@ -35,12 +43,11 @@ ERROR_BYTES = 1 << 14
 PIECE_BYTES = 1 << 16
 
 
-def find_ffmpeg(name: str, kind: str) -> str:
+def find_ffmpeg(what: str) -> str:
     """The program: the one that the environment names, else `ffmpeg` on the path, else that of the extra `ffmpeg`.
 
     Args:
-        name: the recording, for the message.
-        kind: what it is that needs FFmpeg, for the message.
+        what: what it is needed for, as the beginning of a message.
 
     Raises:
         AudioError: there is none.
@@ -49,7 +56,7 @@ def find_ffmpeg(name: str, kind: str) -> str:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise AudioError(f"{name}: {PROGRAM_VARIABLE} is {named!r}, which is no program; mend or unset it")
+            raise AudioError(f"{what} needs ffmpeg, and {PROGRAM_VARIABLE} is {named!r}, which is no program")
         return found
     found = shutil.which("ffmpeg")
     if found is not None:
@@ -61,19 +68,19 @@ def find_ffmpeg(name: str, kind: str) -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError):
         raise AudioError(
-            f"{name}: {kind} needs the program ffmpeg; install it (apt install ffmpeg, or "
+            f"{what} needs the program ffmpeg; install it (apt install ffmpeg, or "
             "pip install 'aasist-jax[ffmpeg]'), or convert the recording, for example to FLAC"
         ) from None
 
 
 class FfmpegProcess:
-    """A running `ffmpeg` whose standard output is read; a context manager, which ends it however it is left.
+    """A running `ffmpeg` whose standard output is read, until it is closed.
 
     It is started without a shell, in a process group of its own, with nothing on its standard input and next to
     nothing in its environment. It may not write files.
     """
 
-    def __init__(self, program: str, arguments: Sequence[str], source: int, name: str) -> None:
+    def __init__(self, program: str, arguments: Sequence[str], source: int, name: str, limits: ChildLimits) -> None:
         """Start it.
 
         Args:
@@ -81,7 +88,9 @@ class FfmpegProcess:
             arguments: what follows it.
             source: the descriptor that the child inherits, under the same number.
             name: the recording, for messages.
+            limits: what it is held to.
         """
+        self.limits = limits
         self._name = name
         self._said = b""
         kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -102,18 +111,10 @@ class FfmpegProcess:
         try:
             for stream in (self._samples, self._messages):
                 self._selector.register(stream, selectors.EVENT_READ)
-            _limit(self._child.pid)
+            _limit(self._child.pid, limits)
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def read(self, size: int) -> bytearray:
         """The next `size` bytes of its output; fewer at the end alone.
@@ -135,9 +136,9 @@ class FfmpegProcess:
         while self._next(PIECE_BYTES):
             pass
         while self._messages in self._selector.get_map():
-            self._wait(time.monotonic() + SILENT_SECONDS)
+            self._wait(time.monotonic() + self.limits.silent_seconds)
         try:
-            status = self._child.wait(SILENT_SECONDS)
+            status = self._child.wait(self.limits.silent_seconds)
         except subprocess.TimeoutExpired:
             raise self._stuck() from None
         return status, self._said.decode("utf-8", "replace")
@@ -157,7 +158,7 @@ class FfmpegProcess:
 
     def _next(self, size: int) -> bytes:
         """Some bytes of its output, or none at the end."""
-        deadline = time.monotonic() + SILENT_SECONDS
+        deadline = time.monotonic() + self.limits.silent_seconds
         while self._samples in self._selector.get_map():
             if self._wait(deadline):
                 piece = os.read(self._samples, min(size, PIECE_BYTES))
@@ -169,7 +170,7 @@ class FfmpegProcess:
     def _wait(self, deadline: float) -> bool:
         """Wait for output, and say whether there is some; keep what it says meanwhile."""
         ready = {key.fd for key, _ in self._selector.select(max(0.0, deadline - time.monotonic()))}
-        if not ready or time.monotonic() > deadline + SILENT_SECONDS:
+        if not ready or time.monotonic() > deadline + self.limits.silent_seconds:
             raise self._stuck()
         if self._messages in ready:
             said = os.read(self._messages, ERROR_BYTES)
@@ -180,20 +181,20 @@ class FfmpegProcess:
 
     def _stuck(self) -> AudioError:
         return AudioError(
-            f"{self._name}: ffmpeg gave nothing for {SILENT_SECONDS:g} s and was stopped; "
+            f"{self._name}: ffmpeg gave nothing for {self.limits.silent_seconds:g} s and was stopped; "
             "convert the recording, for example to FLAC"
         )
 
 
-def _limit(pid: int) -> None:
+def _limit(pid: int, limits: ChildLimits) -> None:
     """Hold a child that has just started to the limits: from outside, since code in a fork of this process could hang.
 
     Only Linux can do so; elsewhere the limits on time and on what is read remain.
     """
     if sys.platform == "linux":
         for kind, most in (
-            (resource.RLIMIT_DATA, MEMORY_BYTES),
-            (resource.RLIMIT_CPU, CPU_SECONDS),
+            (resource.RLIMIT_DATA, limits.memory_bytes),
+            (resource.RLIMIT_CPU, limits.cpu_seconds),
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_CORE, 0),
         ):

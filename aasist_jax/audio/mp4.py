@@ -103,10 +103,11 @@ def _track_index(
     if fragments or not is_regular or not shortest <= usual <= longest:
         # Times and packets may not correspond, or a part of them is unknown: all but the start is heard.
         total += sum(_fragment_ticks(fragment, track, defaults) for fragment in fragments)
-        return TrackIndex(timescale, max(total - start, 1), ((start, TO_THE_END),))
+        return TrackIndex(timescale, max(total - start, 1), min(start, total), ((start, TO_THE_END),))
     end = (packets - 1) * usual + min(last, usual)
     heard = tuple((first, min(stop, end)) for first, stop in edits if first < end)
-    return TrackIndex(timescale, sum(stop - first for first, stop in heard), heard, packets, usual)
+    ticks = sum(stop - first for first, stop in heard)
+    return TrackIndex(timescale, ticks, end - ticks, heard, packets, usual)
 
 
 def _edits(box: _Box, timescale: int, movie_timescale: int, name: str) -> list[tuple[int, int]]:
@@ -179,9 +180,10 @@ def _check_packets(samples: _Box, file_bytes: int, name: str) -> None:
     positions = np.append(0, np.cumsum(sizes))
     ends = np.minimum(np.cumsum(in_chunk), sizes.size)
     firsts = np.append(0, ends)[:-1]
-    # An offset of 64 bits can be negative here.
-    is_whole = (starts >= 0) & (starts <= file_bytes - (positions[ends] - positions[firsts]))
-    present = int((ends - firsts)[is_whole].sum())
+    # What is left of the file from each chunk on; an offset of 64 bits can be negative here.
+    room = np.where(starts >= 0, file_bytes - np.maximum(starts, 0), -1)
+    reached = np.searchsorted(positions, positions[firsts] + room, side="right") - 1
+    present = int((np.clip(reached, firsts, ends) - firsts).sum())
     if present < packets:
         raise AudioError(
             f"{name}: {present} of {packets} packets are there: damaged or truncated; get the whole file"

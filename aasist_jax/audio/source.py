@@ -51,12 +51,14 @@ class AudioStream:
         channels: channels, as decoded.
         frames: stated length, or an estimate of it.
         blocks: the samples, full scale 1, once; raises an AudioError at the end of a truncated file.
+        hidden: stated frames that are decoded as well but not heard, such as what an editor cut off.
     """
 
     sample_rate: int
     channels: int
     frames: int
     blocks: Iterator[Float32[np.ndarray, "frames channels"]]
+    hidden: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class TrackIndex:
     Attributes:
         timescale: ticks per second.
         ticks: stated length of what is heard, or an estimate of it.
+        hidden: stated length of what is decoded but not heard.
         heard: the ranges of the decoded track that are heard, each from its first tick to the one after its last;
             ascending, without overlap. The others are the encoder's delay and filling, or were cut off by an editor.
         packets: count of packets, where they and `packet_ticks` are known; 0 otherwise.
@@ -74,6 +77,7 @@ class TrackIndex:
 
     timescale: int
     ticks: int
+    hidden: int
     heard: tuple[tuple[int, int], ...]
     packets: int = 0
     packet_ticks: int = 0
