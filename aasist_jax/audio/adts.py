@@ -2,12 +2,13 @@
 
 import io
 
-from aasist_jax.audio.source import BinaryFile, TrackIndex
+from aasist_jax.audio.source import TO_THE_END, BinaryFile, TrackIndex
 
 RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+"""Sample rates by their index in a header, in Hz."""
+
 FRAME_SAMPLES = 1024
 LOOKED_AT_BYTES = 4096
-TO_THE_END = 1 << 62
 
 
 def is_adts(head: bytes) -> bool:
@@ -16,7 +17,10 @@ def is_adts(head: bytes) -> bool:
 
 
 def estimate_length(raw: BinaryFile, name: str) -> TrackIndex:
-    """The length of a file whose frames are all as large as its first ones: nothing states it."""
+    """Estimate the length, which nothing states, as if all frames were as large as those of the first 4 KB.
+
+    Never fails: whether these are frames of AAC at all is left to the decoder.
+    """
     file_bytes = raw.seek(0, io.SEEK_END)
     raw.seek(0)
     start = raw.read(LOOKED_AT_BYTES)

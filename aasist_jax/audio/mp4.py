@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aasist_jax.audio.source import BinaryFile, TrackIndex
+from aasist_jax.audio.source import TO_THE_END, BinaryFile, TrackIndex
 from aasist_jax.errors import AudioError
 
 MAX_PACKETS = 1 << 21
@@ -26,9 +26,6 @@ MAX_EDITS = 1 << 16
 
 PACKET_SECONDS = (0.002, 0.5)
 """How long one packet of any codec lasts. An index that says otherwise is not trusted with where the audio is cut."""
-
-TO_THE_END = 1 << 62
-"""End of a range of ticks that has no end."""
 
 
 @dataclass(frozen=True)
@@ -185,9 +182,7 @@ def _check_packets(samples: _Box, file_bytes: int, name: str) -> None:
     reached = np.searchsorted(positions, positions[firsts] + room, side="right") - 1
     present = int((np.clip(reached, firsts, ends) - firsts).sum())
     if present < packets:
-        raise AudioError(
-            f"{name}: {present} of {packets} packets are there: damaged or truncated; get the whole file"
-        )
+        raise AudioError(f"{name}: {present} of {packets} packets are there: damaged or truncated; get the whole file")
 
 
 def _check_tables(boxes: list[_Box], name: str) -> None:

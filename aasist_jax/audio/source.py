@@ -17,6 +17,10 @@ BLOCK_VALUES = 1 << 18
 """Samples times channels decoded at once (1 MiB): no more is ever allocated on a header's word."""
 
 
+TO_THE_END = 1 << 62
+"""The end, in ticks, of a range that has none."""
+
+
 @runtime_checkable
 class BinaryFile(Protocol):
     """A file object opened in binary mode that can seek: an open file, io.BytesIO, a temporary file."""

@@ -256,7 +256,7 @@ def m4a_bomb(packets: int) -> bytes:
 
 
 def many_packets(packets: int) -> bytes:
-    """An M4A of silence which holds this many packets, each of four bytes, as its index says; the edit list hides most."""
+    """An M4A of silence that really holds this many packets, of four bytes each; its edit list hides all but 2 s."""
     data = m4a(np.zeros(2 * RATE))
     audio, index = box_at(data, b"mdat"), data.index(b"moov") - 4
     moov = data[index:]

@@ -2,8 +2,8 @@
 
 Run as `python -m tests.audio.mutations KIND COUNT FOLDER [--score]`; prints one JSON object. What is read must be a
 finite wave of which `condition` says something, or, with `--score`, a Score with a status; all else must be an
-AudioError of one line, and neither for want of memory nor for a crash of FFmpeg. A file that takes more than `SECONDS_PER_FILE` of processor time
-kills the process and stays behind in FOLDER.
+AudioError of one line, and neither for want of memory nor for a crash of FFmpeg. A file that takes more than
+`SECONDS_PER_FILE` of processor time kills the process and stays behind in FOLDER.
 """
 
 import json

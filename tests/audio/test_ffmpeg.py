@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from aasist_jax.audio.ffmpeg_process import ChildLimits
 from aasist_jax.audio.limits import Limits
 from aasist_jax.audio.load import AudioInfo, inspect_audio, iter_audio, load_audio, load_channels
 from aasist_jax.audio.mp4 import MAX_PACKETS
+from aasist_jax.audio.source import TO_THE_END, TrackIndex
 from aasist_jax.errors import AudioError
-from tests.audio.catalogue import box_at, many_packets, patched
+from tests.audio.catalogue import box_at, m4a_bomb, many_packets, patched
 from tests.audio.recordings import m4a
 
 pytestmark = pytest.mark.usefixtures("ffmpeg")
@@ -155,6 +157,16 @@ def test_the_most_packets_that_an_index_may_list_take_half_of_the_memory(monkeyp
     unlimited = Limits(seconds=1e9, decoded_values=1 << 50, output_samples=1 << 50, values_per_byte=1e9)
     with pytest.raises(AudioError, match=r"ffmpeg would take over 64 MiB of memory|0\.00 s can be decoded of"):
         load_audio(io.BytesIO(data), limits=unlimited)
+
+
+def test_a_bomb_that_got_past_the_check_of_the_index_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg would take 1.2 GB for the 50,000,000 packets that 20 KB state."""
+    unchecked = replace(door.CONTAINERS[0], index=lambda raw, name: TrackIndex(16_000, 32_000, 0, ((0, TO_THE_END),)))
+    monkeypatch.setattr(door, "CONTAINERS", (unchecked,))
+    start = time.monotonic()
+    with pytest.raises(AudioError, match="ffmpeg would take over 512 MiB of memory|damaged or truncated"):
+        load_audio(io.BytesIO(m4a_bomb(50_000_000)))
+    assert time.monotonic() - start < 30
 
 
 def test_what_an_edit_list_hides_is_held_to_the_limits_before_it_is_decoded() -> None:

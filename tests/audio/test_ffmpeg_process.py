@@ -98,9 +98,7 @@ def test_an_ffmpeg_that_lacks_what_is_asked_for_is_told_apart_from_a_damaged_fil
 
 
 @pytest.mark.parametrize("before", ["", f"printf '{AU_HEADER}';"])
-def test_one_that_hangs_is_killed_with_all_that_it_started(
-    before: str, fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_hangs_is_killed_with_all_that_it_started(before: str, fake, monkeypatch: pytest.MonkeyPatch) -> None:
     held_to(monkeypatch, silent_seconds=1.0)
     endless = f"sleep 1{os.getpid()}"
     fake(f"{before} {endless} & {endless}")
