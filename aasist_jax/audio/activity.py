@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from aasist_jax.audio.condition import STEP
 
 BLOCK = 243
-"""Samples of a block at 16 kHz: 15.2 ms, a ninth of AASIST's frame."""
+"""Samples of a block at 16 kHz: 15.2 ms, short enough to fall between two syllables."""
 
 HISTORY_SECONDS = 10.0
 FLOOR_PERCENTILE = 10

@@ -1,4 +1,4 @@
-"""How much of a recording is read: limits that a header's claim and the decoding itself are held to."""
+"""How much of a recording is read. What a header states and what is then decoded are both held to these limits."""
 
 import math
 from dataclasses import dataclass
