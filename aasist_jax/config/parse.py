@@ -4,6 +4,7 @@ msgspec builds the types and checks them. A pass before it does what msgspec doe
 says which key was probably meant, and takes the "True" and "False" of the official files for truth values.
 """
 
+import dataclasses
 import difflib
 import json
 import math
@@ -84,11 +85,24 @@ def to_json(config: Any) -> Any:
     """Turn a configuration back into what JSON can hold; `parse_config` reads it again to an equal one."""
     from aasist_jax.models.family import family_of
 
-    # By way of JSON, which makes lists of tuples.
-    raw = json.loads(json.dumps(msgspec.to_builtins(config)))
+    raw = _plain(config)
     if isinstance(config, ExperimentConfig):
         raw["model_config"] = {"architecture": family_of(config.model_config).name} | raw["model_config"]
     return raw
+
+
+def _plain(value: Any) -> Any:
+    """Turn frozen types into dictionaries of all their fields, and tuples into lists.
+
+    msgspec's own `to_builtins` leaves out the fields of a dataclass that it gave their default.
+    """
+    if isinstance(value, msgspec.Struct):
+        settings = value.__struct_config__
+        tag = {settings.tag_field: settings.tag} if settings.tag_field else {}
+        return tag | {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:

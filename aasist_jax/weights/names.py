@@ -83,7 +83,10 @@ def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]
     """Turn Flax variables back into a PyTorch state dict; the exact inverse of `from_torch`."""
     names = _names_of(config)
     tensors = {}
-    for path, value in check_variables(config, variables, "variables").items():
+    flat = check_variables(config, variables, "variables")
+    # In the order of the network, whatever order a file gave them in: the same weights give the same file.
+    for path in variable_shapes(config):
+        value = flat[path]
         if path.endswith("/count"):
             value = value.astype(np.int64)
         elif path.endswith("/kernel"):

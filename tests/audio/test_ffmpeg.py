@@ -164,7 +164,7 @@ def test_a_bomb_that_got_past_the_check_of_the_index_stops_at_the_limit(monkeypa
     unchecked = replace(door.CONTAINERS[0], index=lambda raw, name: TrackIndex(16_000, 32_000, 0, ((0, TO_THE_END),)))
     monkeypatch.setattr(door, "CONTAINERS", (unchecked,))
     start = time.monotonic()
-    with pytest.raises(AudioError, match="ffmpeg would take over 512 MiB of memory|damaged or truncated"):
+    with pytest.raises(AudioError, match=r"ffmpeg would take over 512 MiB of memory|damaged or truncated"):
         load_audio(io.BytesIO(m4a_bomb(50_000_000)))
     assert time.monotonic() - start < 30
 

@@ -329,3 +329,16 @@ def test_configurations_are_frozen(tmp_path: Path) -> None:
     for section in (config, config.optim_config, config.model_config, config.data_config, config.train_config):
         with pytest.raises(dataclasses.FrozenInstanceError):
             section.seed = 1
+
+
+def test_a_configuration_as_json_holds_every_key(tmp_path: Path) -> None:
+    """Also those that the file left at their defaults: a run compares all of them with those of its earlier start."""
+    raw = to_json(load_config("AASIST-L"))
+    for config_type, section in (
+        (ExperimentConfig, raw),
+        (OptimConfig, raw["optim_config"]),
+        (DataConfig, raw["data_config"]),
+        (TrainConfig, raw["train_config"]),
+    ):
+        assert list(section) == [field.name for field in dataclasses.fields(config_type)]
+    assert raw["train_config"]["class_weights"] == [0.1, 0.9]
