@@ -7,10 +7,9 @@ import os
 from os import PathLike
 from pathlib import Path
 
-import aasist_jax
 from aasist_jax.errors import ConfigError, nearest
 
-_PACKAGE = Path(aasist_jax.__file__).parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def configuration_names() -> list[str]:

@@ -32,8 +32,8 @@ class Stream:
     """Scores the windows of a signal as it comes; made by `Detector.stream`.
 
     What is scored does not depend on how the signal is cut into chunks. A window's score comes with the chunk that
-    completes what it needs: for AASIST that is 1,138 samples (0.071 s) behind the window's end, in the exact mode the
-    window alone. Memory is bounded, however long the signal.
+    completes what it needs: the window and, where windows share the encoder's frames, the context of its last frame; in
+    the exact mode the window alone. Memory is bounded, however long the signal.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Stream:
         Args:
             detector: the model.
             sample_rate: of the chunks, in Hz.
-            hop: seconds from one window to the next, at most a window; rounded to whole encoder frames (0.137 s for
-                AASIST), in the exact mode to samples. Default: one frame, in the exact mode half a window.
+            hop: seconds from one window to the next, at most a window; rounded to whole encoder frames, in the exact
+                mode to samples. Default: one frame, in the exact mode half a window.
             exact: encode every window by itself, as `Detector.score` does. So is every window of an architecture that
                 has no frames.
             vad: do not judge windows without speech.

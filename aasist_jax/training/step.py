@@ -79,11 +79,9 @@ def make_train_step(
         optimizer: of the parameters.
         class_weights: of spoof and bona fide in the loss.
         loss: of the family; None for the weighted cross-entropy.
-        accumulation: cut this device's part into as many pieces, which run one after another. The gradient is the same
-            sum, but batch norm sees one piece at a time.
+        accumulation: pieces to cut the part into, which run one after another: batch norm sees one at a time.
         seed: of the random numbers.
         frozen: paths of parameters for which no gradient is computed: first layers spare most of the backward pass.
-        axis_name: of the devices; None for one.
     """
     loss = loss or cross_entropy()
 
@@ -94,6 +92,8 @@ def make_train_step(
         numerator, denominator = loss(outputs, record, class_weights)
         return numerator, (denominator, model_state)
 
+    grad_function = jax.value_and_grad(weighted_sum, has_aux=True)
+
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         own_key, shared_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
         device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
@@ -102,15 +102,14 @@ def make_train_step(
         sums = []
         # Unrolled, not scanned: XLA's CPU backend runs the convolutions of a loop on one thread.
         for i in range(accumulation):
-            piece = {k: v[i] for k, v in pieces.items()}
             rng = RandomKeys(jax.random.fold_in(jax.random.fold_in(own_key, i), device), shared_key)
-            grad_function = jax.value_and_grad(weighted_sum, has_aux=True)
-            (numerator, (denominator, model_state)), gradient = grad_function(state.params, model_state, piece, rng)
+            (numerator, (denominator, model_state)), gradient = grad_function(
+                state.params, model_state, {k: v[i] for k, v in pieces.items()}, rng
+            )
             sums.append((gradient, numerator, denominator))
         total = jax.tree.map(lambda *terms: sum(terms), *sums)
         gradient, numerator, denominator = total if axis_name is None else jax.lax.psum(total, axis_name)
         gradient = jax.tree.map(lambda g: g / denominator.astype(g.dtype), gradient)
-
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": numerator / denominator, "gradient_norm": optax.tree.norm(gradient)}

@@ -483,7 +483,7 @@ def test_the_training_step_uses_the_kernels_and_what_is_exported_does_not() -> N
         return jax.jit(jax.grad(lambda *operands: loss(*operands), allow_int=True)).lower(variables, wave).as_text()
 
     text = gradient()
-    assert {name for name in build.HANDLERS if name in text} == {*build.HANDLERS} - {"AasistResidualBlock"}
+    assert {name for name in build.HANDLERS if name in text} == {*build.HANDLERS} - {"AasistJaxResidualBlock"}
     with choice.xla_only():
         assert "Aasist" not in gradient()
 
@@ -499,10 +499,10 @@ def test_other_types_and_shapes_are_left_to_xla() -> None:
         of_features = draw(np.float32, shape[-1])
         return step.lower(image, draw(np.float32, *shape), of_features, of_features, of_features).as_text()
 
-    assert "AasistOneChannel" in lowered(2, 3, 1, 8)
+    assert "AasistJaxOneChannel" in lowered(2, 3, 1, 8)
     # Features that fill no vector, taps beyond three, a row of the output that sees padding alone.
     for shape in ((2, 3, 1, 5), (2, 4, 1, 8), (1, 3, 1, 8)):
-        assert "AasistOneChannel" not in lowered(*shape)
+        assert "AasistJaxOneChannel" not in lowered(*shape)
 
 
 def run_these_tests_with_vectors_of(size: int, folder: Path, *options: str) -> str:
