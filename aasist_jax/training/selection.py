@@ -3,11 +3,12 @@
 Both have one interface, `Selection`: what is kept after an epoch, and what is chosen in the end.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aasist_jax.config import ExperimentConfig
 from aasist_jax.data.splits import has_split
@@ -60,12 +61,13 @@ class Choice:
     candidates: dict[str, Any]
 
 
-class Selection(Protocol):
+class Selection(abc.ABC):
     """A way to choose the final weights."""
 
     keeps_best: bool
     """Whether the weights of the best epoch are released beside the chosen ones."""
 
+    @abc.abstractmethod
     def after_epoch(
         self, candidates: Candidates, epoch: EvaluatedEpoch, score_eval: Callable[[], Trials]
     ) -> tuple[Candidates, dict[str, Any]]:
@@ -79,8 +81,8 @@ class Selection(Protocol):
         Returns:
             The new candidates, and what else there is to log of the epoch.
         """
-        ...
 
+    @abc.abstractmethod
     def choose(
         self,
         candidates: Candidates,
@@ -96,10 +98,9 @@ class Selection(Protocol):
             averaged: gives the variables that go with the averaged parameters, at the cost of a pass over the data.
             score_average: scores dev with them.
         """
-        ...
 
 
-class DevSelection:
+class DevSelection(Selection):
     """The sound way: the best epoch on dev, or the average of the last quarter of the epochs if dev finds it better."""
 
     keeps_best = False
@@ -139,7 +140,7 @@ class DevSelection:
         return Choice("best", candidates.best, report)
 
 
-class PublishedSelection:
+class PublishedSelection(Selection):
     """The published way, which chooses `best` on the eval set and so leaks it into training; see docs/training.md.
 
     Args:
