@@ -1,4 +1,4 @@
-"""Where is there something to judge? Levels of short blocks, and the share of speech in a window.
+"""Which windows hold speech: the levels of short blocks, and the share of them that is speech.
 
 The detector is simple on purpose: a block is speech where its level lies clearly above the noise floor, and the floor
 is a low percentile of the levels of the last ten seconds, since in speech some blocks are always pauses. It tells

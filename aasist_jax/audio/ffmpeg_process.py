@@ -170,13 +170,13 @@ class FfmpegProcess:
     def _wait(self, deadline: float) -> bool:
         """Wait for output, and say whether there is some; keep what it says meanwhile."""
         ready = {key.fd for key, _ in self._selector.select(max(0.0, deadline - time.monotonic()))}
-        if not ready or time.monotonic() > deadline + self.limits.silent_seconds:
-            raise self._stuck()
         if self._messages in ready:
             said = os.read(self._messages, ERROR_BYTES)
             self._said = (self._said + said)[:ERROR_BYTES]
             if not said:
                 self._selector.unregister(self._messages)
+        if not ready or (self._samples not in ready and time.monotonic() > deadline):
+            raise self._stuck()
         return self._samples in ready
 
     def _stuck(self) -> AudioError:

@@ -97,7 +97,7 @@ def test_an_ffmpeg_that_lacks_what_is_asked_for_is_told_apart_from_a_damaged_fil
     refused("this ffmpeg cannot be used .Unrecognized option 'reinit_filter'.; install version 5.1")
 
 
-@pytest.mark.parametrize("before", ["", f"printf '{AU_HEADER}';"])
+@pytest.mark.parametrize("before", ["", f"printf '{AU_HEADER}';", "yes >&2 &"], ids=["mute", "header", "chatter"])
 def test_one_that_hangs_is_killed_with_all_that_it_started(before: str, fake, monkeypatch: pytest.MonkeyPatch) -> None:
     held_to(monkeypatch, silent_seconds=1.0)
     endless = f"sleep 1{os.getpid()}"
@@ -133,6 +133,9 @@ def test_it_knows_nothing_of_this_process(fake, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SECRET_TOKEN", "hidden")
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
+    os.write(writing, b"a line\n")
+    standard_input = os.dup(0)
+    os.dup2(reading, 0)
     fake(
         'read -r line && echo "[error] input" >&2\n'
         'echo "[error] $(env | sort | cut -d= -f1 | tr "\\n" " ") fds $(ls /proc/$$/fd | tr "\\n" " ")" >&2; exit 1'
@@ -140,6 +143,8 @@ def test_it_knows_nothing_of_this_process(fake, monkeypatch: pytest.MonkeyPatch)
     try:
         said = refused("LC_ALL")
     finally:
+        os.dup2(standard_input, 0)
+        os.close(standard_input)
         os.close(reading)
         os.close(writing)
     assert "SECRET" not in said
