@@ -6,9 +6,6 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-EXIT_STOPPED = 75
-"""Exit code of a run that was asked to stop, saved a checkpoint and can be resumed (EX_TEMPFAIL)."""
-
 
 class StopRequested(Exception):
     """The run has saved a checkpoint and ends because a signal asked it to."""

@@ -14,7 +14,8 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from aasist_jax.errors import WeightsError
-from aasist_jax.runtime.download import DownloadError, UnreachableError, download, progress_bar
+from aasist_jax.runtime.download import DownloadError, UnreachableError, download
+from aasist_jax.runtime.progress import byte_progress
 
 WEIGHTS_URL = "https://raw.githubusercontent.com/clovaai/aasist/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
 URL_VARIABLE = "AASIST_JAX_WEIGHTS_URL"
@@ -129,7 +130,7 @@ def _make(name: str, checkpoint: Checkpoint, base: str, scratch: Path) -> None:
     """Download and convert within `scratch`; the weights are then in `scratch/NAME`."""
     from aasist_jax.weights.convert import convert_checkpoint
 
-    with progress_bar(name) as progress:
+    with byte_progress(name) as progress:
         file = download(
             f"{base}/{name}.pth",
             scratch / f"{name}.pth",
