@@ -119,8 +119,8 @@ app.callback()(everywhere)
 
 
 def main() -> None:
-    """Entry point of `aasist-jax`."""
-    run(app)
+    """Entry point of `aasist-jax`, and of `python -m aasist_jax`."""
+    run(functools.partial(app, prog_name="aasist-jax"))
 
 
 def run_verb(verb: str) -> None:

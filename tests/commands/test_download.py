@@ -18,6 +18,7 @@ from tests.runtime.http_server import Behaviour, Site, kill_in_download, serve
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SCRIPT = REPOSITORY / "scripts" / "download_dataset.py"
+PUBLISHED_TRIALS = la_archive.TRIALS
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_from_server_to_folder(site: Site, tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.slow
 def test_as_many_clips_as_are_published(site: Site, tmp_path: Path) -> None:
     """The real command, with the published numbers of clips (of 100 bytes each)."""
-    published = write_zip(tmp_path / "published.zip", la_files(la_archive.TRIALS, 100), zipfile.ZIP_STORED)
+    published = write_zip(tmp_path / "published.zip", la_files(PUBLISHED_TRIALS, 100), zipfile.ZIP_STORED)
     site.files["/LA.zip"] = published.read_bytes()
     output = tmp_path / "data"
     arguments = [sys.executable, SCRIPT, "--output", output, "--url", f"{site.url}/LA.zip", "--md5", md5(site)]

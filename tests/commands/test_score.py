@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -532,6 +533,23 @@ def test_an_interruption_is_one_line(scratch: Path, tmp_path: Path) -> None:
     assert [row["status"] for row in rows] == ["ok"] * len(rows)
     assert [row["file"] for row in rows] == [str(tmp_path / f"{i + 1:05}.wav") for i in range(len(rows))]
     assert len(rows) < 9_999
+
+
+def test_an_interruption_names_what_goes_on(scratch: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "clips", tmp_path / "scores.csv"
+    folder.mkdir()
+    for index in range(10_000):
+        (folder / f"{index:05}.wav").hardlink_to(scratch / "long.wav")
+    command = scoring(scratch, "csv", folder)
+    with subprocess.Popen([*command, "--out", str(out)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        while not (out.exists() and out.stat().st_size > 1000):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    assert err == f"error: interrupted; {out} keeps what is scored: the same command with --resume goes on\n"
 
 
 def test_a_fault_of_the_programs_own_is_not_hidden() -> None:
