@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from aasist_jax.commands.metrics import metrics
-from aasist_jax.commands.options import AsvScores, ConfigKeys, Resamples, Weights
+from aasist_jax.commands.options import WEIGHTS_HELP, AsvScores, ConfigKeys, Resamples, weights_folder
 
 
 def evaluate(
     config: Annotated[Path, typer.Option(help="Configuration that names the data set.")],
-    weights: Weights,
+    weights: Annotated[str, typer.Option(help=WEIGHTS_HELP)],
     split: Annotated[str, typer.Option(help="train, dev or eval; with a CSV, any split it names.")] = "eval",
     output: Annotated[Path | None, typer.Option(help="Folder (default: results/WEIGHTS-SPLIT).")] = None,
     asv_scores: AsvScores = None,
@@ -29,14 +29,13 @@ def evaluate(
     from aasist_jax.detection.detector import Detector
     from aasist_jax.runtime.progress import Progress
     from aasist_jax.runtime.start_up import prepare_to_compute
-    from aasist_jax.weights.published import find_weights
 
     experiment = load_config(config, set_ or [])
     prepare_to_compute()
     folder = output or Path("results", f"{Path(weights).name}-{split}")
     folder.mkdir(parents=True, exist_ok=True)
     data = open_splits(experiment, [split], folder)[split]
-    detector = Detector.from_pretrained(find_weights(weights))
+    detector = Detector.from_pretrained(weights_folder(weights))
     with Progress(lines="now and then") as progress:
         path = score_dataset(
             detector,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aasist_jax.commands.options import Channel, Weights
+from aasist_jax.commands.options import Channel, Weights, weights_folder
 from aasist_jax.detection.inputs import printable
 
 SHOWN = 5
@@ -17,7 +17,7 @@ SHOWN = 5
 
 def explain(
     file: Annotated[Path, typer.Argument(help="An audio file.")],
-    weights: Weights = "AASIST-L",
+    weights: Weights = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the explanation over the spectrogram: a PNG file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every number as JSON.")] = False,
     channel: Channel = None,
@@ -30,10 +30,9 @@ def explain(
 
     from aasist_jax.detection.detector import Detector
     from aasist_jax.runtime.start_up import prepare_to_compute
-    from aasist_jax.weights.published import find_weights
 
     prepare_to_compute()
-    detector = Detector.from_pretrained(find_weights(weights))
+    detector = Detector.from_pretrained(weights_folder(weights))
     explanation = detector.explain(file, channel=channel)
     if plot:
         _draw(plot, file, explanation, detector.window, channel)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from aasist_jax.commands.options import WEIGHTS_HELP
+from aasist_jax.commands.options import WEIGHTS_HELP, weights_folder
 
 
 class Format(enum.StrEnum):
@@ -29,9 +29,8 @@ def export(
     from aasist_jax.export.onnx_file import export_onnx
     from aasist_jax.export.stablehlo_file import export_stablehlo
     from aasist_jax.runtime.start_up import prepare_to_compute
-    from aasist_jax.weights.published import find_weights
 
     prepare_to_compute()
     write = export_onnx if format is Format.onnx else export_stablehlo
-    difference = write(Detector.from_pretrained(find_weights(weights)), out)
+    difference = write(Detector.from_pretrained(weights_folder(weights)), out)
     print(f"{out}: largest difference of a logit from the native one {difference:.1e}")

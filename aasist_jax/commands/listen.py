@@ -23,6 +23,7 @@ from aasist_jax.commands.options import (
     Vad,
     Weights,
     segment_rule,
+    weights_folder,
 )
 from aasist_jax.runtime.messages import say
 
@@ -44,7 +45,7 @@ class Encoding(enum.StrEnum):
 
 
 def listen(
-    weights: Weights = "AASIST-L",
+    weights: Weights = None,
     rate: Annotated[int, typer.Option(help="Sample rate of what comes in, in Hz.")] = 16_000,
     channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of what comes in; they are averaged.")] = 1,
     encoding: Annotated[Encoding, typer.Option(help="Raw samples on standard input.")] = Encoding.s16le,
@@ -69,10 +70,9 @@ def listen(
     from aasist_jax.detection import live_input
     from aasist_jax.detection.detector import Detector
     from aasist_jax.runtime.start_up import prepare_to_compute
-    from aasist_jax.weights.published import find_weights
 
     prepare_to_compute()
-    detector = Detector.from_pretrained(find_weights(weights))
+    detector = Detector.from_pretrained(weights_folder(weights))
     if hop is None:
         hop = min(HOP_SECONDS, detector.window / SAMPLE_RATE)
 

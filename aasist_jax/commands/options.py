@@ -16,7 +16,7 @@ RARE = "Rarely needed"
 
 WEIGHTS_HELP = "A weights folder, or the name of weights got with fetch-weights."
 
-Weights = Annotated[str, typer.Option(help=WEIGHTS_HELP)]
+Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} By default the smallest that are published.")]
 Channel = Annotated[
     int | None,
     typer.Option(
@@ -69,6 +69,17 @@ Resamples = Annotated[int, typer.Option(min=0, help="Of the bootstrap; 0 for no 
 PSpoof = Annotated[float, typer.Option(help="Prior probability of a spoof.", rich_help_panel=RARE)]
 CostMiss = Annotated[float, typer.Option(help="Cost of turning bona fide speech away.", rich_help_panel=RARE)]
 CostFalseAlarm = Annotated[float, typer.Option(help="Cost of letting a spoof through.", rich_help_panel=RARE)]
+
+
+def weights_folder(weights: str | None) -> Path:
+    """The folder of the weights that are named, or else of the smallest that are published.
+
+    Raises:
+        WeightsError: there are no such weights here.
+    """
+    from aasist_jax.weights.published import CHECKPOINTS, find_weights
+
+    return find_weights(weights or min(CHECKPOINTS, key=lambda name: CHECKPOINTS[name].size))
 
 
 def segment_rule(threshold: float | None, hysteresis: float | None, min_spoof: float | None) -> Any:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from aasist_jax.commands import exit_codes
-from aasist_jax.commands.options import RARE, Channel, Weights
+from aasist_jax.commands.options import RARE, Channel, Weights, weights_folder
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, find_recordings, printable
 from aasist_jax.runtime.messages import print_error, say
 
@@ -49,7 +49,7 @@ def score(
         list[Path],
         typer.Argument(help="Audio files, folders of them, patterns in quotes, or - for a file on standard input."),
     ],
-    weights: Weights = "AASIST-L",
+    weights: Weights = None,
     windows: Annotated[
         Windows, typer.Option(help="The first window alone, or the mean over all windows.")
     ] = Windows.first,
@@ -84,9 +84,8 @@ def score(
         raise typer.BadParameter(fault)
     # What loads JAX comes after what can fail at once.
     from aasist_jax.runtime.start_up import prepare_to_compute
-    from aasist_jax.weights.published import find_weights
 
-    folder = find_weights(weights)
+    folder = weights_folder(weights)
     prepare_to_compute()
     try:
         counts = score_recordings(recordings, folder, options)

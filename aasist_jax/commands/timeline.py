@@ -21,6 +21,7 @@ from aasist_jax.commands.options import (
     Vad,
     Weights,
     segment_rule,
+    weights_folder,
 )
 from aasist_jax.detection.inputs import find_recordings, open_recording, printable
 from aasist_jax.errors import ConfigError
@@ -39,7 +40,7 @@ class Format(enum.StrEnum):
 
 def timeline(
     file: Annotated[Path, typer.Argument(help="An audio file, or - for one on standard input.")],
-    weights: Weights = "AASIST-L",
+    weights: Weights = None,
     segments: Annotated[Path | None, typer.Option(help="Write the segments to this .json or .csv.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw scores, waveform and spectrogram to this .png.")] = None,
     format: Annotated[Format, typer.Option(help="How to print segments and verdict.")] = Format.table,
@@ -72,10 +73,9 @@ def timeline(
     from aasist_jax.detection.timeline_text import as_csv, as_json
     from aasist_jax.runtime.files import write_text
     from aasist_jax.runtime.start_up import prepare_to_compute
-    from aasist_jax.weights.published import find_weights
 
     prepare_to_compute()
-    detector = Detector.from_pretrained(find_weights(weights))
+    detector = Detector.from_pretrained(weights_folder(weights))
     overview = Overview() if plot is not None else None
     name = recordings[0].name
     blocks = watched(iter_audio(open_recording(recordings[0]), channel=channel), overview)

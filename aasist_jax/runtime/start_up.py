@@ -8,7 +8,7 @@ from aasist_jax.runtime.memory import keep_freed_memory
 
 
 def prepare_to_compute(*, cpu_devices: int = 0, join_hosts: Callable[[], None] | None = None) -> None:
-    """Set JAX up: keep compiled programs, start the devices, and keep freed memory for computing on a CPU.
+    """Set the process up to compute: keep freed memory, keep compiled programs, and start the devices.
 
     Args:
         cpu_devices: how many devices a CPU shall count as, unless JAX_NUM_CPU_DEVICES says it; 0 for JAX's own number.
@@ -17,6 +17,8 @@ def prepare_to_compute(*, cpu_devices: int = 0, join_hosts: Callable[[], None] |
     Raises:
         AasistError: JAX finds no device, or not the one that was asked for.
     """
+    # First, since it has no hold on the threads that JAX starts before it.
+    keep_freed_memory()
     import jax
 
     use_compilation_cache()
@@ -25,8 +27,6 @@ def prepare_to_compute(*, cpu_devices: int = 0, join_hosts: Callable[[], None] |
     if join_hosts is not None:
         join_hosts()
     check_devices()
-    if jax.default_backend() == "cpu":
-        keep_freed_memory()
 
 
 def use_compilation_cache() -> None:

@@ -36,8 +36,8 @@ class Reporter:
         """Begin to show training."""
         self._progress.update("training", step, total, unit="steps")
 
-    def step(self, step: int, total: int, loss: float, rate: float) -> None:
-        """Show a step: the loss, time left, and clips per second, where there is a rate yet: 0 stands for none."""
+    def step(self, step: int, total: int, loss: float, rate: float | None) -> None:
+        """Show a step: the loss, time left, and clips per second, where there is a rate yet."""
         speed = f"  {rate:.1f} clips/s" if rate else ""
         self._progress.update("training", step, total, unit="steps", note=f"loss {loss:.4f}{speed}")
 

@@ -210,7 +210,7 @@ def main(config: str, folder: str) -> None:
         def start(self, step: int, total: int) -> None:
             print(f"start {step} of {total} after {time.monotonic() - began:.1f} s", flush=True)
 
-        def step(self, step: int, total: int, loss: float, rate: float) -> None:
+        def step(self, step: int, total: int, loss: float, rate: float | None) -> None:
             print(f"step {step}", flush=True)
 
         def clips(self, what: str, done: int, total: int) -> None:
