@@ -25,8 +25,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from aasist_jax.commands.cli import prepare_for_scoring, run
+from aasist_jax.commands.app import run
 from aasist_jax.errors import AasistError
+from aasist_jax.runtime.start_up import prepare_to_compute
 from aasist_jax.weights.published import find_weights
 
 SECTIONS = {
@@ -154,7 +155,7 @@ def _make_even(threads: int) -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # By default JAX takes three quarters of a GPU's memory, and PyTorch would find none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    prepare_for_scoring()
+    prepare_to_compute()
     try:
         import_module("onnxruntime")
         torch = import_module("torch")

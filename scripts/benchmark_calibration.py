@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aasist_jax.calibration.llr import fit_isotonic, fit_logistic
-from aasist_jax.commands.cli import run
+from aasist_jax.commands.app import run
 from aasist_jax.evaluation.score_files import join, read_keys, read_scores
 from aasist_jax.metrics.calibration_loss import cllr_bits, min_cllr_bits
 

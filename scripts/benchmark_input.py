@@ -14,7 +14,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from aasist_jax.commands.cli import run
+from aasist_jax.commands.app import run
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from scripts.benchmarking.pipeline import BATCHES, REPEATS, WORKERS, compare_sources
 

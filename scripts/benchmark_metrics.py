@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aasist_jax import metrics
-from aasist_jax.commands.cli import run
+from aasist_jax.commands.app import run
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.evaluation.score_files import join, read_scores
 from aasist_jax.evaluation.verification_scores import VerificationScores, read_asv_scores

@@ -24,9 +24,10 @@ from rich.table import Table
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import load_audio
-from aasist_jax.commands.cli import prepare_for_scoring, run
+from aasist_jax.commands.app import run
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
 from aasist_jax.detection.inputs import find_recordings
+from aasist_jax.runtime.start_up import prepare_to_compute
 from aasist_jax.weights.published import find_weights
 
 
@@ -42,7 +43,7 @@ def cut_clips(recordings: list[str], folder: Path, count: int) -> None:
 
 def run_command(inputs: Path, weights: Path, cache: Path) -> tuple[float, float, list[dict[str, object]]]:
     """Seconds from the start of a process to its first row and to its end, and the rows."""
-    command = [sys.executable, "-m", "aasist_jax.commands.cli", "score", str(inputs), "--weights", str(weights)]
+    command = [sys.executable, "-m", "aasist_jax.commands.app", "score", str(inputs), "--weights", str(weights)]
     started = time.perf_counter()
     with subprocess.Popen(
         [*command, "--format", "jsonl"],
@@ -84,7 +85,7 @@ def main(
     if not recordings:
         raise SystemExit(f"{folder}: no recordings there")
     weights_folder = find_weights(weights)
-    prepare_for_scoring()
+    prepare_to_compute()
     detector = Detector.from_pretrained(weights_folder)
     with tempfile.TemporaryDirectory() as scratch:
         many, cache = Path(scratch, "clips"), Path(scratch, "cache")

@@ -23,17 +23,18 @@ import typer
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import load_audio
-from aasist_jax.commands.cli import prepare_for_scoring, run
-from aasist_jax.commands.timeline_recording import watched
+from aasist_jax.commands.app import run
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.stream import score_timeline
+from aasist_jax.detection.timeline_plot import watched
+from aasist_jax.runtime.start_up import prepare_to_compute
 from aasist_jax.weights.published import find_weights
 
 CHILD = """
 import json, sys, time
 from pathlib import Path
 from aasist_jax.audio import iter_audio
-from aasist_jax.commands.cli import prepare_for_scoring
+from aasist_jax.runtime.start_up import prepare_to_compute
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.stream import score_timeline
 from aasist_jax.detection.timeline_command import watched
@@ -42,7 +43,7 @@ def memory(field):
     # Not ru_maxrss, which begins with what the parent had.
     return 1024 * int(Path("/proc/self/status").read_text().partition(field + ":")[2].split()[0])
 
-prepare_for_scoring()
+prepare_to_compute()
 detector = Detector.from_pretrained(sys.argv[1])
 loaded = memory("VmRSS")
 start = time.perf_counter()
@@ -60,7 +61,7 @@ def main(
     compared: Annotated[float, typer.Option(min=0.1, help="Minutes scored in both modes with the same windows.")] = 3,
 ) -> None:
     """Print the ratio, the memory, the difference between the modes, and the delay of live scoring."""
-    prepare_for_scoring()
+    prepare_to_compute()
     folder = find_weights(weights)
     detector = Detector.from_pretrained(folder)
     wave = recording(corpus, round(60 * minutes * SAMPLE_RATE))

@@ -1,7 +1,6 @@
 """The files of the corpus: the ASVspoof 2019 LA layout, and a table of what each clip is."""
 
 import csv
-import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import soundfile
 
 from aasist_jax.corpus.plan import SPLITS, Clip
 from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
+from aasist_jax.runtime.files import replacing
 
 _COLUMNS = (
     "utterance",
@@ -46,8 +46,7 @@ def write_protocols(output: Path, clips: Iterable[Clip]) -> None:
 
 def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -> None:
     """Write `metadata.csv`; `seen` names the attacks of the train split. The clips themselves must be there."""
-    partial = output / "metadata.csv.part"
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(output / "metadata.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         for clip in sorted(clips, key=lambda clip: clip.utterance):
@@ -55,12 +54,10 @@ def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -
             row["attack_seen_in_training"] = int(clip.attack in seen)
             row["seconds"] = f"{soundfile.info(clip_path(output, clip.split, clip.utterance)).duration:.4f}"
             writer.writerow(row)
-    os.replace(partial, output / "metadata.csv")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under another name first, so that one with the final name is whole."""
+    """Write a file, whole or not at all, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")

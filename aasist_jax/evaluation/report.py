@@ -11,6 +11,7 @@ from aasist_jax.evaluation.plots import calibration_plot, det_plot, error_rate_p
 from aasist_jax.evaluation.results import Evaluation
 from aasist_jax.evaluation.score_files import Trials
 from aasist_jax.metrics.bootstrap import Comparison, Interval
+from aasist_jax.runtime.files import write_text
 
 Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 """A header and rows of text."""
@@ -80,13 +81,13 @@ def write_report(
             caption = f"EER by {_words(column)}, worst first, with intervals where they were asked for."
             plots[f"by-{column}"] = (caption, error_rate_plot(groups, evaluation.eer))
     for name, (_, svg) in plots.items():
-        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-    (folder / "metrics.json").write_text(metrics_json(evaluation, comparison), encoding="utf-8")
+        write_text(folder / f"{name}.svg", svg)
+    write_text(folder / "metrics.json", metrics_json(evaluation, comparison))
     heading = f"{evaluation.system} less {other[0]}" if other else ""
     captions = {name: caption for name, (caption, _) in plots.items()}
-    (folder / "report.md").write_text(_markdown(evaluation, comparison, heading, captions), encoding="utf-8")
+    write_text(folder / "report.md", _markdown(evaluation, comparison, heading, captions))
     page = folder / "report.html"
-    page.write_text(_html(evaluation, comparison, heading, plots), encoding="utf-8")
+    write_text(page, _html(evaluation, comparison, heading, plots))
     return page
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.evaluation.text_table import check_unique, check_width, first_few, parse_scores, read_rows
+from aasist_jax.runtime.files import write_text
 
 ScoreLayout = Literal["2019", "2021", "asvspoof5"]
 
@@ -168,7 +169,7 @@ def write_scores(path: Path, trials: Scores | Trials, layout: ScoreLayout) -> No
     lines = [separator.join(row) + "\n" for row in rows]
     if layout == "asvspoof5":
         lines.insert(0, separator.join(ASVSPOOF5_HEADER) + "\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
 
 
 def read_keys(path: Path) -> Keys:

@@ -1,7 +1,5 @@
 """What every exported file states of itself, and the check that it must pass before it is written."""
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ from aasist_jax.calibration.llr import calibration_to_json
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.models.family import LABELS
+from aasist_jax.runtime.files import replacing
 
 FORMAT = 1
 TOLERANCE = 1e-4
@@ -71,8 +70,7 @@ def write_checked(
             what was there stays.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-            written = Path(scratch, path.name)
+        with replacing(path) as written:
             written.write_bytes(content)
             difference = _largest_difference(load(written), detector)
             # NaN must not pass either.
@@ -81,7 +79,6 @@ def write_checked(
                     f"{path}: not written, its logits are {difference:.1e} off the native ones, where {TOLERANCE:g} is "
                     "allowed; the exporter has a fault, please report it with the weights"
                 )
-            os.replace(written, path)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written ({error.strerror or error})") from None
     return difference

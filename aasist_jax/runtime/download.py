@@ -149,35 +149,6 @@ def download(
     return path
 
 
-@contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Progress | None]:
-    """A bar on standard error for `download` and for unpacking; None where standard error is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(TextColumn("{task.description}"), *columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def update(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(f"{stage} {label}", total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
-        yield update
-
-
 def _digests(**given: str | None) -> dict[str, str]:
     digests = {name: digest.strip().lower() for name, digest in given.items() if digest is not None}
     for name, digest in digests.items():

@@ -8,9 +8,6 @@ from typing import Any
 
 from aasist_jax.training.parallel import any_host
 
-EXIT_STOPPED = 75
-"""Exit code of a run that was asked to stop, saved a checkpoint and can be resumed (EX_TEMPFAIL)."""
-
 
 class StopRequested(Exception):
     """A signal asked the run to end. Outside `train`: its checkpoint holds every step that was taken."""

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,6 +15,7 @@ from safetensors.numpy import load, save
 from aasist_jax.config import parse_dataclass, parse_model_config, read_json, to_json
 from aasist_jax.errors import ConfigError, WeightsError
 from aasist_jax.models.family import ModelState, Params, Variables, family_of, split_variables, window_of
+from aasist_jax.runtime.files import replacing
 from aasist_jax.weights.names import check_leaves, check_variables
 
 FORMAT = 1
@@ -76,11 +75,10 @@ def save_weights(folder: str | PathLike[str], config: Any, variables: Variables,
     content = save({path: np.ascontiguousarray(value).reshape(value.shape) for path, value in flat.items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-            Path(scratch, "model").write_bytes(content)
-            Path(scratch, "config").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-            os.replace(f"{scratch}/model", folder / MODEL_FILE)
-            os.replace(f"{scratch}/config", folder / CONFIG_FILE)
+        # Both are written before either takes its place; the configuration takes it last.
+        with replacing(folder / CONFIG_FILE) as config_file, replacing(folder / MODEL_FILE) as model_file:
+            model_file.write_bytes(content)
+            config_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written ({error.strerror or error})") from None
     return folder

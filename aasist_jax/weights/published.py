@@ -11,7 +11,8 @@ from aasist_jax.config.shipped import shipped_file
 from aasist_jax.errors import DownloadError, UnreachableError, WeightsError, nearest
 from aasist_jax.models.family import family, family_names
 from aasist_jax.models.published import PublishedWeights
-from aasist_jax.runtime.download import download, progress_bar
+from aasist_jax.runtime.download import download
+from aasist_jax.runtime.progress import byte_progress
 from aasist_jax.weights.hub import HUB_PREFIX, fetch_from_hub
 
 URL_VARIABLE = "AASIST_JAX_WEIGHTS_URL"
@@ -136,7 +137,7 @@ def _download_and_convert(entry: PublishedWeights, address: str, scratch: Path) 
     """Download and convert within `scratch`; return the weights folder there."""
     from aasist_jax.weights.convert import convert_checkpoint
 
-    with progress_bar(entry.name) as progress:
+    with byte_progress(entry.name) as progress:
         file = download(address, scratch / entry.file, sha256=entry.sha256, size=entry.size, progress=progress)
     return convert_checkpoint(file, shipped_file(entry.config), scratch / entry.name)
 

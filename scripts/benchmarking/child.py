@@ -140,10 +140,10 @@ def devices(options: Options) -> dict[str, Any]:
 
 
 def _ours(options: Options) -> Any:
-    from aasist_jax.commands.cli import prepare_for_scoring
+    from aasist_jax.runtime.start_up import prepare_to_compute
     from aasist_jax.weights.folder import load_weights
 
-    prepare_for_scoring()
+    prepare_to_compute()
     return load_weights(options["weights"])
 
 

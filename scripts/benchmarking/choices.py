@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aasist_jax.commands.cli import prepare_for_scoring, use_compilation_cache
 from aasist_jax.detection.detector import Detector
 from aasist_jax.features.sinc import sinc_filters
 from aasist_jax.ops import choice
@@ -24,6 +23,7 @@ from aasist_jax.ops.pooling import max_pool_time
 from aasist_jax.ops.residual_block import activate_merge_and_pool, evaluate_block, evaluate_block_by_layers, merge
 from aasist_jax.ops.selu import selu
 from aasist_jax.ops.sinc import pooled_sinc_magnitude, sinc_convolution
+from aasist_jax.runtime.start_up import prepare_to_compute, use_compilation_cache
 from scripts.benchmarking.apart import own_process
 from scripts.benchmarking.inputs import labels, noise
 from scripts.benchmarking.jax_contenders import jax_training
@@ -187,7 +187,7 @@ def _nothing(call: Callable[[], Any]) -> Callable[[], np.ndarray]:
 def _memory(setting: Setting) -> list[Turns]:
     """The training step in a process whose malloc is as it comes, and in one that keeps its memory."""
     job = (setting.weights, noise(BATCH, setting.weights.config.nb_samp))
-    ways = {"malloc as it comes": use_compilation_cache, "memory kept, huge pages": prepare_for_scoring}
+    ways = {"malloc as it comes": use_compilation_cache, "memory kept, huge pages": prepare_to_compute}
     with contextlib.ExitStack() as stack:
         contenders = {
             name: stack.enter_context(own_process(name, prepare, _training, job)) for name, prepare in ways.items()

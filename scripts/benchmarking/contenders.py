@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from aasist_jax.commands.cli import prepare_for_scoring
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.onnx_file import export_onnx
+from aasist_jax.runtime.start_up import prepare_to_compute
 from aasist_jax.weights.folder import Weights
 from aasist_jax.weights.names import to_torch
 from scripts.benchmarking.apart import own_process
@@ -194,7 +194,7 @@ def adam_options() -> Adam:
 
 def _prepare(threads: int) -> None:
     # The same for all: our allocator's settings help PyTorch, too.
-    prepare_for_scoring()
+    prepare_to_compute()
     torch.set_num_threads(threads)
 
 

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.commands.timeline_recording import watched
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.stream import score_timeline
+from aasist_jax.detection.timeline_plot import watched
 from aasist_jax.weights.folder import Weights
 from scripts.benchmark_timeline import recording
 from scripts.benchmarking.child import run_child

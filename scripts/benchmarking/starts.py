@@ -54,7 +54,7 @@ def _score(recording: Path, weights: Path, cache: Path) -> float:
     command = [
         sys.executable,
         "-m",
-        "aasist_jax.commands.cli",
+        "aasist_jax.commands.app",
         "score",
         str(recording),
         "--weights",

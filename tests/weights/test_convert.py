@@ -281,14 +281,12 @@ def test_the_command_converts_both_ways_without_pytorch(reference: Path, tmp_pat
 def test_the_command_reports_faults_in_one_line(
     arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(REPOSITORY)
-    import convert_weights as command
-    from aasist_jax.commands.cli import run
+    from aasist_jax.commands.app import run_verb
 
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(sys, "argv", ["convert_weights.py", *arguments])
     with pytest.raises(SystemExit) as stop:
-        run(command.main)
+        run_verb("convert")
     assert stop.value.code == 1
     output = capsys.readouterr()
     assert output.out == ""

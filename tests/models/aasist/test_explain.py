@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
-from aasist_jax.commands.cli import main
+from aasist_jax.commands.app import main
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.features.sinc import sinc_filters

@@ -1,4 +1,4 @@
-"""The command line: formats, exit codes, one line for every fault, and what a start does not import."""
+"""`aasist-jax score`: formats, exit codes, one line for every fault, and what a start does not import."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax.commands.cli import main, run
+from aasist_jax.commands.app import main, run
 from aasist_jax.detection.batches import score_in_batches
 from aasist_jax.detection.detector import Detector, Score
 from aasist_jax.detection.files import COLUMNS, score_files
@@ -196,6 +197,9 @@ def test_a_missing_weights_folder_is_one_line_and_no_output(command: Any, scratc
         ["score", "a.wav", "--format", "xml"],
         ["score", "a.wav", "--windows", "some"],
         ["score", "a.wav", "--colour"],
+        ["score", "a.wav", "--segments", "b.json"],
+        ["score", "a.wav", "--vad"],
+        ["score", "a.wav", "--min-spoof", "2"],
         ["scores", "a.wav"],
         ["fetch-weights"],
     ],
@@ -408,7 +412,7 @@ class Blocked:
             raise ImportError("torch is not to be imported")
 
 sys.meta_path.insert(0, Blocked())
-from aasist_jax.commands.cli import main
+from aasist_jax.commands.app import main
 main()
 """
 
@@ -430,7 +434,7 @@ def test_the_script_is_the_same_command(scratch: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-HELP = "import aasist_jax.commands.cli as cli; sys.argv = ['aasist-jax', *{}]\ntry: cli.main()\nexcept SystemExit: pass"
+HELP = "import aasist_jax.commands.app as app; sys.argv = ['aasist-jax', *{}]\ntry: app.main()\nexcept SystemExit: pass"
 
 
 @pytest.mark.parametrize("code", ["import aasist_jax", HELP.format(["--help"]), HELP.format(["score", "--help"])])
@@ -443,9 +447,9 @@ def test_a_start_imports_no_jax(code: str) -> None:
 
 def test_scoring_imports_only_what_it_needs(scratch: Path) -> None:
     heavy = "{'torch', 'matplotlib', 'scipy', 'orbax', 'grain', 'optax', 'tensorboardX'}"
-    report = f"import atexit; atexit.register(lambda: print('heavy:', sorted({heavy} & set(sys.modules)))); "
+    report = f"import atexit, sys; atexit.register(lambda: print('heavy:', sorted({heavy} & set(sys.modules)))); "
     command = scoring(scratch, "jsonl", scratch / "long.wav")
-    command[2] = command[2].replace("import aasist_jax.commands.cli", report + "import aasist_jax.commands.cli")
+    command[2] = command[2].replace("import aasist_jax.commands.app", report + "import aasist_jax.commands.app")
     done = child(command[1:], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""})
     assert done.returncode == 0, done.stderr
     score, imported = done.stdout.splitlines()
@@ -455,7 +459,7 @@ def test_scoring_imports_only_what_it_needs(scratch: Path) -> None:
 
 def test_a_platform_that_jax_lacks_is_one_line(aasist_folder: Path, scratch: Path) -> None:
     done = child(
-        ["-m", "aasist_jax.commands.cli", "score", str(scratch / "long.wav"), "--weights", str(aasist_folder)],
+        ["-m", "aasist_jax.commands.app", "score", str(scratch / "long.wav"), "--weights", str(aasist_folder)],
         env=os.environ | {"JAX_PLATFORMS": "abacus"},
     )
     assert (done.returncode, done.stdout) == (1, "")
@@ -466,7 +470,7 @@ def test_a_platform_that_jax_lacks_is_one_line(aasist_folder: Path, scratch: Pat
 # A shell starts what it puts in the background with SIGINT ignored, and children inherit that.
 TOY_MAIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from tests.models import toy; toy.register(toy.TOY); import aasist_jax.commands.cli as c; c.main()"
+    "from tests.models import toy; toy.register(toy.TOY); import aasist_jax.commands.app as c; c.main()"
 )
 
 
@@ -529,6 +533,23 @@ def test_an_interruption_is_one_line(scratch: Path, tmp_path: Path) -> None:
     assert [row["status"] for row in rows] == ["ok"] * len(rows)
     assert [row["file"] for row in rows] == [str(tmp_path / f"{i + 1:05}.wav") for i in range(len(rows))]
     assert len(rows) < 9_999
+
+
+def test_an_interruption_names_what_goes_on(scratch: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "clips", tmp_path / "scores.csv"
+    folder.mkdir()
+    for index in range(10_000):
+        (folder / f"{index:05}.wav").hardlink_to(scratch / "long.wav")
+    command = scoring(scratch, "csv", folder)
+    with subprocess.Popen([*command, "--out", str(out)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        while not (out.exists() and out.stat().st_size > 1000):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    assert err == f"error: interrupted; {out} keeps what is scored: the same command with --resume goes on\n"
 
 
 def test_a_fault_of_the_programs_own_is_not_hidden() -> None:

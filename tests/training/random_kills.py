@@ -1,4 +1,6 @@
-"""Kill a training run at random moments, and compare its end with a run left alone: `python scripts/kill_test.py`.
+"""Kill a training run at random moments, and compare its end with a run left alone.
+
+    python -m tests.training.random_kills
 
 Both must end in the same bits: parameters, optimizer, batch statistics, weights, and every logged loss and batch.
 Exit codes: 0 the same, 1 they differ, or a start failed otherwise than by the kill.
@@ -7,15 +9,12 @@ Exit codes: 0 the same, 1 they differ, or a start failed otherwise than by the k
 import json
 import random
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.training.short_run import Start, board_points, make_config, outcome, outcome_differences, write_corpus
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from aasist_jax.commands.output import Format, Identity, opened_output, write_rows
+from aasist_jax.commands import score
 from aasist_jax.detection.detector import Score
 from aasist_jax.detection.files import Row
+from aasist_jax.detection.row_text import Format, Identity, opened_output, write_rows
 from aasist_jax.errors import ScoreFileError
 
 IDENTITY = Identity("toy-0123", "", "first", None)
@@ -70,7 +71,7 @@ def test_a_file_that_is_there_is_not_touched(tmp_path: Path, format: Format) -> 
     (tmp_path / "out").write_text("precious")
     with pytest.raises(ScoreFileError, match=r"out: is there already; go on with it by --resume, or remove it$"):
         write(tmp_path / "out", ROWS, format, resume=False)
-    with pytest.raises(ScoreFileError, match=r"out: cannot go on with it, since out.identity.json is missing"):
+    with pytest.raises(ScoreFileError, match=r"out: cannot go on with it, since out.identity.json, .* is missing"):
         write(tmp_path / "out", ROWS, format, resume=True)
     assert (tmp_path / "out").read_text() == "precious"
 
@@ -139,5 +140,5 @@ def test_rows_that_came_before_a_stop_are_printed(capsys: pytest.CaptureFixture[
         write_rows(interrupted(), "json", text.write)
     assert [row["score"] for row in json.loads(text.getvalue())] == [-1.5, 0.1]
     with pytest.raises(KeyboardInterrupt):
-        write_rows(interrupted(), "table", text.write)
+        score.print_rows(interrupted(), score.Format.table, text.write, header=True)
     assert "plain.wav" in capsys.readouterr().out
