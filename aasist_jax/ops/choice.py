@@ -27,6 +27,8 @@ import jax.numpy as jnp
 
 from aasist_jax.ops.native.build import native_kernels as native_kernels
 
+__all__ = ["choose", "native_kernels", "xla_only"]
+
 _xla_only: contextvars.ContextVar[bool] = contextvars.ContextVar("xla_only", default=False)
 
 

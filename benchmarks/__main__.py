@@ -1,0 +1,113 @@
+"""The benchmarks: `python -m benchmarks SECTION... [options]`; `python -m benchmarks --help` lists both.
+
+Implementations that are compared get the same inputs and the same number of threads, must give the same results before
+anything is timed, and take turns (`rounds.py`). Needs the extras `torch` and `onnx`.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import sys
+import tempfile
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from aasist_jax.errors import AasistError
+from benchmarks.options import Options, parse
+from benchmarks.rounds import BenchmarkError
+
+SECTIONS = {
+    "inference": ("comparison", "inference beside PyTorch and ONNX Runtime"),
+    "training": ("comparison", "the training step beside PyTorch's"),
+    "revisions": ("comparison", "another checkout of the project beside this one"),
+    "operations": ("operations", "each of our operations beside what it replaced"),
+    "layers": ("ceilings", "FLOPs of every layer, counted"),
+    "ceilings": ("ceilings", "what the machine does at best, and the share of it that the model reaches"),
+    "pipeline": ("training_runs", "the input pipeline alone, and an epoch of training"),
+    "devices": ("training_runs", "the training step on several devices"),
+    "determinism": ("training_runs", "whether two runs give the same bits"),
+    "scoring": ("recordings", "FLAC files, in this process and by the command, beside the model alone"),
+    "timeline": ("recordings", "the timeline beside windows without overlap, its memory, live scoring"),
+    "starts": ("recordings", "the command's start with and without compiled programs"),
+    "metrics": ("score_functions", "time of every metric on as many trials as ASVspoof 2019 LA eval has"),
+    "calibration": ("score_functions", "how well calibrations carry over to other speakers"),
+}
+"""Module and help of every section; its function has the section's name. Imported when its turn comes: the loader's
+worker processes import this file anew, and need neither PyTorch nor the model."""
+
+
+def main(arguments: list[str], scratch: Path) -> None:
+    """Measure the sections, print their tables, and write them to `--out`."""
+    names, options = parse(arguments, {name: help for name, (_, help) in SECTIONS.items()})
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    options = _prepare(options, scratch)
+    report: dict[str, Any] = {"machine": describe_machine(options), "command": arguments, "sections": {}}
+    text = " | ".join(f"{key} {value}" for key, value in report["machine"].items()) + "\n"
+    print(text, flush=True)
+    for name in names:
+        tables = getattr(import_module(f"benchmarks.{SECTIONS[name][0]}"), name)(options)
+        report["sections"][name] = [{"title": table.title, "rows": table.records()} for table in tables]
+        added = "\n".join(table.markdown() for table in tables)
+        print(added, flush=True)
+        text += f"\n{added}"
+        if options.out is not None:  # after every section, so that a run that is stopped leaves what it has
+            (options.out / "benchmark.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            (options.out / "benchmark.md").write_text(text, encoding="utf-8")
+
+
+def _prepare(options: Options, scratch: Path) -> Options:
+    """Give every implementation the same cores and the memory that suits it, before any of them is imported."""
+    for module, extra in (("torch", "torch"), ("onnxruntime", "onnx")):
+        if find_spec(module) is None:
+            raise BenchmarkError(f"{module} is not installed; run `pip install -e '.[{extra}]'`")
+    if hasattr(os, "sched_setaffinity"):
+        # XLA sizes its pool of threads by the cores that the process may use.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    # PyTorch takes its large buffers as huge pages: half of its time goes into page faults otherwise.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    # By default JAX takes three quarters of a GPU's memory, and PyTorch would find none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_path("aasist_jax") / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    from aasist_jax.runtime.memory import keep_freed_memory
+
+    keep_freed_memory()
+    import jax
+
+    from aasist_jax.weights.published import find_weights
+    from benchmarks.inputs import write_small_weights
+
+    small, gpu = options.weights == "small", jax.default_backend() == "gpu"
+    weights = write_small_weights(scratch / "small") if small else Path(find_weights(options.weights))
+    return dataclasses.replace(options, weights=str(weights.resolve()), scratch=scratch, gpu=gpu)
+
+
+def describe_machine(options: Options) -> dict[str, Any]:
+    """Name what the results depend on."""
+    import jax
+
+    info = Path("/proc/cpuinfo")
+    cpu = re.search(r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
+    found = {"cpu": cpu[1] if cpu else platform.machine(), "cores": os.cpu_count(), "threads": options.threads}
+    found |= {"rounds": options.rounds, "weights": Path(options.weights).name, "system": platform.platform()}
+    found |= {"python": platform.python_version()}
+    found |= {name: version(name) for name in ("jax", "jaxlib", "torch", "onnxruntime", "numpy")}
+    return found | {"device": f"{len(jax.devices())} x {jax.devices()[0].device_kind}"}
+
+
+if __name__ == "__main__":
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            main(sys.argv[1:], Path(folder))
+    except OSError as fault:
+        sys.exit(f"error: {fault.filename}: {fault.strerror}")
+    except AasistError as fault:
+        sys.exit(f"error: {fault}")

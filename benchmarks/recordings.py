@@ -1,0 +1,171 @@
+"""Recordings: FLAC files, scored here and by the command, beside the model alone; and the timeline of long ones."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from aasist_jax.audio.load import iter_audio
+from aasist_jax.detection.batches import score_in_batches
+from aasist_jax.detection.detector import BATCH_SIZE, Detector
+from aasist_jax.detection.stream import BLOCK, score_timeline
+from aasist_jax.runtime.memory import return_freed_memory
+from benchmarks.inputs import RATE, recording
+from benchmarks.options import Options
+from benchmarks.processes import REPOSITORY, child
+from benchmarks.rounds import BenchmarkError, Implementation, Table, spread, take_turns, timing_table
+
+TURN, COMPARED, LIVE = 120 * RATE, 120 * RATE, 60 * RATE
+"""Samples of the timeline: of a mode's turn, of what both modes score with the same windows, of live scoring."""
+
+
+def scoring(options: Options) -> list[Table]:
+    """Score clips of 1 to 4 s; each turn begins with nothing decoded, and the command's with its process."""
+    detector, folder = Detector.from_pretrained(options.weights), options.scratch / "clips"
+    folder.mkdir()
+    for i, clip in enumerate(np.split(recording(options, 4.0 * options.clips), options.clips)):
+        soundfile.write(folder / f"{i:06}.flac", clip[: (1 + i % 4) * RATE], RATE)
+    files = sorted(folder.iterdir())
+    windows = np.concatenate([detector.prepare(path).windows for path in files])
+    found = {
+        "model alone": Implementation(functools.partial(_model_alone, detector, windows)),
+        "from FLAC files": Implementation(functools.partial(_from_files, detector, files)),
+        "aasist-jax score": Implementation(lambda: score_by_command(folder, options.weights), 1e-6),
+    }
+    turns = take_turns("scoring", found, rounds=options.rounds)
+    return [timing_table(f"scoring, batches of {BATCH_SIZE}", [("scoring", len(files), one) for one in turns])]
+
+
+def _model_alone(detector: Detector, windows: np.ndarray) -> np.ndarray:
+    padded = np.pad(windows, ((0, -len(windows) % BATCH_SIZE), (0, 0)))
+    batches = padded.reshape(-1, BATCH_SIZE, windows.shape[1])
+    return np.concatenate([detector.batch_logits(batch) for batch in batches])[: len(windows), 1]
+
+
+def _from_files(detector: Detector, files: list[Path]) -> np.ndarray:
+    scores: Any = score_in_batches(detector, [functools.partial(str, path) for path in files], batch_size=BATCH_SIZE)
+    return np.array([score.score for score in scores], np.float32)
+
+
+def score_by_command(path: Path, weights: str, env: Any = None) -> np.ndarray:
+    """Score files by a process of `aasist-jax score`; the scores."""
+    command = [sys.executable, "-m", "aasist_jax", "score", str(path), "--weights", weights, "--format", "jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=env)
+    if done.returncode:
+        raise BenchmarkError(f"aasist-jax score: {done.stderr.strip()}")
+    return np.array([json.loads(line)["score"] for line in done.stdout.splitlines()], np.float32)
+
+
+def starts(options: Options) -> list[Table]:
+    """Time `aasist-jax score` on one file, start to end: with no program compiled before, and with all."""
+    file, rows = options.scratch / "one.flac", []
+    soundfile.write(file, recording(options, 4.0), RATE)
+    for i in range(min(options.rounds, 3)):
+        env = dict.fromkeys(("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"), str(options.scratch / f"cache{i}"))
+        call = Implementation(functools.partial(score_by_command, file, options.weights, os.environ | env))
+        [timing] = take_turns("starts", {"score": call}, rounds=1)
+        rows.append((timing.first_call_s, *timing.seconds))
+    found = [(kind, *spread(times)) for kind, times in zip(("cold", "warm"), zip(*rows, strict=True), strict=True)]
+    return [Table("`aasist-jax score` on one file", "compiled programs | s:.2f | lowest:.2f | highest:.2f", found)]
+
+
+def timeline(options: Options) -> list[Table]:
+    """Time a window every frame beside windows without overlap, of recordings of several lengths; memory, modes, live.
+
+    Targets for an hour: at most 1.5 times the windows without overlap, less than 1 GB above the loaded model.
+    """
+    detector, longest = Detector.from_pretrained(options.weights), max(options.length)
+    if min(options.length) < (shortest := detector.window / RATE):
+        raise BenchmarkError(f"--length: expected at least a window, {shortest:g} s, got {min(options.length):g} s")
+    wave = recording(options, longest)
+    passes = [(seconds, *_beside_no_overlap(detector, wave[: round(seconds * RATE)])) for seconds in options.length]
+    modes = [*_memory(options, wave), *_beside_exact(detector, wave[:COMPARED])]
+    live = [_live(detector, wave[:LIVE], *mode) for mode in ((None, False), (0.5, False), (0.5, True))]
+    columns = "length (s):g | windows | s:.4g | times real time:.2f | without overlap (s):.4g | ratio:.2f"
+    delays = "a score comes after its window's end (s of audio):.3f | computing (ms):.0f | 99 % (ms):.0f"
+    return [
+        Table("timeline, a window every frame", f"{columns} | ratio, median turn:.2f", passes),
+        Table(f"memory, of {longest:g} s; and the modes compared", "what | value:.4g", modes),
+        Table("live, in chunks of 10 ms", f"mode | hop (s):.3f | {delays} | share of real time:.1%", live),
+    ]
+
+
+def score_file(weights: str, path: str) -> Callable[[], int]:
+    """Make a call that scores a recording over time and counts its windows; a program of a child process."""
+    detector = Detector.from_pretrained(weights)
+    return lambda: len(score_timeline(detector, _giving_memory_back(iter_audio(path))).windows)
+
+
+def _fine(detector: Detector, wave: np.ndarray) -> Any:
+    return score_timeline(detector, _giving_memory_back(wave[i : i + BLOCK] for i in range(0, wave.size, BLOCK)))
+
+
+def _giving_memory_back(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    # As the command does. In the exact mode it would cost much, and flatter the ratio.
+    for block in blocks:
+        yield block
+        return_freed_memory()
+
+
+def _exact(detector: Detector, wave: np.ndarray, hop: float | None = None) -> Any:
+    return score_timeline(detector, [wave], exact=True, hop=hop or detector.window / RATE)
+
+
+def _beside_no_overlap(detector: Detector, wave: np.ndarray) -> tuple[float, ...]:
+    """Count windows; give the seconds, the times real time, those of the other mode, and ratios."""
+    pieces, windows = np.array_split(wave, max(round(wave.size / TURN), 1)), 0
+    seconds = np.zeros((len(pieces), 2))
+    for mode in (_fine, _exact):
+        mode(detector, pieces[0])  # compiles
+    for i, piece in enumerate(pieces):
+        # The mode that begins changes, so that a load that grows or falls is shared.
+        for j in (i % 2, 1 - i % 2):
+            began = time.perf_counter()
+            found = (_fine, _exact)[j](detector, piece)
+            seconds[i, j] = time.perf_counter() - began
+            windows += len(found.windows) * (j == 0)
+    (fine, coarse), turns = seconds.sum(axis=0), spread(list(seconds[:, 0] / seconds[:, 1]))
+    return windows, fine, wave.size / RATE / fine, coarse, fine / coarse, turns[0]
+
+
+def _memory(options: Options, wave: np.ndarray) -> list[tuple[str, float]]:
+    path = options.scratch / "long.flac"
+    soundfile.write(path, wave, RATE)
+    with child("timeline", "recordings.py:score_file", weights=options.weights, path=str(path)) as process:
+        loaded = process.memory_mb("VmRSS")
+        process.call()
+        peak = process.memory_mb("VmHWM")
+    return [("memory from the file, peak (MB)", peak), ("the same above the loaded model (MB)", peak - loaded)]
+
+
+def _beside_exact(detector: Detector, wave: np.ndarray) -> list[tuple[str, float]]:
+    shared = _fine(detector, wave)
+    exact = _exact(detector, wave[: round(shared.windows[-2].end * RATE)], shared.hop)
+    one, other = (np.array([window.logits for window in found.windows if window.logits]) for found in (shared, exact))
+    one = one[: len(other)]
+    off, same = np.abs(one[:, 1] - other[:, 1]), one.argmax(axis=1) == other.argmax(axis=1)
+    found = [("windows in both modes", len(one)), ("same label (%)", 100 * same.mean())]
+    found += [("scores: correlation", np.corrcoef(one[:, 1], other[:, 1])[0, 1]), ("difference on average", off.mean())]
+    return [*found, ("difference, 99 %", np.percentile(off, 99)), ("difference at most", off.max())]
+
+
+def _live(detector: Detector, wave: np.ndarray, hop: float | None, exact: bool) -> tuple[Any, ...]:
+    """Push chunks of 10 ms: how late is each score, in audio and in computing?"""
+    detector.stream(hop=hop, exact=exact).push(wave[: 2 * detector.window])  # compiles
+    stream, chunk, late, taken = detector.stream(hop=hop, exact=exact), RATE // 100, [], []
+    for start in range(0, wave.size, chunk):
+        began = time.perf_counter()
+        windows = stream.push(wave[start : start + chunk])
+        taken.append((1e3 * (time.perf_counter() - began), bool(windows)))
+        late += [(start + chunk) / RATE - window.end for window in windows]
+    scored = [ms for ms, gave_windows in taken if gave_windows]
+    mode, share = "exact" if stream.exact else "shared encoder", sum(ms for ms, _ in taken) * RATE / wave.size / 1e3
+    return mode, stream.hop, max(late), *np.percentile(scored, [50, 99]), share

@@ -1,0 +1,139 @@
+"""Implementations of the same thing take turns: results compared first, then ratios within each round.
+
+The speed of a shared machine changes from minute to minute. Implementations that are timed one after the other meet
+different minutes; those that take turns meet the same, and the ratio of two times of one round says more than either.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aasist_jax.errors import AasistError
+
+WARM_UP = 2
+"""Calls before the clock starts: the first compiles, the second still finds cold caches."""
+
+PAUSE = 0.1
+"""Seconds between turns. The threads of ONNX Runtime go on spinning for some 50 ms after a run, those of OpenMP for
+some 10 ms, and would take cycles from whoever comes next. Forbidding it would slow them in their own turn."""
+
+
+class BenchmarkError(AasistError):
+    """What was to be measured cannot be compared, or cannot run."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Results. `columns` are divided by ` | `; after `name:` may stand a format for the values, as in `ms:.4g`."""
+
+    title: str
+    columns: str
+    rows: Sequence[Sequence[Any]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Give every row as a dictionary from the column's name to the value, for JSON."""
+        names = [column.partition(":")[0] for column in self.columns.split(" | ")]
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
+
+    def markdown(self) -> str:
+        """Write the table as Markdown, under its title."""
+        names, _, formats = zip(*(column.partition(":") for column in self.columns.split(" | ")), strict=True)
+        lines = [names, ["---"] * len(names)]
+        lines += [[format(value, code) for value, code in zip(row, formats, strict=True)] for row in self.rows]
+        return f"{self.title}:\n\n" + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute something. `call` gives finished results, off from the first one's by at most `tolerance`."""
+
+    call: Callable[[], np.ndarray]
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of an implementation and of the first one in the same rounds; the largest difference of results."""
+
+    name: str
+    first_call_s: float
+    difference: float
+    seconds: tuple[float, ...]
+    baseline: tuple[float, ...]
+
+    @property
+    def ms(self) -> float:
+        """Median of the rounds, in milliseconds."""
+        return 1e3 * statistics.median(self.seconds)
+
+    @property
+    def speed(self) -> tuple[float, float, float]:
+        """How many times as fast as the first implementation, within a round: median, lowest, highest."""
+        return ratios(self.baseline, self.seconds)
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest and highest."""
+    return statistics.median(values), min(values), max(values)
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest and highest of the ratios of two times of the same round."""
+    return spread([one / other for one, other in zip(above, below, strict=True)])
+
+
+def take_turns(
+    what: str,
+    implementations: Mapping[str, Implementation],
+    *,
+    rounds: int,
+    compared: int = WARM_UP,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Timing]:
+    """Warm up, compare the results of the first `compared` calls with the first implementation's, then time `rounds`.
+
+    Raises:
+        BenchmarkError: an implementation gives other results. Nothing is timed then.
+    """
+    names = list(implementations)
+    first_call, results, differences = {}, {}, {}
+    for name, implementation in implementations.items():
+        began = clock()
+        found = [implementation.call()]
+        first_call[name] = clock() - began
+        results[name] = (found + [implementation.call() for _ in range(WARM_UP - 1)])[:compared]
+        differences[name] = _difference(results[name], results[names[0]])
+    for name, implementation in implementations.items():
+        # So written, NaN does not pass either.
+        if not differences[name] <= implementation.tolerance:
+            off = f"{differences[name]:.1e}, where {implementation.tolerance:g} is allowed"
+            raise BenchmarkError(f"{what}: {name} differs from {names[0]} by {off}; nothing was timed")
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for i in range(rounds):
+        # The one that begins changes, so that none always follows the same neighbour.
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            sleep(PAUSE)
+            began = clock()
+            implementations[name].call()
+            seconds[name].append(clock() - began)
+    baseline = tuple(seconds[names[0]])
+    return [Timing(name, first_call[name], differences[name], tuple(seconds[name]), baseline) for name in names]
+
+
+def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    if any(one.shape != other.shape for one, other in zip(found, expected, strict=True)):
+        return float("inf")
+    # Not the built-in max, in which NaN may get lost.
+    return float(np.max([np.abs(one - other).max() for one, other in zip(found, expected, strict=True)]))
+
+
+def timing_table(title: str, rows: Sequence[tuple[str, int, Timing]]) -> Table:
+    """Lay out timings; a row is what was computed, on how many clips, and the timing."""
+    columns = " | batch | implementation | ms:.4g | speed (times the first):.2f | lowest:.2f | highest:.2f"
+    cells = [(what, n, one.name, one.ms, *one.speed, one.first_call_s, one.difference) for what, n, one in rows]
+    return Table(title, columns + " | first call (s):.1f | off by:.0e", cells)

@@ -1,0 +1,450 @@
+"""`python -m benchmarks` on a tiny model: what it writes, what it refuses, and what needs no clock."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import unflatten_dict
+
+from tests.conftest import CORPUS, extra, needs_corpus
+
+extra("torch", "torch")
+extra("onnxruntime", "onnx")
+
+from aasist_jax.config import OptimConfig
+from aasist_jax.models.aasist.config import AASISTConfig
+from aasist_jax.ops.choice import native_kernels
+from aasist_jax.weights.folder import Source, save_weights
+from aasist_jax.weights.names import variable_shapes
+from benchmarks import comparison, operations, recordings, score_functions, training_runs
+from benchmarks.ceilings import count
+from benchmarks.comparison import BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_LOSS, SAME, entries, groups
+from benchmarks.inputs import recording, write_corpus
+from benchmarks.options import Options, parse
+from benchmarks.processes import child
+from benchmarks.rounds import WARM_UP, BenchmarkError, Implementation, Table, ratios, take_turns, timing_table
+from tests.models.aasist.tiny import CONFIG, scaled_variables
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+AASIST_L = AASISTConfig(
+    nb_samp=64_600,
+    first_conv=128,
+    filts=(70, (1, 32), (32, 32), (32, 24), (24, 24)),
+    gat_dims=(24, 32),
+    pool_ratios=(0.4, 0.5, 0.7, 0.5),
+    temperatures=(2.0, 2.0, 100.0, 100.0),
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    save_weights(folder, CONFIG, scaled_variables(), Source("tiny", "0" * 64))
+    return folder
+
+
+@pytest.fixture
+def options(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    # Of the child processes.
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    return Options(weights=str(tiny), batch=(1,), step_batch=(2,), rounds=1, no_compiled=True, scratch=tmp_path)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *(str(x) for x in arguments)]
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_short_run(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("inference", "layers", "--weights", tiny, "--rounds", 2, "--batch", 1, "--no-compiled", "--out", out)
+    assert done.returncode == 0, done.stderr
+    report, text = json.loads((out / "benchmark.json").read_text()), (out / "benchmark.md").read_text()
+    assert all(line in done.stdout for line in text.splitlines())
+    known = {"cpu", "cores", "threads", "rounds", "python", "jax", "jaxlib", "torch", "onnxruntime", "numpy", "device"}
+    assert known <= set(report["machine"])
+    assert list(report["sections"]) == ["inference", "layers"]
+    timed, against, memory = report["sections"]["inference"]
+    rows = {row["implementation"]: row for row in timed["rows"]}
+    others = ["PyTorch eager", "PyTorch channels last", "ONNX Runtime (our export)"]
+    assert list(rows) == [*others, "aasist_jax", "aasist_jax, bfloat16"]
+    for row in rows.values():
+        assert (row[""], row["batch"]) == ("inference", 1)
+        assert row["first call (s)"] > 0
+        assert 0 < row["lowest"] <= row["speed (times the first)"] <= row["highest"]
+    # bfloat16 was really computed in bfloat16.
+    assert rows["aasist_jax, bfloat16"]["off by"] > 10 * rows["aasist_jax"]["off by"]
+    assert sorted(row["implementation"] for row in against["rows"]) == sorted({*rows} - {"aasist_jax"})
+    assert {row["implementation"]: row["peak (MB)"] > 10 for row in memory["rows"]} == dict.fromkeys(rows, True)
+    assert "Global" in {row["layer"] for row in report["sections"]["layers"][0]["rows"]}
+
+
+@pytest.mark.slow
+def test_training_is_compared_with_pytorch(tiny: Path, tmp_path: Path) -> None:
+    done = run("training", "--weights", tiny, "--rounds", 1, "--step-batch", 2, "--no-compiled", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    timed, *_ = json.loads((tmp_path / "benchmark.json").read_text())["sections"]["training"]
+    names = ["PyTorch eager", "PyTorch channels last", "aasist_jax"]
+    assert [row["implementation"] for row in timed["rows"]] == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["speed"], "error: argument SECTION: invalid choice: 'speed'"),
+        (["inference", "--weights", "nowhere"], "error: nowhere: "),
+        (["inference", "--out", "README.md"], "error: README.md: File exists"),
+    ],
+)
+def test_bad_options_give_one_line(arguments: list[str], line: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def test_options_are_read_and_checked() -> None:
+    names, options = parse(["b", "a", "b", "--batch", "1", "8", "--out", "x", "--no-compiled"], {"a": "", "b": ""})
+    assert names == ["b", "a"]
+    assert options == Options(batch=(1, 8), out=Path("x"), no_compiled=True)
+    assert (options.steps, dataclasses.replace(options, gpu=True).steps) == ((8,), (24, 48, 96))
+    assert dataclasses.replace(options, step_batch=(2,), gpu=True).steps == (2,)
+    for wrong in (["--rounds", "0"], ["--length", "1", "-2.0"]):
+        with pytest.raises(BenchmarkError, match=rf"^{wrong[0]}: expected numbers above 0"):
+            parse(["a", *wrong], {"a": ""})
+    with pytest.raises(BenchmarkError, match=r"^--base: this section needs it$"):
+        options.path("base")
+    with pytest.raises(BenchmarkError, match=r"^--base: nowhere is not there$"):
+        dataclasses.replace(options, base=Path("nowhere")).path("base")
+
+
+PROGRAMS = """
+import os
+import sys
+
+calls = []
+
+
+def counting(tolerance):
+    print("a library says something", flush=True)
+    return lambda: calls.append(tolerance) or [os.getpid(), *calls, "jax" in sys.modules]
+
+
+def refusing(message):
+    raise FileNotFoundError(message)
+
+
+def leaving(code):
+    os._exit(code)
+
+
+def failing(message):
+    results = iter([1.0])
+
+    def call():
+        for result in results:
+            return result
+        raise ValueError(message)
+
+    return call
+
+
+def of_checkout():
+    import package
+
+    return lambda: package.NUMBER
+"""
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("programs") / "programs.py"
+    path.write_text(PROGRAMS)
+    return path
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_program_runs_in_a_process_of_its_own_which_ends_with_the_block(programs: Path) -> None:
+    with child("ours", f"{programs}:counting", tolerance=0.5) as process:
+        number, *found = process.call()
+        assert found == [0.5, False]
+        assert list(process.call()) == [number, 0.5, 0.5, False]
+        assert int(number) != os.getpid()
+        assert is_alive(int(number))
+        assert 0 < process.memory_mb("VmRSS") <= process.memory_mb("VmHWM")
+    assert not is_alive(int(number))
+
+
+def test_a_program_imports_the_packages_of_its_checkout(programs: Path, tmp_path: Path) -> None:
+    for name, number in (("one", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "package.py").write_text(f"NUMBER = {number}\n")
+        with child(name, f"{programs}:of_checkout", checkout=tmp_path / name, keep_memory=False) as process:
+            assert process.call() == number
+
+
+@pytest.mark.parametrize(
+    ("function", "option", "line"),
+    [
+        ("refusing", {"message": "no file\n here"}, r"^ours: FileNotFoundError: no file here$"),
+        ("leaving", {"code": 3}, r"^ours: its process ended too early, with exit code 3; its messages stand above$"),
+    ],
+)
+def test_a_program_that_cannot_be_made_is_one_line(programs: Path, function: str, option: dict, line: str) -> None:
+    with pytest.raises(BenchmarkError, match=line), child("ours", f"{programs}:{function}", **option):
+        raise AssertionError("it was made")
+
+
+def test_a_call_that_fails_is_one_line(programs: Path) -> None:
+    with child("ours", f"{programs}:failing", message="too\nlong") as process:
+        assert process.call() == 1
+        with pytest.raises(BenchmarkError, match=r"^ours: ValueError: too long$"):
+            process.call()
+        with pytest.raises(BenchmarkError, match=r"^ours: its process ended too early, with exit code 0; "):
+            process.call()
+
+
+def test_a_process_that_is_killed_is_one_line(programs: Path) -> None:
+    with child("ours", f"{programs}:counting", tolerance=0) as process:
+        # As Linux does to whoever takes too much memory.
+        os.kill(int(process.call()[0]), signal.SIGKILL)
+        with pytest.raises(BenchmarkError, match=r"^ours: its process was killed by SIGKILL \(too little memory\?\)$"):
+            process.call()
+
+
+@pytest.mark.parametrize(("framework", "others"), [("torch", {"jax", "onnxruntime"}), ("onnx", {"jax", "torch"})])
+def test_the_memory_of_a_process_is_that_of_its_framework_alone(framework: str, others: set[str]) -> None:
+    modules = f"import sys, benchmarks.{framework}_programs; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", modules], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert not others & set(done.stdout.split())
+
+
+class Course:
+    """Implementations whose seconds are known, and a clock that they move."""
+
+    def __init__(self) -> None:
+        self.now, self.calls, self.pauses = 0.0, "", 0
+
+    def implementation(self, name: str, seconds: list[float], result: float = 0.0) -> Implementation:
+        left = iter(seconds)
+
+        def call() -> np.ndarray:
+            self.calls += name
+            self.now += next(left)
+            return np.array([result])
+
+        return Implementation(call, 1e-4)
+
+    def sleep(self, seconds: float) -> None:
+        # A pause belongs to nobody's time.
+        self.now += 1000
+        self.pauses += 1
+
+
+def test_implementations_take_turns_and_ratios_are_within_a_round() -> None:
+    course = Course()
+    found = {
+        "A": course.implementation("A", [9, 5, 1, 4, 2]),
+        "B": course.implementation("B", [7, 6, 2, 1, 2], result=5e-5),
+        "C": course.implementation("C", [8, 5, 4, 4, 4]),
+    }
+    a, b, c = take_turns("x", found, rounds=3, clock=lambda: course.now, sleep=course.sleep)
+    assert WARM_UP == 2
+    assert course.calls == "AABBCC" + "ABC" + "BCA" + "CAB"
+    assert course.pauses == 9
+    assert (a.first_call_s, b.first_call_s, c.first_call_s) == (9, 7, 8)
+    assert (b.seconds, b.baseline) == ((2, 1, 2), (1, 4, 2))
+    assert (b.ms, b.difference) == (2000, 5e-5)
+    # Median, lowest and highest: of 1 / 1, ...; of 1 / 2, 4 / 1, 2 / 2; of 1 / 4, 4 / 4, 2 / 4.
+    assert (a.speed, b.speed, c.speed) == ((1, 1, 1), (1, 0.5, 4), (0.5, 0.25, 1))
+    # Of B against C: 4 / 2, 4 / 1, 4 / 2.
+    assert ratios(c.seconds, b.seconds) == (2, 2, 4)
+    table = timing_table("a title", [("step", 8, b)])
+    assert table.markdown().splitlines()[-1] == "| step | 8 | B | 2000 | 1.00 | 0.50 | 4.00 | 7.0 | 5e-05 |"
+
+
+def test_a_table_has_its_values_as_text_and_as_they_are() -> None:
+    table = Table("speed", "name | s:.2f | share:.0%", [("a", 1.234, 0.5)])
+    assert table.markdown() == "speed:\n\n| name | s | share |\n| --- | --- | --- |\n| a | 1.23 | 50% |\n"
+    assert table.records() == [{"name": "a", "s": 1.234, "share": 0.5}]
+
+
+@pytest.mark.parametrize("result", [2e-4, np.nan, np.inf])
+def test_wrong_results_are_refused_before_timing(result: float) -> None:
+    course = Course()
+    found = {"A": course.implementation("A", [1] * 5), "B": course.implementation("B", [1] * 5, result)}
+    with pytest.raises(BenchmarkError, match=r"^inference: B differs from A by [^\n]*, where 0\.0001 is allowed") as e:
+        take_turns("inference", found, rounds=3, clock=lambda: course.now, sleep=course.sleep)
+    assert "\n" not in str(e.value)
+    assert course.calls == "AABB"
+    assert course.pauses == 0
+
+
+def test_results_of_another_shape_or_of_the_second_call_are_refused() -> None:
+    wrong, nothing = iter([0.0, 1.0]), iter([0.0, np.nan])
+    for call in (lambda: np.zeros(2), lambda: np.array([next(wrong)]), lambda: np.array([next(nothing)])):
+        with pytest.raises(BenchmarkError, match="B differs"):
+            take_turns("x", {"A": Implementation(lambda: np.zeros(1)), "B": Implementation(call, 1e-4)}, rounds=0)
+
+
+def test_only_as_many_calls_as_asked_for_must_agree() -> None:
+    def found() -> dict[str, Implementation]:
+        results = iter([0.0, 1.0])
+        return {"A": Implementation(lambda: np.zeros(1)), "B": Implementation(lambda: np.array([next(results)]), 1e-4)}
+
+    _, b = take_turns("x", found(), rounds=0, compared=1)
+    assert b.difference == 0
+    with pytest.raises(BenchmarkError, match="B differs from A by 1"):
+        take_turns("x", found(), rounds=0, compared=2)
+
+
+def test_who_is_in_memory_at_the_same_time() -> None:
+    ours = "aasist_jax"
+    assert groups(["base", "other", ours, "bf16"], beside=True) == [["base", "other", ours], ["base", "bf16", ours]]
+    assert groups(["base", "other", ours], beside=False) == [["base", "other"], ["base", ours]]
+    assert groups([ours, "bf16"], beside=True) == [[ours, "bf16"]]
+    assert groups(["base", ours], beside=True) == [["base", ours]]
+
+
+def test_who_takes_part_and_how_close_they_must_be(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    eager, last, compiled, onnx = "PyTorch eager", "PyTorch channels last", "torch.compile", "ONNX Runtime (our export)"
+    ours, bfloat16 = "aasist_jax", "aasist_jax, bfloat16"
+    cpu = dataclasses.replace(options, no_compiled=False)
+    monkeypatch.setattr("benchmarks.comparison.write_onnx_model", lambda options: {})
+
+    def tolerances(what: str, options: Options) -> dict[str, float]:
+        return {name: tolerance for name, (_, _, tolerance) in entries(what, options).items()}
+
+    exact = dict.fromkeys((eager, last, compiled, onnx, ours), SAME)
+    assert tolerances("inference", cpu) == exact | {bfloat16: BFLOAT16_LOGITS}
+    training = {eager: SAME, last: CHANNELS_LAST_LOSS, ours: SAME}
+    assert tolerances("training_step", options) == training
+    assert tolerances("training_step", cpu) == training | {compiled: SAME}
+    # A GPU adds low precisions, if PyTorch's build can use it.
+    gpu = dataclasses.replace(cpu, gpu=True)
+    low = {f"{ours}, TF32": BFLOAT16_LOSS, bfloat16: BFLOAT16_LOSS}
+    assert tolerances("training_step", gpu) == {ours: SAME} | low
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    low |= {f"{name}, {x}": BFLOAT16_LOSS for name in (eager, last, compiled) for x in ("TF32", "bfloat16 autocast")}
+    assert tolerances("training_step", gpu) == training | {compiled: SAME} | low
+    recipe = OptimConfig()
+    assert entries("training_step", options)[eager][1]["adam"] == (recipe.base_lr, recipe.betas, recipe.weight_decay)
+
+
+def test_the_flops_counted_for_aasist_l_are_those_of_a_hand(tmp_path: Path) -> None:
+    weights = tmp_path / "AASIST-L"
+    ones = {path: np.ones(leaf.shape, leaf.dtype) for path, leaf in variable_shapes(AASIST_L).items()}
+    save_weights(weights, AASIST_L, unflatten_dict(ones, sep="/"), Source("AASIST-L", "0" * 64))
+    options = Options(weights=str(weights), scratch=tmp_path)
+    forward, training = count(options, "inference"), count(options, "training_step")
+    block1, block3 = "TorchAASIST.encoder.0.0", "TorchAASIST.encoder.2.0"
+    # 64,472 filtered samples, pooled by 3 to 23 rows and 21,490 steps; a row more between the two convolutions.
+    assert forward[f"{block1}.conv1"] == 2 * 32 * 1 * 6 * 24 * 21_490
+    assert forward[f"{block1}.conv2"] == 2 * 32 * 32 * 6 * 23 * 21_490
+    assert forward[f"{block1}.conv_downsample"] == 2 * 32 * 1 * 3 * 23 * 21_490
+    assert forward[f"{block3}.conv1"] == 2 * 24 * 32 * 6 * 24 * 2387
+    assert forward["TorchAASIST.GAT_layer_T.att_proj"] == 2 * 29 * 29 * 24 * 24
+    # 14 of 29 temporal and 9 of 23 spectral nodes are kept.
+    assert forward["TorchAASIST.HtrgGAT_layer_ST11.att_proj"] == 2 * 23 * 23 * 24 * 32
+    encoder = sum(forward[f"TorchAASIST.encoder.{i}"] for i in range(6))
+    sinc = 2 * 129 * 70 * 64_472
+    assert sinc + encoder < forward["Global"] < 1.001 * (sinc + encoder)
+    # The gradients for a convolution's input and for its kernel cost as much as the convolution.
+    assert training[f"{block1}.conv2"] == 3 * forward[f"{block1}.conv2"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not native_kernels(), reason="a C++ compiler is not installed")
+def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "STEPS", (300, 100))
+    monkeypatch.setattr(operations, "BATCH", 1)
+    for what, (operands, forms) in operations.forms_of_operations().items():
+        found = operations.implementations(operands, forms)
+        assert len(found) > 1
+        take_turns(what, found, rounds=0)
+    wrong = {"XLA, first": lambda x: (x, x), "XLA, wrong": lambda x: (x, 2 * x)}
+    with pytest.raises(BenchmarkError, match="differs"):
+        take_turns("wrong", operations.implementations((jnp.arange(5.0),), wrong), rounds=0)
+
+
+@pytest.mark.slow
+def test_devices_agree(options: Options) -> None:
+    [table] = training_runs.devices(dataclasses.replace(options, device=(1, 2)))
+    assert [row[0] for row in table.rows] == [1, 2]
+    with pytest.raises(BenchmarkError, match=r"^--device: 2 clips cannot be shared evenly by 3 devices$"):
+        training_runs.devices(dataclasses.replace(options, device=(3,)))
+
+
+@pytest.mark.slow
+def test_a_checkout_equals_itself(options: Options) -> None:
+    [table] = comparison.revisions(dataclasses.replace(options, base=REPOSITORY))
+    assert [row[:2] for row in table.rows] == [("inference", 1), ("training_step", 2)]
+    assert [row[-1] for row in table.rows] == [0, 0]
+
+
+@pytest.mark.slow
+def test_two_runs_give_the_same_bits_and_the_pipeline_is_timed(options: Options) -> None:
+    [table] = training_runs.determinism(options)
+    assert [row[1] for row in table.rows] == [True, True]
+    rates, epoch = training_runs.pipeline(options)
+    assert [row[:2] for row in rates.rows] == [("FLAC", 0), ("FLAC", 2), ("cache", 0), ("cache", 2)]
+    [(batch, speed, _, seconds)] = epoch.rows
+    assert batch == 2
+    assert seconds == 25_380 / speed
+
+
+@pytest.mark.slow
+def test_recordings_are_scored_three_ways_and_over_time(options: Options) -> None:
+    [table] = recordings.scoring(dataclasses.replace(options, clips=3))
+    assert [row[2] for row in table.rows] == ["model alone", "from FLAC files", "aasist-jax score"]
+    assert [row[-1] for row in table.rows] == [0, 0, pytest.approx(0, abs=1e-6)]
+    passes, modes, live = recordings.timeline(dataclasses.replace(options, length=(1.0, 2.0)))
+    assert [row[:2] for row in passes.rows] == [(1.0, 6), (2.0, 13)]
+    assert dict(modes.rows)["windows in both modes"] == 12
+    assert [row[0] for row in live.rows] == ["shared encoder", "shared encoder", "exact"]
+
+
+def test_a_recording_shorter_than_a_window_is_refused(options: Options) -> None:
+    with pytest.raises(BenchmarkError, match=r"^--length: expected at least a window, 0\.2875 s, got 0\.1 s$"):
+        recordings.timeline(dataclasses.replace(options, length=(1.0, 0.1)))
+
+
+def test_a_recording_is_made_of_the_corpus(options: Options, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", {"eval": 2})
+    found = recording(dataclasses.replace(options, corpus=corpus), 20.0)
+    assert (found.shape, found.dtype) == ((320_000,), np.float32)
+
+
+@needs_corpus
+@pytest.mark.reference
+def test_a_recording_is_made_of_a_real_corpus(options: Options) -> None:
+    assert recording(dataclasses.replace(options, corpus=CORPUS), 3.0).shape == (48_000,)
+
+
+def test_the_least_cllr_ratio_is_that_of_the_same_trials(options: Options, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    keys = [(f"S{i // 50}", f"U{i:04}", "-" if i % 2 else "A01", "bonafide" if i % 2 else "spoof") for i in range(400)]
+    (tmp_path / "keys.txt").write_text("".join(f"{s} {u} - {a} {k}\n" for s, u, a, k in keys))
+    scores = [f"{u} {2 * (k == 'bonafide') + rng.normal()}\n" for _, u, _, k in keys]
+    (tmp_path / "scores.txt").write_text("".join(scores))
+    files = {"scores": tmp_path / "scores.txt", "keys": tmp_path / "keys.txt"}
+    [table] = score_functions.calibration(dataclasses.replace(options, **files))
+    medians = {row[0]: row[3] for row in table.rows}
+    assert len(medians) == 5
+    # Isotonic regression on the very trials is the optimum, a rounding apart; others lie above it.
+    assert 1 <= medians["isotonic, the same trials"] < min(v for k, v in medians.items() if "other" in k)
