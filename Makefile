@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 REPORTS ?= -q
 
-.PHONY: run test test-slow lint clean
+.PHONY: run test test-slow lint docs clean
 
 run: $(VENV)/installed-run
 	$(BIN)/python scripts/train.py --config configs/quickstart.json
@@ -15,10 +15,14 @@ test: lint
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(REPORTS) -m slow
 
-lint: $(VENV)/installed-test
+lint: docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Builds the documentation into site/. A warning, such as a link to a page that is not there, is an error.
+docs: $(VENV)/installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 $(VENV)/installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,7 +30,7 @@ $(VENV)/installed-%: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-run: EXTRAS = quickstart
-$(VENV)/installed-test: EXTRAS = dev,m4a,onnx,quickstart,torch
+$(VENV)/installed-test: EXTRAS = dev,docs,ffmpeg,hub,onnx,quickstart,torch
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Audio deepfake detection on JAX: AASIST in Flax, with the official weights to the last digit."""
+"""Audio deepfake detection on JAX: detectors in Flax, with their published weights to the last digit."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,6 @@
 """`python -m aasist_jax` is the command `aasist-jax`."""
 
-from aasist_jax.commands.cli import main
+from aasist_jax.commands.app import main
 
 if __name__ == "__main__":
     main()

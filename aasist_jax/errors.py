@@ -1,5 +1,8 @@
 """Errors that a user can mend. Each carries one line that names the thing at fault and the way out."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class AasistError(Exception):
     """Base of every error this package raises on purpose; the commands print it as one line."""
@@ -15,6 +18,14 @@ class CheckpointError(AasistError):
 
 class WeightsError(AasistError):
     """Weights and architecture do not fit, or a weights folder is incomplete."""
+
+
+class DownloadError(AasistError):
+    """A file cannot be downloaded, or is not the file that was promised."""
+
+
+class UnreachableError(DownloadError):
+    """The server cannot be reached or does not give the file: getting it by other means would help."""
 
 
 class AudioError(AasistError):
@@ -35,3 +46,10 @@ class ExportError(AasistError):
 
 class ScoreFileError(AasistError):
     """A score file or a key file cannot be read, or the two do not belong together."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known name that was probably meant, or all of them."""
+    by_lower_case = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f"did you mean {by_lower_case[close[0]]!r}?" if close else f"there are {', '.join(by_lower_case.values())}"

@@ -4,6 +4,7 @@ Shapes are checked by the `--jaxtyping-packages` of pyproject.toml.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,19 @@ def extra(module: str, name: str) -> Any:
 def reference() -> Path:
     """The folder of official weights, goldens and protocols."""
     return REFERENCE
+
+
+@pytest.fixture
+def toys() -> Iterator[None]:
+    """The toy families among the registered ones, for a while."""
+    from aasist_jax.models.family import register, unregister
+    from tests.models.toys import any_length, attack_types, stateless
+
+    families = [toy.FAMILY for toy in (any_length, attack_types, stateless)]
+    for family in families:
+        register(family)
+    try:
+        yield
+    finally:
+        for family in families:
+            unregister(family.name)

@@ -1,4 +1,4 @@
-"""Where is there something to judge? Levels of short blocks, and the share of speech in a window.
+"""Which windows hold speech: the levels of short blocks, and the share of them that is speech.
 
 The detector is simple on purpose: a block is speech where its level lies clearly above the noise floor, and the floor
 is a low percentile of the levels of the last ten seconds, since in speech some blocks are always pauses. It tells
@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from aasist_jax.audio.condition import STEP
 
 BLOCK = 243
-"""Samples of a block at 16 kHz: 15.2 ms, a ninth of AASIST's frame."""
+"""Samples of a block at 16 kHz: 15.2 ms, short enough to fall between two syllables."""
 
 HISTORY_SECONDS = 10.0
 FLOOR_PERCENTILE = 10

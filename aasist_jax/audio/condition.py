@@ -1,4 +1,4 @@
-"""What a recording is like before any model hears it: fit to be judged, doubtful, or nothing to judge."""
+"""Whether a recording can be judged at all, found without a model: it may be silent, constant, short or clipped."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ STEP = 1 / 32768
 """One step of 16-bit audio."""
 
 EDGE = SAMPLE_RATE // 50
-"""Samples left out at either end of what is asked for silence: resampling rings at the edges of a constant."""
+"""Samples at either end that do not count for `silent` and `constant`: resampling a constant rings at its edges."""
 
 CLIPPED_SHARE = 0.025
 CLIPPED_RUN = 3
@@ -26,14 +26,14 @@ SLICE = 1 << 20
 
 
 def condition(wave: Float32[np.ndarray, "samples"]) -> Condition:
-    """Say what can be said of a wave at 16 kHz without a model.
+    """The condition of a wave at 16 kHz.
 
-    `silent` and `constant` leave nothing to judge, and a score of them would mean nothing; the others can be scored,
-    `short` and `clipped` with reserve. The first that holds, in this order:
+    A score of a `silent` or `constant` wave would mean nothing. A `short` or `clipped` one can be scored, but its
+    score is less reliable. The first of these that holds is returned:
 
     - `silent`: no sample is beyond one step of 16 bits (2**-15, -90 dBFS).
-    - `constant`: a DC line; all samples lie within two steps of 16 bits. In both cases the outermost 20 ms of a wave
-      that has 80 ms are not asked.
+    - `constant`: a DC line; all samples lie within two steps of 16 bits. For this and for `silent`, the first and last
+      20 ms are left out if the wave has at least 80 ms.
     - `short`: less than 0.5 s.
     - `clipped`: heavily clipped; `clipped_share` is 2.5 % or more.
     - `ok`: none of these.
@@ -59,11 +59,11 @@ def condition(wave: Float32[np.ndarray, "samples"]) -> Condition:
 def clipped_share(wave: Float32[np.ndarray, "samples"]) -> float:
     """Share of the samples that dwell at the extreme, in [0, 1].
 
-    Those are runs of three or more of one sign, each within 5 % of the level that the loudest 1 % of samples reach.
-    Speech passes through its peaks, clipped speech stays there. The level is no maximum, since resampling and lossy
-    coding after the clipping overshoot it; nor is it full scale, since the gain may have been changed after.
-    A steady tone dwells at its extremes as well. Where that level is silence (see `condition`), the share is 0: at most
-    1 % of the samples are beyond it.
+    A sample counts if it lies in a run of three or more of one sign, each within 5 % of the level that the loudest 1 %
+    of samples reach. Speech passes through its peaks; clipped speech stays there. The level is not the maximum, since
+    resampling and lossy coding after the clipping overshoot it, and not full scale, since the gain may have been
+    changed afterwards. A steady tone stays at its extremes as well, and counts as clipped. Where the level is within
+    one step of 16 bits, as in silence, the share is 0.
     """
     magnitude = np.abs(wave[:: -(-wave.size // SLICE)])
     loudest = float(np.quantile(magnitude, CLIPPED_QUANTILE))

@@ -1,4 +1,4 @@
-"""How much of a recording is read: limits that a header's claim and the decoding itself are held to."""
+"""How much of a recording is read. What a header states and what is then decoded are both held to these limits."""
 
 import math
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ SAMPLE_RATE = 16_000
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on one recording, each on its own. A header that claims more is refused before anything is decoded.
+    """Limits on one recording; each holds independently. A header that states more is refused before any decoding.
 
-    `values_per_byte` is for bombs: 7,200 s of digital silence are a FLAC of 363 KB, within every other limit. The ratio
-    is 317 there, and above 500 with more channels. Speech comes nowhere near: FLAC is at about 1, MP3 and AAC at their
-    lowest rates below 30, Opus at 6 kbit/s at 64 a channel. Pauses hardly raise it, since what lies between them weighs
-    more: a FLAC of which 90 % are digital silence is at about 10. A recording of up to `free_values` is harmless at any
-    ratio, so silent minutes are decoded, and found to be silent.
+    `values_per_byte` is against decompression bombs: 7,200 s of digital silence are a FLAC of 363 KB, which is within
+    every other limit. Its ratio is 317, and above 500 with more channels. Speech stays far below: FLAC at about 1, MP3
+    and AAC at their lowest rates below 30, Opus at 6 kbit/s at 64 a channel. Pauses hardly raise the ratio, since the
+    speech between them takes most of the bytes: a FLAC that is 90 % digital silence is at about 10. A recording of up
+    to `free_values` is harmless at any ratio, so some silent minutes are decoded, and found to be silent.
 
     Attributes:
         encoded_bytes: size of the file.
@@ -28,7 +28,7 @@ class Limits:
         max_rate: highest sample rate, in Hz.
         output_samples: length once resampled to 16 kHz, which is what a whole recording takes of memory, 4 bytes each.
         values_per_byte: decoded values per byte of the file, where there are more values than `free_values`.
-        free_values: decoded values up to which `values_per_byte` is not asked.
+        free_values: up to this many decoded values, `values_per_byte` does not apply.
     """
 
     encoded_bytes: int = 1 << 32

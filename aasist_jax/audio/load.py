@@ -1,6 +1,6 @@
-"""Audio in: decode, down-mix, resample, and cut to windows. All of this package that hears audio files hears them here.
+"""Audio in: decode, down-mix and resample. Whatever in this package reads an audio file reads it here.
 
-Everything downstream hears 16 kHz mono float32, where a 16-bit sample s is s / 32768 exactly.
+All models are given 16 kHz mono float32, where a 16-bit sample s is s / 32768 exactly.
 """
 
 import io
@@ -13,10 +13,10 @@ import numpy as np
 import soxr
 from jaxtyping import Float32, Num
 
+from aasist_jax.audio.ffmpeg import find_container, open_ffmpeg
 from aasist_jax.audio.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
 from aasist_jax.audio.limits import SAMPLE_RATE as SAMPLE_RATE
 from aasist_jax.audio.limits import Limits as Limits
-from aasist_jax.audio.m4a import is_m4a, open_m4a
 from aasist_jax.audio.sound_file import open_sound_file
 from aasist_jax.audio.source import AudioSource, AudioStream, open_source, source_name
 from aasist_jax.errors import AudioError
@@ -41,11 +41,12 @@ def iter_audio(
 ) -> Iterator[Float32[np.ndarray, "samples"]]:
     """Decode a recording, block by block, to mono float32 at 16 kHz; memory does not grow with its length.
 
-    Reads whatever libsndfile reads (WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF, ...), and AAC (M4A, MP4, ADTS) where the
-    extra `m4a` is installed. Channels are averaged, or one is taken; another rate is resampled with soxr (HQ). At the
-    right rate the samples pass bit for bit. Values are neither clipped nor normalised: AASIST's scores depend on gain.
+    Reads whatever libsndfile reads (WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF, ...), and AAC (M4A, MP4, ADTS) where there
+    is the program `ffmpeg`, on the path or from the extra `ffmpeg`. Channels are averaged, or one is taken; another
+    rate is resampled with soxr (HQ). At the right rate the samples pass bit for bit. Values are neither clipped nor
+    normalised, since a model's scores can depend on the gain.
 
-    That a file is truncated shows at its end alone: the blocks are of use once all of them have come.
+    That a file is truncated shows only at its end: do not judge by the first blocks before the last one has come.
 
     Args:
         source: a path, or a binary file object that can seek; an object is read from its start.
@@ -67,7 +68,14 @@ def iter_audio(
 def load_audio(
     source: AudioSource, *, channel: int | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Float32[np.ndarray, "samples"]:
-    """Decode a whole recording to mono float32 at 16 kHz: the blocks of `iter_audio` in one, with the same errors."""
+    """Decode a whole recording to mono float32 at 16 kHz: the blocks of `iter_audio`, joined.
+
+    Returns:
+        (samples,), in [-1, 1] but for floating-point and lossy sources.
+
+    Raises:
+        AudioError: as `iter_audio`.
+    """
     return np.concatenate(list(iter_audio(source, channel=channel, limits=limits)))
 
 
@@ -97,6 +105,9 @@ def load_start(
 def load_channels(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Float32[np.ndarray, "samples"]]:
     """Every channel of a recording as `load_audio` gives it, one after the other; decodes anew for each.
 
+    Yields:
+        (samples,) for each channel, in the file's order.
+
     Raises:
         AudioError: as `load_audio`.
     """
@@ -115,6 +126,9 @@ def to_mono_16k(
         sample_rate: of `array`, in Hz.
         channel: as in `iter_audio`.
         limits: as in `iter_audio`, but for those on bytes.
+
+    Returns:
+        (samples,).
 
     Raises:
         AudioError: another shape or type; no samples; NaN or infinity; no such channel; beyond a limit.
@@ -166,6 +180,8 @@ def as_rate(sample_rate: Any) -> int:
 def inspect_audio(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> AudioInfo:
     """Read the header only: cheap, and blind to damage further in.
 
+    The length is what the header states; bare AAC states none, and it is estimated from the first frames.
+
     Raises:
         AudioError: what `load_audio` can tell from a header: no such file, not audio, no samples, the limits.
     """
@@ -183,11 +199,12 @@ def _opened(source: AudioSource, name: str, limits: Limits) -> Iterator[AudioStr
         with open_source(source, name) as raw:
             encoded_bytes = raw.seek(0, io.SEEK_END)
             limits.check_size(name, encoded_bytes)
-            open_stream = open_m4a if is_m4a(raw) else open_sound_file
+            container = find_container(raw)
             raw.seek(0)
-            with open_stream(raw, name) as stream:
+            with open_ffmpeg(raw, name, container) if container else open_sound_file(raw, name) as stream:
                 limits.check_format(name, stream.sample_rate, stream.channels)
-                limits.check_length(name, stream.frames, stream.sample_rate, stream.channels, encoded_bytes)
+                for frames in (stream.frames, stream.hidden):
+                    limits.check_length(name, frames, stream.sample_rate, stream.channels, encoded_bytes)
                 yield replace(stream, blocks=_within(limits, stream, name, encoded_bytes))
     except (OSError, TypeError, ValueError, MemoryError) as error:
         raise AudioError(f"{name}: cannot be read ({error})") from error

@@ -17,6 +17,10 @@ BLOCK_VALUES = 1 << 18
 """Samples times channels decoded at once (1 MiB): no more is ever allocated on a header's word."""
 
 
+TO_THE_END = 1 << 62
+"""The end, in ticks, of a range that has none."""
+
+
 @runtime_checkable
 class BinaryFile(Protocol):
     """A file object opened in binary mode that can seek: an open file, io.BytesIO, a temporary file."""
@@ -51,12 +55,36 @@ class AudioStream:
         channels: channels, as decoded.
         frames: stated length, or an estimate of it.
         blocks: the samples, full scale 1, once; raises an AudioError at the end of a truncated file.
+        hidden: stated frames that are decoded as well but not heard, such as what an editor cut off.
     """
 
     sample_rate: int
     channels: int
     frames: int
     blocks: Iterator[Float32[np.ndarray, "frames channels"]]
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
+class TrackIndex:
+    """What a container says of its audio track before anything is decoded. Times are in ticks.
+
+    Attributes:
+        timescale: ticks per second.
+        ticks: stated length of what is heard, or an estimate of it.
+        hidden: stated length of what is decoded but not heard.
+        heard: the ranges of the decoded track that are heard, each from its first tick to the one after its last;
+            ascending, without overlap. The others are the encoder's delay and filling, or were cut off by an editor.
+        packets: count of packets, where they and `packet_ticks` are known; 0 otherwise.
+        packet_ticks: length of each packet but the last.
+    """
+
+    timescale: int
+    ticks: int
+    hidden: int
+    heard: tuple[tuple[int, int], ...]
+    packets: int = 0
+    packet_ticks: int = 0
 
 
 def source_name(source: AudioSource) -> str:

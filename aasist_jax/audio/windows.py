@@ -23,10 +23,10 @@ def first_window(wave: Float32[np.ndarray, "samples"], length: int) -> Float32[n
 def random_window(
     wave: Float32[np.ndarray, "samples"], length: int, rng: np.random.Generator
 ) -> Float32[np.ndarray, "length"]:
-    """`length` samples from a start drawn uniformly over all that fit (the official training rule, mended).
+    """`length` samples from a start drawn uniformly over all that fit (the official training rule, corrected).
 
-    A shorter clip is repeated as in `first_window`. The official code never draws the last start, and so
-    crashes on a clip of exactly `length` samples; here such a clip is its own window.
+    A shorter clip is repeated as in `first_window`. The official code never draws the last possible start, and so
+    crashes on a clip of exactly `length` samples; here such a clip is returned whole.
 
     Raises:
         AudioError: `wave` is empty.

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.metrics.detection_cost import DetectionCosts
 from aasist_jax.metrics.scores import ScoresError
+from aasist_jax.runtime.files import write_text
 
 RIDGE = 1e-6
 """Weight of the squared slopes (of standardised scores) in the logistic fit; it bounds a fit of separable classes."""
@@ -169,7 +170,7 @@ def bayes_decisions(llr: Float[np.ndarray, "*trials"], costs: DetectionCosts) ->
 def save_calibration(calibration: Calibration, path: Path) -> None:
     """Write a calibration as JSON; `load_calibration` reads back the same numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(calibration_to_json(calibration), indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(calibration_to_json(calibration), indent=1) + "\n")
 
 
 def calibration_to_json(calibration: Calibration) -> dict[str, Any]:

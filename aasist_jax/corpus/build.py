@@ -11,17 +11,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from aasist_jax.corpus.layout import (
-    clip_path,
-    protocol_path,
-    read_metadata,
-    write_metadata,
-    write_protocols,
-    write_text,
-)
+from aasist_jax.corpus.layout import read_metadata, write_metadata, write_protocols, write_text
 from aasist_jax.corpus.packages import OTHER_WAYS, Progress, environment, fetch, require_apt
 from aasist_jax.corpus.plan import ATTACKS, SPLITS, Clip, ClipCounts, attacks_of, plan_corpus
 from aasist_jax.corpus.speech import VOICES, recordings
+from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
 from aasist_jax.errors import DataError
 
 FORMAT = 1
@@ -211,7 +205,7 @@ def _examples(output: Path, clips: Sequence[Clip]) -> None:
 
 _README = """# A small corpus of human and synthetic speech
 
-Built on this machine by `scripts/build_corpus.py` of aasist_jax from free packages; aasist_jax itself ships no audio.
+Built on this machine by `aasist-jax build-corpus` from free packages; aasist_jax itself ships no audio.
 It is laid out like ASVspoof 2019 LA: `ASVspoof2019_LA_cm_protocols/`, `ASVspoof2019_LA_{train,dev,eval}/flac/`
 (16 kHz, mono, 16 bit). `metadata.csv` says more of each clip, `examples/` has one human and one synthetic eval clip.
 No voice of one split, human or synthetic, is in another; the attacks world_coded, hts and piper are in eval alone.

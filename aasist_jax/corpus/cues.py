@@ -8,8 +8,9 @@ import soundfile
 from jaxtyping import Float
 
 from aasist_jax.corpus.channel import active_level, frame_levels
-from aasist_jax.corpus.layout import clip_path, read_metadata
+from aasist_jax.corpus.layout import read_metadata
 from aasist_jax.corpus.plan import ATTACKS
+from aasist_jax.data.layouts.asvspoof2019 import clip_path
 from aasist_jax.metrics.error_rates import equal_error_rate
 
 CUES = ("duration", "noise floor", "offset", "level", "edges", "crest", "zeros")

@@ -1,15 +1,15 @@
 """The files of the corpus: the ASVspoof 2019 LA layout, and a table of what each clip is."""
 
 import csv
-import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import soundfile
 
 from aasist_jax.corpus.plan import SPLITS, Clip
+from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
+from aasist_jax.runtime.files import replacing
 
-_PROTOCOLS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}
 _COLUMNS = (
     "utterance",
     "split",
@@ -22,16 +22,6 @@ _COLUMNS = (
     "channel",
     "seconds",
 )
-
-
-def clip_path(output: Path, split: str, utterance: str) -> Path:
-    """Where a finished clip lies."""
-    return output / f"ASVspoof2019_LA_{split}" / "flac" / f"{utterance}.flac"
-
-
-def protocol_path(output: Path, split: str) -> Path:
-    """Where a split's protocol lies."""
-    return output / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{_PROTOCOLS[split]}.txt"
 
 
 def protocol_lines(clips: Iterable[Clip]) -> list[str]:
@@ -56,8 +46,7 @@ def write_protocols(output: Path, clips: Iterable[Clip]) -> None:
 
 def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -> None:
     """Write `metadata.csv`; `seen` names the attacks of the train split. The clips themselves must be there."""
-    partial = output / "metadata.csv.part"
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(output / "metadata.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         for clip in sorted(clips, key=lambda clip: clip.utterance):
@@ -65,12 +54,10 @@ def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -
             row["attack_seen_in_training"] = int(clip.attack in seen)
             row["seconds"] = f"{soundfile.info(clip_path(output, clip.split, clip.utterance)).duration:.4f}"
             writer.writerow(row)
-    os.replace(partial, output / "metadata.csv")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under another name first, so that one with the final name is whole."""
+    """Write a file, whole or not at all, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")

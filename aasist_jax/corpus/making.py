@@ -1,6 +1,5 @@
 """One clip at a time: recording, copy or speech synthesis, then the channel. Finished steps are not redone."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from jaxtyping import Float
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.corpus.channel import join, pass_through, take_on
-from aasist_jax.corpus.layout import clip_path
 from aasist_jax.corpus.plan import Clip
 from aasist_jax.corpus.speech import load_recording
 from aasist_jax.corpus.text_to_speech import speak
 from aasist_jax.corpus.vocoders import COPY_SYNTHESIS
+from aasist_jax.data.layouts.asvspoof2019 import clip_path
+from aasist_jax.runtime.files import replacing
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def _read(path: Path) -> Float[np.ndarray, "samples"]:
 
 
 def _store(path: Path, wave: Float[np.ndarray, "samples"], container: str, subtype: str) -> None:
-    """Write under another name first: a file with the final name is whole."""
+    """Write a clip, whole or not at all, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    soundfile.write(partial, wave, SAMPLE_RATE, format=container, subtype=subtype)
-    os.replace(partial, path)
+    with replacing(path) as scratch:
+        soundfile.write(scratch, wave, SAMPLE_RATE, format=container, subtype=subtype)

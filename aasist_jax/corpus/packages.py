@@ -14,9 +14,9 @@ Progress = Callable[[str, int, int], None]
 """Called as `progress(stage, done, total)`; `done` never falls within a stage and ends at `total`."""
 
 OTHER_WAYS = (
-    "train on recordings of your own (`python scripts/train.py --config configs/AASIST-L.json "
-    "--set data_config.layout=csv --set database_path=clips.csv`, a table of path and label), "
-    "or on ASVspoof 2019 LA (`python scripts/download_dataset.py`)"
+    "train on recordings of your own (`aasist-jax train --config NAME --set data_config.layout=csv "
+    "--set database_path=clips.csv`, a table of path and label; `aasist-jax models` lists the names), "
+    "or on ASVspoof 2019 LA (`aasist-jax download` fetches it)"
 )
 
 _TOOLS = ("apt-get", "dpkg-deb")

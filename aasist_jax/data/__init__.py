@@ -1,1 +1,1 @@
-"""Data sets: protocols, preflight checks and the Grain input pipeline (no JAX in here)."""
+"""Data sets: layouts, splits, checks of the files and the Grain input pipeline (no JAX in here)."""

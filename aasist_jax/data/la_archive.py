@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from aasist_jax.data.layouts.asvspoof2019 import ASVSPOOF2019_LISTS, read_asvspoof2019_la
+from aasist_jax.data.layouts.asvspoof2019 import ASVSPOOF2019_LISTS, protocol_path, read_asvspoof2019_la
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.download import Progress
@@ -20,7 +20,7 @@ TRIALS = {"train": 25_380, "dev": 24_844, "eval": 71_237}
 """Clips of each split that the countermeasure protocols list (the flac folders hold some more, for the ASV)."""
 
 _TOP = "LA"
-_PROTOCOLS = [f"ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{name}.txt" for name in ASVSPOOF2019_LISTS.values()]
+_PROTOCOLS = [protocol_path(Path(), split).as_posix() for split in ASVSPOOF2019_LISTS]
 # ASV scores, needed for the t-DCF, and the licence, which wants to travel along.
 _TEXTS = re.compile(r"(ASVspoof2019_LA_[a-z_]+/)?[\w.-]+\.txt")
 _MOST_MEMBERS = 200_000

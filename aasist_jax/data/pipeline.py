@@ -2,6 +2,9 @@
 
 Every batch is a dictionary of arrays with a fixed shape: `wave` float32 (batch, samples), `label` int32 (batch,) with
 0 spoof and 1 bona fide, `index` int32 (batch,), the clip's position in the list of utterances.
+
+A clip shorter than a window is filled up, by repeating it or with zeros. With zeros there is one more array, `length`
+int32 (batch,): how many samples of each window are the clip's own, from its start on.
 """
 
 import multiprocessing
@@ -10,7 +13,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import grain
 import numpy as np
@@ -20,14 +23,15 @@ from jaxtyping import Float32
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window, random_window
 from aasist_jax.data.cache import ClipCache
+from aasist_jax.data.labels import LABEL_INDEX
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import AudioError, DataError
 
-LABEL_INDEX = {"spoof": 0, "bonafide": 1}
-"""The output of the model that stands for each label, as in the official weights."""
-
 Clip = dict[str, Any]
 Batch = dict[str, np.ndarray]
+
+Fill = Literal["repeat", "zeros"]
+"""How a clip that is shorter than a window fills it: repeated end to end, or followed by zeros."""
 
 
 class ClipSource:
@@ -62,13 +66,17 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class RandomCrop(grain.transforms.RandomMap):
-    """Cut each clip to `samples` samples from a random start."""
+    """Cut each clip to `samples` samples from a random start; a shorter one is filled up."""
 
     samples: int
+    fill: Fill = "repeat"
 
     def random_map(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip with its wave cut by `random_window`."""
-        return clip | {"wave": random_window(clip["wave"], self.samples, rng)}
+        """The clip with its wave cut by `random_window`, or filled up."""
+        wave = clip["wave"]
+        if wave.size > self.samples:
+            wave = random_window(wave, self.samples, rng)
+        return clip | _filled(wave, self.samples, self.fill)
 
 
 @dataclass(frozen=True)
@@ -77,14 +85,27 @@ class FirstWindow(grain.transforms.Map):
 
     source: ClipSource
     samples: int
+    fill: Fill = "repeat"
 
     def map(self, position: int) -> Clip:
-        """The clip, its wave cut by `first_window`, and whether it is `valid`."""
-        if position >= len(self.source):
-            silence = np.zeros(self.samples, np.float32)
-            return {"wave": silence, "label": np.int32(0), "index": np.int32(-1), "valid": np.bool_(False)}
-        clip = self.source[position]
-        return clip | {"wave": first_window(clip["wave"], self.samples), "valid": np.bool_(True)}
+        """The clip, its wave cut or filled up, and whether it is `valid`."""
+        valid = position < len(self.source)
+        silence: Clip = {"wave": np.zeros(self.samples, np.float32), "label": np.int32(0), "index": np.int32(-1)}
+        clip = self.source[position] if valid else silence
+        return clip | _filled(clip["wave"], self.samples, self.fill) | {"valid": np.bool_(valid)}
+
+
+def _filled(wave: Float32[np.ndarray, "samples"], length: int, fill: Fill) -> Clip:
+    """The first `length` samples of the clip, filled up; with zeros, also how many of them are the clip's own.
+
+    Raises:
+        AudioError: `wave` is empty.
+    """
+    window = first_window(wave, length)
+    if fill == "repeat":
+        return {"wave": window}
+    window[wave.size :] = 0
+    return {"wave": window, "length": np.int32(min(wave.size, length))}
 
 
 def train_dataset(
@@ -97,6 +118,7 @@ def train_dataset(
     process_count: int = 1,
     epochs: int | None = None,
     workers: int = 0,
+    fill: Fill = "repeat",
 ) -> "TrainDataset":
     """Shuffled batches of random crops, the same for any number of processes and workers.
 
@@ -113,6 +135,7 @@ def train_dataset(
         process_count: must divide `batch_size`.
         epochs: None goes on for ever.
         workers: decoding processes; 0 decodes in threads of this process.
+        fill: how a clip shorter than a window fills it; "zeros" adds the array `length`.
 
     Raises:
         DataError: fewer clips than a batch holds, or `process_count` does not divide `batch_size`.
@@ -120,7 +143,7 @@ def train_dataset(
     if len(source) < batch_size:
         raise DataError(f"{len(source)} training clips do not fill one batch of {batch_size}; lower the batch size")
 
-    clips = grain.MapDataset.source(source).seed(seed).shuffle().random_map(RandomCrop(samples))
+    clips = grain.MapDataset.source(source).seed(seed).shuffle().random_map(RandomCrop(samples, fill))
     steps = len(source) // batch_size
     local = _local_batches(clips, steps, batch_size, process_index, process_count)
     return TrainDataset(local.repeat(epochs), steps, workers)
@@ -193,10 +216,12 @@ def eval_dataset(
     process_index: int = 0,
     process_count: int = 1,
     workers: int = 0,
+    fill: Fill = "repeat",
 ) -> grain.IterDataset:
     """Every clip's first window once, in order, in batches of one fixed shape.
 
-    A fourth array, `valid` bool (batch,), is False for the rows that fill up the last batch: silence, index -1.
+    One more array, `valid` bool (batch,), is False for the rows that fill up the last batch: silence with the index -1.
+    Where there are lengths, that of such a row is a whole window, so that nobody who divides by it divides by zero.
     Processes share a global batch as in `train_dataset`.
 
     Args:
@@ -207,12 +232,13 @@ def eval_dataset(
         process_index: this process.
         process_count: must divide `batch_size`.
         workers: decoding processes; 0 decodes in threads of this process.
+        fill: how a clip shorter than a window fills it; "zeros" adds the array `length`.
 
     Raises:
         DataError: `process_count` does not divide `batch_size`.
     """
     steps = -(-(len(source) - start) // batch_size)
-    clips = grain.MapDataset.range(start, start + steps * batch_size).map(FirstWindow(source, samples))
+    clips = grain.MapDataset.range(start, start + steps * batch_size).map(FirstWindow(source, samples, fill))
     return _prefetched(_local_batches(clips, steps, batch_size, process_index, process_count), workers)
 
 

@@ -1,24 +1,23 @@
 """The data set of an experiment: its splits, checked before the first step."""
 
-import csv
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from aasist_jax.config import ExperimentConfig
-from aasist_jax.data.cache import open_cache
+from aasist_jax.data.cache import ClipCache, open_cache
 from aasist_jax.data.fingerprint import fingerprint
-from aasist_jax.data.layouts.asvspoof2019 import ASVSPOOF2019_LISTS, read_asvspoof2019_la
-from aasist_jax.data.layouts.csv_table import read_csv
+from aasist_jax.data.layouts import find_layout
 from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.preflight import usable_utterances
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
-from aasist_jax.training.parallel import first_host_first
+
+OneHostFirst = Callable[[Callable[[], ClipCache]], ClipCache]
+"""Runs a function on every host of a run, on one of them before the others, and gives each host its result."""
 
 
 @dataclass(frozen=True)
@@ -36,47 +35,56 @@ class Split:
 
 
 def read_split(config: ExperimentConfig, name: str) -> list[Utterance]:
-    """Read the protocol of a split, as the configuration lays it out.
+    """Read the list of a split's clips, as the configuration says that the data set is laid out.
 
     Raises:
-        DataError: there is no such split, or its protocol is faulty.
+        DataError: there is no such layout or split, or its list is faulty.
     """
-    if config.data_config.layout == "csv":
-        utterances = read_csv(config.database_path, name)
-    else:
-        utterances = read_asvspoof2019_la(config.database_path, name, config.track)
+    layout = find_layout(config.data_config.layout)
+    utterances = layout.read(Path(config.database_path), name, config.track)
     if not utterances:
         raise DataError(f"{config.database_path}: split {name!r} has no clips")
     return utterances
 
 
 def has_split(config: ExperimentConfig, name: str) -> bool:
-    """Tell whether the data set has a split of that name."""
-    if config.data_config.layout == "csv":
-        try:
-            with open(config.database_path, encoding="utf-8-sig", newline="") as file:
-                return any(row.get("split") == name for row in csv.DictReader(file, skipinitialspace=True))
-        except (OSError, UnicodeDecodeError, csv.Error):
-            return False  # Reading any split then says what is wrong with the file.
-    database = f"ASVspoof2019_{config.track}"
-    protocol = f"ASVspoof2019.{config.track}.cm.{ASVSPOOF2019_LISTS[name]}.txt"
-    # The published protocols come together; the clips of a split may have been left out.
-    listed = Path(config.database_path, f"{database}_cm_protocols", protocol).is_file()
-    return listed and Path(config.database_path, f"{database}_{name}").is_dir()
+    """Tell whether the data set has a split of that name. Where it cannot be read, reading any split says why.
+
+    Raises:
+        DataError: there is no such layout.
+    """
+    layout = find_layout(config.data_config.layout)
+    return name in layout.splits(Path(config.database_path), config.track)
 
 
-def open_splits(config: ExperimentConfig, names: Iterable[str], report_folder: Path) -> dict[str, Split]:
+def open_splits(
+    config: ExperimentConfig,
+    names: Iterable[str],
+    report_folder: Path,
+    *,
+    is_writer: bool = True,
+    one_host_first: OneHostFirst = lambda function: function(),
+) -> dict[str, Split]:
     """Check every file of every split, decode what is to be cached, and fingerprint the data.
 
     All faults of all splits are reported together, before anything else is done.
 
+    Args:
+        config: says where the data set lies, how it is laid out, and whether its decoded clips are cached.
+        names: of the splits.
+        report_folder: gets `bad_files_SPLIT.txt` where files are bad, and `checked_SPLIT.txt` where all are good, so
+            that the same files are not decoded again to check them.
+        is_writer: write into `report_folder`. Of the hosts of one run, one alone should.
+        one_host_first: how the hosts of one run build a cache on a disk that they share; alone by default.
+
     Raises:
-        DataError: files are missing or unreadable and the configuration does not say to skip them.
+        DataError: there is no such layout or split; files are missing or unreadable and the configuration does not
+            say to skip them; a split has clips of one label only.
     """
     checked, faults = {}, []
     for name in names:
         try:
-            checked[name] = _checked(config, name, report_folder)
+            checked[name] = _checked(config, name, report_folder, is_writer)
         except DataError as error:
             faults.append(f"{name}: {error}")
     if faults:
@@ -96,19 +104,18 @@ def open_splits(config: ExperimentConfig, names: Iterable[str], report_folder: P
         cache = None
         if config.data_config.cache:
             folder = Path(config.data_config.cache)
-            cache = first_host_first(functools.partial(open_cache, folder, utterances))
+            cache = one_host_first(functools.partial(open_cache, folder, utterances))
         splits[name] = Split(name, ClipSource(utterances, cache), mark)
     return splits
 
 
-def _checked(config: ExperimentConfig, name: str, report_folder: Path) -> list[Utterance]:
+def _checked(config: ExperimentConfig, name: str, report_folder: Path, is_writer: bool) -> list[Utterance]:
     """Read a split and decode every file to its end, once: the same files are not checked again on a resume."""
     utterances = read_split(config, name)
     note = report_folder / f"checked_{name}.txt"
     all_there = note.exists() and all(utterance.path.is_file() for utterance in utterances)
     if all_there and note.read_text(encoding="utf-8").strip() == fingerprint(utterances, exact=True):
         return utterances
-    is_writer = jax.process_index() == 0
     report = report_folder / f"bad_files_{name}.txt" if is_writer else None
     usable = usable_utterances(utterances, on_bad=config.data_config.on_bad_file, report=report, deep=True)
     if is_writer and len(usable) == len(utterances):

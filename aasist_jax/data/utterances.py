@@ -1,4 +1,4 @@
-"""Lists of labelled clips: the ASVspoof 2019 layout and plain CSV files."""
+"""A labelled clip, and what the readers of every layout share."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Literal, TypeVar
 from aasist_jax.errors import DataError
 
 Label = Literal["bonafide", "spoof"]
-
 
 LABEL_NAMES: dict[str, Label] = {
     "bonafide": "bonafide",
@@ -22,10 +21,8 @@ LABEL_NAMES: dict[str, Label] = {
 }
 """The words that a CSV file may use for the two labels, in any case."""
 
-
 SHOWN = 20
 """How many faults a message lists before it only counts them."""
-
 
 Row = TypeVar("Row")
 

@@ -79,7 +79,7 @@ def score_in_batches(
             return AudioError(f"{name}: too long to hold in memory; {way_out}")
 
     waiting: deque[_Unfinished] = deque()
-    batch: list[tuple[_Unfinished, np.ndarray]] = []
+    batch: list[tuple[_Unfinished, int]] = []
     threads = 1 if windows == "all" else min(4, os.cpu_count() or 1)
     with closing(_ahead(prepare, sources, threads)) as results:
         for result in results:
@@ -91,8 +91,8 @@ def score_in_batches(
             else:
                 unfinished = _Unfinished(result)
             waiting.append(unfinished)
-            for window in unfinished.windows():
-                batch.append((unfinished, window))
+            for row in range(unfinished.count()):
+                batch.append((unfinished, row))
                 if len(batch) == batch_size:
                     _run(detector, batch, batch_size)
             yield from _finished(detector, waiting)
@@ -108,18 +108,24 @@ class _Unfinished:
     result: Prepared | AudioError
     logits: list[np.ndarray] = field(default_factory=list)
 
-    def windows(self) -> np.ndarray | tuple[()]:
-        return self.result.windows if isinstance(self.result, Prepared) else ()
+    def count(self) -> int:
+        return len(self.result.windows) if isinstance(self.result, Prepared) else 0
 
     def is_finished(self) -> bool:
-        return len(self.logits) == len(self.windows())
+        return len(self.logits) == self.count()
 
 
-def _run(detector: Detector, batch: list[tuple[_Unfinished, np.ndarray]], batch_size: int) -> None:
+def _run(detector: Detector, batch: list[tuple[_Unfinished, int]], batch_size: int) -> None:
     waves = np.zeros((batch_size, detector.window), np.float32)
-    for row, (_, window) in enumerate(batch):
-        waves[row] = window
-    for (unfinished, _), logits in zip(batch, detector.batch_logits(waves), strict=False):
+    # What fills the batch counts as full: no length may be 0.
+    lengths = None if detector.window_rule.fixed else np.full(batch_size, detector.window, np.int32)
+    for i, (unfinished, row) in enumerate(batch):
+        prepared = unfinished.result
+        assert isinstance(prepared, Prepared)
+        waves[i] = prepared.windows[row]
+        if lengths is not None and prepared.lengths is not None:
+            lengths[i] = prepared.lengths[row]
+    for (unfinished, _), logits in zip(batch, detector.batch_logits(waves, lengths), strict=False):
         unfinished.logits.append(logits)
     batch.clear()
 

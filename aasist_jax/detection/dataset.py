@@ -1,14 +1,12 @@
 """Score a whole data set into a file, restartable: rows already written are kept."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-from aasist_jax.commands.output import as_written, opened_to_append, replace_text
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.data.splits import Split
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
+from aasist_jax.detection.resumable_rows import as_written, opened_to_append, take_up_rows
 from aasist_jax.errors import ScoreFileError
 
 
@@ -32,16 +30,16 @@ def score_dataset(
             tells whose; another process writes it.
     """
     identity = {"model_id": detector.weights.model_id, "data": split.fingerprint}
-    identity_path = path.with_name(path.name + ".identity.json")
     with opened_to_append(path) as file:
-        if os.fstat(file.fileno()).st_size:
-            _check_identity(path, identity_path, identity)
-            done, whole = _rows_there(path, [clip.utterance for clip in split.utterances])
-            file.truncate(whole)
-        else:
-            done = 0
-            replace_text(identity_path, json.dumps(identity) + "\n")
-
+        rows = take_up_rows(
+            file,
+            path,
+            identity,
+            lambda path: _rows_there(path, [clip.utterance for clip in split.utterances]),
+            way_out="move it away or give --output",
+            names={"model_id": "model", "data": "data set"},
+        )
+        done = rows or 0
         total = len(split.utterances)
         progress(done, total)
         if done == total:
@@ -58,17 +56,6 @@ def score_dataset(
             done += len(scores)
             progress(done, total)
     return path
-
-
-def _check_identity(path: Path, identity_path: Path, identity: dict[str, str]) -> None:
-    way_out = "move it away or give --output"
-    try:
-        before = json.loads(identity_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        fault = f"{identity_path.name}, which tells whose scores these are, is missing or damaged"
-        raise ScoreFileError(f"{path}: {fault}; {way_out}") from None
-    if before != identity:
-        raise ScoreFileError(f"{path}: holds the scores of another model or data set; {way_out}")
 
 
 def _rows_there(path: Path, utterances: list[str]) -> tuple[int, int]:

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -20,10 +19,20 @@ from aasist_jax.audio.windows import all_windows, first_window
 from aasist_jax.calibration.llr import Calibration, load_calibration, probability_of_spoof
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
-from aasist_jax.errors import AudioError
-from aasist_jax.models.aasist.explain import Explanation, Observe, explain, observer
-from aasist_jax.models.family import FrameGeometry, architecture_of, build_model, model_logits
-from aasist_jax.weights.folder import LABELS, Weights, load_weights
+from aasist_jax.errors import AudioError, ConfigError
+from aasist_jax.models.explanation import Explainer, Explanation
+from aasist_jax.models.family import (
+    LABELS,
+    FrameGeometry,
+    Window,
+    build_network,
+    class_logits,
+    family_of,
+    score_function,
+    split_variables,
+)
+from aasist_jax.weights.folder import Weights, load_weights
+from aasist_jax.weights.published import find_weights
 
 CALIBRATION_FILE = "calibration.json"
 BATCH_SIZE = 8
@@ -73,12 +82,14 @@ class Prepared:
     Attributes:
         name: how messages call it.
         windows: float32 (windows, samples) at 16 kHz; no windows where there is nothing to judge.
+        lengths: samples of each window that are there, where the network is told; None otherwise.
         duration: seconds of the recording.
         status: as in `Score`.
     """
 
     name: str
     windows: Float32[np.ndarray, "windows samples"]
+    lengths: Int32[np.ndarray, " windows"] | None
     duration: float
     status: Condition
 
@@ -94,39 +105,59 @@ class Detector:
         """Take weights that `load_weights` read; `dtype` is the type computed in (float32, bfloat16)."""
         self.weights = weights
         self.calibration = calibration
-        self.model = model = build_model(weights.config, dtype=dtype)
+        self.family = family_of(weights.config)
+        self.network = network = build_network(weights.config, dtype=dtype)
         self.variables = variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
+        params, state = split_variables(variables)
+        score, index = score_function(weights.config, network), self.family.bonafide_index
 
-        self._logits = jax.jit(lambda wave: model_logits(model, variables, wave))
-        self._encode = jax.jit(lambda wave, valid: model.apply(variables, wave, valid, method="encode"))
-        self._classify = jax.jit(lambda frames: model.apply(variables, frames, method="classify")[1])
+        self._logits = jax.jit(lambda waves, lengths=None: score(variables, waves, lengths))
+        self._encode = jax.jit(lambda pieces, valid: network.encode(params, state, pieces, valid))
+        self._classify = jax.jit(lambda frames: class_logits(network.classify(params, state, frames)[0].logits, index))
 
     @classmethod
-    def from_pretrained(cls, folder: str | PathLike[str], *, dtype: Any = jnp.float32) -> "Detector":
-        """Load a weights folder, as `convert_weights.py`, `aasist-jax fetch-weights` and training write it.
+    def from_pretrained(
+        cls, weights: str | PathLike[str], *, download: bool = False, dtype: Any = jnp.float32
+    ) -> "Detector":
+        """Load weights: a folder, published weights by name, or a repository of the Hugging Face Hub.
 
         A `calibration.json` beside the weights, as `aasist-jax calibrate` writes it, turns scores into log-likelihood
         ratios as well.
+
+        Args:
+            weights: the path of a weights folder, as `aasist-jax fetch-weights`, `convert` and `train` write it; the
+                name of published weights, which `aasist-jax models` lists; or `hf://owner/name[@revision]`.
+            download: fetch published weights that have not been fetched before.
+            dtype: the type computed in (float32, bfloat16).
+
+        Raises:
+            WeightsError: no such weights, or not fetched yet: the message says from where, and how large they are.
         """
-        path = Path(folder, CALIBRATION_FILE)
+        folder = find_weights(weights, download=download)
+        path = folder / CALIBRATION_FILE
         calibration = load_calibration(path) if path.is_file() else None
         return cls(load_weights(folder), dtype=dtype, calibration=calibration)
 
     @property
+    def window_rule(self) -> Window:
+        """What the network takes at once."""
+        return self.family.window(self.weights.config)
+
+    @property
     def window(self) -> int:
         """Samples of a window at 16 kHz."""
-        return int(self.weights.config.nb_samp)
+        return self.window_rule.samples
 
     @property
     def frame_geometry(self) -> FrameGeometry | None:
-        """How the encoder's frames lie on a recording; None for an architecture that has none."""
-        geometry = architecture_of(self.weights.config).frame_geometry
+        """How the encoder's frames lie on a recording; None for a family that has none."""
+        geometry = self.family.frame_geometry
         return None if geometry is None else geometry(self.weights.config)
 
     def encode(
         self, wave: Float32[np.ndarray, "batch samples"], valid: Int32[np.ndarray, "batch 2"]
     ) -> Float32[np.ndarray, "batch f frames c"]:
-        """Encode pieces of recordings, of which the samples `valid` are there (see `Architecture.frame_geometry`)."""
+        """Encode pieces of recordings, of which the samples `valid` are there (see `FrameGeometry`)."""
         with jax.default_matmul_precision("highest"):
             return np.asarray(self._encode(wave, valid), np.float32)
 
@@ -139,11 +170,12 @@ class Detector:
         with jax.default_matmul_precision("highest"):
             return _finite(np.asarray(self._classify(frames)), "the audio")
 
-    def logits(self, waves: Any) -> Float32[np.ndarray, "batch 2"]:
+    def logits(self, waves: Any, lengths: Int32[np.ndarray, " batch"] | None = None) -> Float32[np.ndarray, "batch 2"]:
         """Score waveforms at 16 kHz, full scale 1.
 
         Args:
             waves: float32 (batch, samples); any length that the model can take.
+            lengths: samples of each that are there, for a model of any length; None: all of them.
 
         Returns:
             (batch, 2), index 0 spoof, index 1 bona fide.
@@ -156,16 +188,47 @@ class Detector:
             raise AudioError(
                 f"waves: expected float32 of shape (batch, samples), got {waves.dtype} of shape {waves.shape}"
             )
-        shortest = self.weights.config.shortest_input
+        shortest = self.window_rule.shortest
         if waves.shape[1] < shortest:
             raise AudioError(f"waves: {waves.shape[1]} samples; the model takes at least {shortest}")
         if not np.isfinite(waves).all():
             raise AudioError("waves: NaN or infinite samples; mend the audio before scoring it")
-        return self._finite_logits(waves, "waves")
+        return self._finite_logits(waves, lengths, "waves")
 
-    def _finite_logits(self, waves: Float32[np.ndarray, "batch samples"], name: str) -> Float32[np.ndarray, "batch 2"]:
-        parts = [self.batch_logits(padded)[:count] for padded, count in _fixed_batches(waves, BATCH_SIZE)]
-        return _finite(np.concatenate(parts) if parts else np.empty((0, 2), np.float32), name)
+    def _finite_logits(
+        self,
+        waves: Float32[np.ndarray, "batch samples"],
+        lengths: Int32[np.ndarray, " batch"] | None,
+        name: str,
+    ) -> Float32[np.ndarray, "batch 2"]:
+        batches = [np.empty((0, 2), np.float32)]
+        for rows in _fixed_batches(len(waves), BATCH_SIZE):
+            inside = min(rows.stop, len(waves)) - rows.start
+            missing = rows.stop - rows.start - inside
+            padded = np.pad(waves[rows], ((0, missing), (0, 0)))
+            # What fills the batch counts as full: no length may be 0.
+            full = waves.shape[1]
+            told = None if lengths is None else np.pad(lengths[rows], (0, missing), constant_values=full)
+            batches.append(self.batch_logits(padded, told)[:inside])
+        return _finite(np.concatenate(batches), name)
+
+    def fill(
+        self, wave: Float32[np.ndarray, " samples"]
+    ) -> tuple[Float32[np.ndarray, " window"], Int32[np.ndarray, ""] | None]:
+        """Make a window of the start of a wave, by the model's rule.
+
+        A fixed window is filled by repeating a shorter wave; otherwise zeros follow it, and its length is told.
+        """
+        if self.window_rule.fixed:
+            return first_window(wave, self.window), None
+        start = wave[: self.window]
+        return np.pad(start, (0, self.window - start.size)), np.asarray(start.size, np.int32)
+
+    def start_logits(self, wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "2"]:
+        """Score the start of a wave of any length, as one window."""
+        window, length = self.fill(wave)
+        logits: np.ndarray = self.logits(window[np.newaxis], None if length is None else length[np.newaxis])[0]
+        return logits
 
     def stream(
         self, sample_rate: int = SAMPLE_RATE, *, hop: float | None = None, exact: bool = False, vad: bool = False
@@ -197,13 +260,15 @@ class Detector:
         blocks = iter_audio(audio, channel=channel) if is_file else [_waveform(audio, None, channel)[0]]
         return score_timeline(self, blocks, hop=hop, exact=exact, vad=vad, rule=rule)
 
-    def batch_logits(self, waves: Float32[np.ndarray, "batch samples"]) -> Float32[np.ndarray, "batch 2"]:
+    def batch_logits(
+        self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None = None
+    ) -> Float32[np.ndarray, "batch 2"]:
         """Run the model on one batch as it is, unchecked; each shape is compiled once.
 
         A row's logits do not depend on what the other rows hold, nor on its place among them.
         """
         with jax.default_matmul_precision("highest"):
-            return np.asarray(self._logits(waves))
+            return np.asarray(self._logits(waves) if lengths is None else self._logits(waves, lengths))
 
     def score(self, audio: Any, *, windows: Windows = "first", channel: int | None = None) -> Score:
         """Score one recording.
@@ -221,7 +286,7 @@ class Detector:
                 rate, ...
         """
         prepared = self.prepare(audio, windows=windows, channel=channel)
-        return self.judge(prepared, self._finite_logits(prepared.windows, prepared.name))
+        return self.judge(prepared, self._finite_logits(prepared.windows, prepared.lengths, prepared.name))
 
     def prepare(self, audio: Any, *, windows: Windows = "first", channel: int | None = None) -> Prepared:
         """Do the part of `score` that needs no model: decode, check, cut into windows. Safe to call in threads.
@@ -238,9 +303,13 @@ class Detector:
         duration = length / SAMPLE_RATE
         status = condition(wave)
         if status in ("silent", "constant"):
-            return Prepared(name, np.empty((0, self.window), np.float32), duration, status)
-        cut = all_windows(wave, self.window) if windows == "all" else first_window(wave, self.window)[np.newaxis]
-        return Prepared(name, cut, duration, status)
+            return Prepared(name, np.empty((0, self.window), np.float32), None, duration, status)
+        if windows == "all" and wave.size >= self.window:
+            cut = all_windows(wave, self.window)
+            lengths = None if self.window_rule.fixed else np.full(len(cut), self.window, np.int32)
+            return Prepared(name, cut, lengths, duration, status)
+        window, inside = self.fill(wave)
+        return Prepared(name, window[np.newaxis], None if inside is None else inside[np.newaxis], duration, status)
 
     def judge(self, prepared: Prepared, logits: Float32[np.ndarray, "windows 2"]) -> Score:
         """Do the part of `score` behind the model: from the logits of all windows to a result.
@@ -275,23 +344,19 @@ class Detector:
 
         Raises:
             AudioError: as for `score`, or a recording that `score` gives no score.
-            ConfigError: the architecture is not AASIST.
+            ConfigError: nobody has written what explains this family.
         """
-        observe = self._observe
+        explainer = self._explainer
         prepared = self.prepare(audio, channel=channel)
         if not len(prepared.windows):
             raise AudioError(f"{prepared.name}: {prepared.status}; there is nothing to explain")
-        return explain(
-            observe,
-            self.weights.config,
-            prepared.windows[0],
-            duration=prepared.duration,
-            model_id=self.weights.model_id,
-        )
+        return explainer(prepared.windows[0], duration=prepared.duration, model_id=self.weights.model_id)
 
     @functools.cached_property
-    def _observe(self) -> Observe:
-        return observer(self.model, self.variables, self.weights.config)
+    def _explainer(self) -> Explainer:
+        if self.family.explainer is None:
+            raise ConfigError(f"{self.family.name}: scores of this family cannot be explained; `timeline` shows where")
+        return self.family.explainer(self.weights.config, self.variables)
 
 
 def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Float32[np.ndarray, " samples"], int]:
@@ -318,9 +383,7 @@ def _as_float32(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
-def _fixed_batches(waves: np.ndarray, largest: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Cut into batches whose sizes are powers of two, so that few shapes are compiled; the last is padded."""
-    for start in range(0, len(waves), largest):
-        part = waves[start : start + largest]
-        size = 1 << (len(part) - 1).bit_length()
-        yield np.pad(part, ((0, size - len(part)), (0, 0))), len(part)
+def _fixed_batches(rows: int, largest: int) -> Iterator[slice]:
+    """Cut rows into batches whose sizes are powers of two, so that few shapes are compiled; the last goes beyond."""
+    for start in range(0, rows, largest):
+        yield slice(start, start + (1 << (min(largest, rows - start) - 1).bit_length()))

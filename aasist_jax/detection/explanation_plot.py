@@ -8,8 +8,8 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.evaluation.plots import BONAFIDE, SPOOF
-from aasist_jax.models.aasist.explain import Explanation, Nodes
+from aasist_jax.models.explanation import Explanation, Nodes
+from aasist_jax.runtime.colours import BONAFIDE, SPOOF
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-from aasist_jax.audio.windows import first_window
 from aasist_jax.models.family import FrameGeometry
 
 Wave = Float32[np.ndarray, " samples"]
@@ -19,6 +18,8 @@ Frames = Float[np.ndarray, "f frames c"]
 Encode = Callable[[Float32[np.ndarray, "1 samples"], Int32[np.ndarray, "1 2"]], Any]
 Classify = Callable[[Float32[np.ndarray, "batch f frames c"]], Float32[np.ndarray, "batch 2"]]
 Score = Callable[[Float32[np.ndarray, "batch samples"]], Float32[np.ndarray, "batch 2"]]
+ScoreStart = Callable[[Wave], Float32[np.ndarray, "2"]]
+"""Scores a recording that is shorter than a window."""
 
 Scored = tuple[int, Float32[np.ndarray, "2"]]
 """A window: its first sample, and its logits (spoof, bona fide)."""
@@ -91,7 +92,7 @@ class EncodedWindows:
         geometry: FrameGeometry,
         encode: Encode,
         classify: Classify,
-        score: Score,
+        score_start: ScoreStart,
         *,
         window: int,
         hop: int,
@@ -100,7 +101,7 @@ class EncodedWindows:
         """Windows of `window` samples every `hop` frames (at most a window's), encoded `step` frames at a time."""
         self._geometry, self._classify, self._window, self._hop = geometry, classify, window, hop
         self._encoder = FrameStream(geometry, encode, step)
-        self._short = _ShortRecording(score, window)
+        self._short = _ShortRecording(score_start, window)
         self._batch = -(-step // hop)
         self._width = geometry.frames(window)
         self._next = 0
@@ -149,10 +150,10 @@ class EncodedWindows:
 class ExactWindows:
     """Windows every `hop` samples, each scored by itself; the last one is anchored to the recording's end."""
 
-    def __init__(self, score: Score, *, window: int, hop: int, batch: int) -> None:
+    def __init__(self, score: Score, score_start: ScoreStart, *, window: int, hop: int, batch: int) -> None:
         """Windows of `window` samples every `hop` samples (at most a window's), `batch` of them at a time."""
         self._score, self._window, self._hop, self._batch = score, window, hop, batch
-        self._short = _ShortRecording(score, window)
+        self._short = _ShortRecording(score_start, window)
         self._buffer = np.zeros(0, np.float32)
         self._first = 0  # the sample that `_buffer` begins with
         self._next = 0
@@ -190,8 +191,8 @@ class ExactWindows:
 class _ShortRecording:
     """Counts samples, and keeps them as long as they make no whole window."""
 
-    def __init__(self, score: Score, window: int) -> None:
-        self._score, self._window = score, window
+    def __init__(self, score_start: ScoreStart, window: int) -> None:
+        self._score_start, self._window = score_start, window
         self._kept = np.zeros(0, np.float32)
         self.received = 0
 
@@ -204,7 +205,7 @@ class _ShortRecording:
         self._kept = np.concatenate([self._kept, wave]) if self.is_short else np.zeros(0, np.float32)
 
     def finish(self) -> list[Scored]:
-        """Score the one window, by the published rule: the recording is repeated to fill it."""
+        """Score the one window, which the model fills by its own rule."""
         if self.received == 0:
             return []
-        return [(0, self._score(first_window(self._kept, self._window)[None])[0])]
+        return [(0, self._score_start(self._kept))]

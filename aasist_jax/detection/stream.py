@@ -32,8 +32,8 @@ class Stream:
     """Scores the windows of a signal as it comes; made by `Detector.stream`.
 
     What is scored does not depend on how the signal is cut into chunks. A window's score comes with the chunk that
-    completes what it needs: for AASIST that is 1,138 samples (0.071 s) behind the window's end, in the exact mode the
-    window alone. Memory is bounded, however long the signal.
+    completes what it needs: the window and, where windows share the encoder's frames, the context of its last frame; in
+    the exact mode the window alone. Memory is bounded, however long the signal.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Stream:
         Args:
             detector: the model.
             sample_rate: of the chunks, in Hz.
-            hop: seconds from one window to the next, at most a window; rounded to whole encoder frames (0.137 s for
-                AASIST), in the exact mode to samples. Default: one frame, in the exact mode half a window.
+            hop: seconds from one window to the next, at most a window; rounded to whole encoder frames, in the exact
+                mode to samples. Default: one frame, in the exact mode half a window.
             exact: encode every window by itself, as `Detector.score` does. So is every window of an architecture that
                 has no frames.
             vad: do not judge windows without speech.
@@ -70,7 +70,11 @@ class Stream:
         if geometry is None:
             hop_samples = _hop(hop, 1, window) if hop is not None else window // 2
             self._scorer: WindowScorer = ExactWindows(
-                detector.logits, window=window, hop=hop_samples, batch=1 if live else FILE_WINDOWS
+                detector.logits,
+                detector.start_logits,
+                window=window,
+                hop=hop_samples,
+                batch=1 if live else FILE_WINDOWS,
             )
         else:
             hop_samples = _hop(hop, geometry.stride, window) if hop is not None else geometry.stride
@@ -78,7 +82,7 @@ class Stream:
                 geometry,
                 detector.encode,
                 detector.classify,
-                detector.logits,
+                detector.start_logits,
                 window=window,
                 hop=hop_samples // geometry.stride,
                 step=1 if live else FILE_FRAMES,

@@ -1,5 +1,6 @@
 """A picture of a recording's timeline: waveform, spectrogram and scores, in bounded memory."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,8 +8,11 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.detection.stream import BLOCK
 from aasist_jax.detection.timeline import Timeline
-from aasist_jax.evaluation.plots import BONAFIDE, SPOOF
+from aasist_jax.runtime.colours import BONAFIDE, SPOOF
+from aasist_jax.runtime.files import replacing
+from aasist_jax.runtime.memory import return_freed_memory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,6 +90,19 @@ class Overview:
         return table[:, 0], table[:, 1], decibels.T
 
 
+def watched(
+    blocks: Iterable[Float32[np.ndarray, " samples"]], overview: Overview | None
+) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """Pass blocks of a recording on in pieces of bounded size, show them to the overview, and keep memory in bounds."""
+    for block in blocks:
+        for start in range(0, block.size, BLOCK):
+            piece = block[start : start + BLOCK]
+            if overview is not None:
+                overview.push(piece)
+            yield piece
+            return_freed_memory()
+
+
 def _measure(wave: np.ndarray, count: int, taper: np.ndarray) -> Float32[np.ndarray, "t values"]:
     frames = np.lib.stride_tricks.sliding_window_view(wave, FFT)[::HOP][:count]
     spectra = np.fft.rfft(frames * taper, axis=1)
@@ -128,7 +145,8 @@ def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline
     # What matplotlib would read as a formula is told literally.
     name = "".join(c if c.isprintable() else "?" for c in title).replace("$", r"\$")
     figure.suptitle(f"{name}: {found.label or 'nothing to judge'}{mean}", fontsize=12)
-    figure.savefig(path, format="png", dpi=110)
+    with replacing(path) as scratch:
+        figure.savefig(scratch, format="png", dpi=110)
 
 
 def _draw_scores(axes: "Axes", timeline: Timeline) -> None:

@@ -1,4 +1,4 @@
-"""Error rates of the parts of a data set: by attack, codec, speaker, language, whatever the keys tell apart."""
+"""Error rates of the groups of a data set: by attack, codec, speaker, language, or any column of the keys."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.metrics.bootstrap import Interval, Sampling, bootstrap_intervals
+from aasist_jax.metrics.bootstrap import Interval, Resampling, Sampling, bootstrap_intervals
 from aasist_jax.metrics.error_rates import equal_error_rate, equal_error_rate_of
 
 MOST_GROUPS = 200
@@ -40,10 +40,8 @@ def break_down(
     trials: Trials,
     column: str,
     *,
-    resamples: int = 0,
-    confidence: float = 0.95,
+    resampling: Resampling | None = None,
     speaker_column: str | None = None,
-    seed: int = 0,
 ) -> list[Group]:
     """Equal error rate for every value of a column, worst first; values without one of the classes last.
 
@@ -53,10 +51,8 @@ def break_down(
     Args:
         trials: Scored trials.
         column: One of their columns. Numbers are cut into quarters.
-        resamples: Of the bootstrap interval of each rate; 0 for none.
-        confidence: Of the intervals.
+        resampling: How the interval of each rate is made; None for no intervals.
         speaker_column: Draw whole speakers, as this column names them, instead of clips.
-        seed: Of the bootstrap.
     """
     values = binned(trials.columns[column])
     is_bonafide = trials.is_bonafide
@@ -71,19 +67,13 @@ def break_down(
             continue
         scores = trials.scores[bonafide], trials.scores[spoof]
         interval = None
-        if resamples:
+        if resampling:
             sampling = Sampling()
             if speaker_column is not None and speaker_column != column:
                 speakers = trials.columns[speaker_column]
                 sampling = Sampling(speakers[bonafide], speakers[spoof])
-            interval = bootstrap_intervals(
-                {"eer": lambda curve: equal_error_rate_of(curve)[0]},
-                *scores,
-                sampling=sampling,
-                resamples=resamples,
-                confidence=confidence,
-                seed=seed,
-            )["eer"]
+            statistics = {"eer": lambda curve: equal_error_rate_of(curve)[0]}
+            interval = bootstrap_intervals(statistics, *scores, sampling, resampling)["eer"]
         groups.append(Group(str(value), *counts, equal_error_rate(*scores).eer, interval))
     return sorted(groups, key=lambda group: (group.eer is None, -(group.eer or 0.0), group.value))
 

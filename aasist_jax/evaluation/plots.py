@@ -1,4 +1,4 @@
-"""Figures of a report, drawn as SVG text. Matplotlib is imported when the first one is drawn."""
+"""The plots of a report, drawn as SVG text. Matplotlib is imported when the first one is drawn."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -9,24 +9,24 @@ import numpy as np
 from aasist_jax.evaluation.breakdowns import Group
 from aasist_jax.evaluation.score_files import Trials
 from aasist_jax.metrics.error_rates import det_points, equal_error_rate, roc_convex_hull
+from aasist_jax.runtime.colours import BONAFIDE, SPOOF, SYSTEMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BONAFIDE, SPOOF, OTHERS = "#1f6f8b", "#c8553d", ("#1f6f8b", "#c8553d", "#6a994e", "#7b5ea7")
 DET_TICKS = (0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 DET_POINTS_PER_UNIT = 100
 
 
-def det_figure(systems: Mapping[str, Trials]) -> str:
+def det_plot(systems: Mapping[str, Trials]) -> str:
     """Detection error trade-off curves on normal-deviate axes, with the equal error rate of each system."""
     # A slow import, which commands that draw nothing do not wait for.
     from scipy.special import ndtri
 
     figure, axes = _canvas(5.4, 5.0)
     lowest = 0.4
-    for (name, trials), colour in zip(systems.items(), OTHERS, strict=False):
+    for (name, trials), colour in zip(systems.items(), SYSTEMS, strict=False):
         curve = det_points(trials.bonafide, trials.spoof)
         inside = (curve.miss > 0) & (curve.miss < 1) & (curve.false_alarm > 0) & (curve.false_alarm < 1)
         x, y = ndtri(curve.false_alarm[inside]), ndtri(curve.miss[inside])
@@ -50,7 +50,7 @@ def det_figure(systems: Mapping[str, Trials]) -> str:
     return _svg(figure)
 
 
-def histogram_figure(trials: Trials) -> str:
+def histogram_plot(trials: Trials) -> str:
     """How the scores of the two classes are spread, each class to its own scale, and the EER threshold."""
     figure, axes = _canvas(6.4, 3.4)
     low, high = np.quantile(trials.scores, [0.0005, 0.9995])
@@ -65,7 +65,7 @@ def histogram_figure(trials: Trials) -> str:
     return _svg(figure)
 
 
-def bars_figure(groups: Sequence[Group], pooled_eer: float) -> str:
+def error_rate_plot(groups: Sequence[Group], pooled_eer: float) -> str:
     """Equal error rate of each group with its interval, worst on top, and the rate over all trials."""
     shown = [group for group in groups if group.eer is not None][:30]
     figure, axes = _canvas(6.4, 0.9 + 0.27 * max(len(shown), 3))
@@ -83,7 +83,7 @@ def bars_figure(groups: Sequence[Group], pooled_eer: float) -> str:
     return _svg(figure)
 
 
-def calibration_figure(trials: Trials) -> str:
+def calibration_plot(trials: Trials) -> str:
     """What each score is worth as evidence, by pooling adjacent violators, against what it claims to be worth."""
     figure, axes = _canvas(6.4, 3.8)
     hull = roc_convex_hull(trials.bonafide, trials.spoof)
@@ -115,7 +115,7 @@ def _svg(figure: "Figure") -> str:
     import matplotlib
 
     text = io.StringIO()
-    # Fixed ids and no date: the same figures give the same file.
+    # Fixed ids and no date: the same numbers give the same file.
     with matplotlib.rc_context({"svg.hashsalt": "aasist", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aasist_jax.evaluation.plots import bars_figure, calibration_figure, det_figure, histogram_figure
+from aasist_jax.evaluation.plots import calibration_plot, det_plot, error_rate_plot, histogram_plot
 from aasist_jax.evaluation.results import Evaluation
 from aasist_jax.evaluation.score_files import Trials
 from aasist_jax.metrics.bootstrap import Comparison, Interval
+from aasist_jax.runtime.files import write_text
 
 Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 """A header and rows of text."""
 
-FIGURE_NAMES = {
+METRIC_NAMES = {
     "eer": "EER",
     "eer_convex_hull": "EER on the convex hull",
     "auc": "AUC",
@@ -56,37 +57,37 @@ def write_report(
     other: tuple[str, Trials] | None = None,
     comparison: Mapping[str, Comparison] | None = None,
 ) -> Path:
-    """Write report.html, report.md with its SVG figures, and metrics.json into a folder; return the HTML page.
+    """Write report.html, report.md with its SVG plots, and metrics.json into a folder; return the HTML page.
 
     Args:
         folder: Made where it is missing.
-        evaluation: The figures of the system.
+        evaluation: The metrics of the system.
         trials: What they were computed from.
         other: Name and trials of a second system, for the DET curve.
         comparison: Of the system with the second one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     systems = {evaluation.system: trials} | ({other[0]: other[1]} if other else {})
-    figures = {
-        "det": ("Detection error trade-off; the dots are the equal error rates.", det_figure(systems)),
-        "scores": ("Scores of the two classes.", histogram_figure(trials)),
+    plots = {
+        "det": ("Detection error trade-off; the dots are the equal error rates.", det_plot(systems)),
+        "scores": ("Scores of the two classes.", histogram_plot(trials)),
         "calibration": (
             "Calibration: what a score is worth against what it claims, where the classes overlap.",
-            calibration_figure(trials),
+            calibration_plot(trials),
         ),
     }
     for column, groups in evaluation.breakdowns.items():
         if any(group.eer is not None for group in groups):
             caption = f"EER by {_words(column)}, worst first, with intervals where they were asked for."
-            figures[f"by-{column}"] = (caption, bars_figure(groups, evaluation.eer))
-    for name, (_, svg) in figures.items():
-        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-    (folder / "metrics.json").write_text(metrics_json(evaluation, comparison), encoding="utf-8")
+            plots[f"by-{column}"] = (caption, error_rate_plot(groups, evaluation.eer))
+    for name, (_, svg) in plots.items():
+        write_text(folder / f"{name}.svg", svg)
+    write_text(folder / "metrics.json", metrics_json(evaluation, comparison))
     heading = f"{evaluation.system} less {other[0]}" if other else ""
-    captions = {name: caption for name, (caption, _) in figures.items()}
-    (folder / "report.md").write_text(_markdown(evaluation, comparison, heading, captions), encoding="utf-8")
+    captions = {name: caption for name, (caption, _) in plots.items()}
+    write_text(folder / "report.md", _markdown(evaluation, comparison, heading, captions))
     page = folder / "report.html"
-    page.write_text(_html(evaluation, comparison, heading, figures), encoding="utf-8")
+    write_text(page, _html(evaluation, comparison, heading, plots))
     return page
 
 
@@ -100,10 +101,10 @@ def metrics_json(evaluation: Evaluation, comparison: Mapping[str, Comparison] | 
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def figures_table(evaluation: Evaluation) -> Table:
-    """The figures of a system with their intervals, as text."""
+def metrics_table(evaluation: Evaluation) -> Table:
+    """The metrics of a system with their intervals, as text."""
     rows = []
-    for name, label in FIGURE_NAMES.items():
+    for name, label in METRIC_NAMES.items():
         value = getattr(evaluation, name)
         if value is not None:
             rows.append((label, _number(name, value), _interval(name, evaluation.intervals.get(name))))
@@ -114,12 +115,12 @@ def comparison_table(comparison: Mapping[str, Comparison]) -> Table:
     """The differences between two systems, as text."""
     rows = [
         (
-            FIGURE_NAMES[name],
+            METRIC_NAMES[name],
             _number(name, compared.difference.estimate, sign="+"),
             _interval(name, compared.difference, sign="+"),
             f"{compared.p_value:.3f}",
         )
-        for name in FIGURE_NAMES
+        for name in METRIC_NAMES
         if (compared := comparison.get(name))
     ]
     confidence = next(iter(comparison.values())).difference.confidence
@@ -159,7 +160,7 @@ def _markdown(
 
     lines = [f"# {evaluation.system}", "", _summary(evaluation), ""]
     lines += [f"> **Warning:** {warning}\n" for warning in evaluation.warnings]
-    lines += table(figures_table(evaluation))
+    lines += table(metrics_table(evaluation))
     if comparison:
         lines += [f"## {heading}", "", *table(comparison_table(comparison))]
     lines += ["## Curves", "", *figure("det"), *figure("scores"), *figure("calibration")]
@@ -173,7 +174,7 @@ def _html(
     evaluation: Evaluation,
     comparison: Mapping[str, Comparison] | None,
     heading: str,
-    figures: Mapping[str, tuple[str, str]],
+    plots: Mapping[str, tuple[str, str]],
 ) -> str:
     def table(content: Table) -> str:
         header, rows = content
@@ -182,7 +183,7 @@ def _html(
         return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
 
     def figure(name: str) -> str:
-        caption, svg = figures[name]
+        caption, svg = plots[name]
         data = base64.b64encode(svg.encode()).decode()
         words = html.escape(caption)
         return (
@@ -190,23 +191,23 @@ def _html(
             f"<figcaption>{words}</figcaption></figure>"
         )
 
-    parts = [f"<h1>{html.escape(evaluation.system)}</h1>", f'<p class="note">{html.escape(_summary(evaluation))}</p>']
-    parts += [f'<p class="warning">{html.escape(warning)}</p>' for warning in evaluation.warnings]
-    parts.append(table(figures_table(evaluation)))
+    blocks = [f"<h1>{html.escape(evaluation.system)}</h1>", f'<p class="note">{html.escape(_summary(evaluation))}</p>']
+    blocks += [f'<p class="warning">{html.escape(warning)}</p>' for warning in evaluation.warnings]
+    blocks.append(table(metrics_table(evaluation)))
     if comparison:
-        parts += [f"<h2>{html.escape(heading)}</h2>", table(comparison_table(comparison))]
+        blocks += [f"<h2>{html.escape(heading)}</h2>", table(comparison_table(comparison))]
     curves = "".join(figure(name) for name in ("det", "scores", "calibration"))
-    parts += ["<h2>Curves</h2>", f'<div class="figures">{curves}</div>']
+    blocks += ["<h2>Curves</h2>", f'<div class="figures">{curves}</div>']
     for column in evaluation.breakdowns:
-        parts.append(f"<h2>By {html.escape(_words(column))}</h2>")
-        drawing = figure(f"by-{column}") if f"by-{column}" in figures else ""
-        parts.append(f'<div class="figures">{drawing}{table(breakdown_table(evaluation, column))}</div>')
-    parts.append(f'<p class="note">{html.escape(_notes(evaluation))}</p>')
+        blocks.append(f"<h2>By {html.escape(_words(column))}</h2>")
+        drawing = figure(f"by-{column}") if f"by-{column}" in plots else ""
+        blocks.append(f'<div class="figures">{drawing}{table(breakdown_table(evaluation, column))}</div>')
+    blocks.append(f'<p class="note">{html.escape(_notes(evaluation))}</p>')
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(evaluation.system)}</title>\n<style>{STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
+        + "\n".join(blocks)
         + "\n</body>\n</html>\n"
     )
 

@@ -1,38 +1,16 @@
-"""Every figure about one system on one set of trials, and the comparison of two systems."""
+"""Every metric of one system on one set of trials, and the comparison of two systems."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from aasist_jax import metrics
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.evaluation.breakdowns import Group, break_down, informative_columns
-from aasist_jax.evaluation.score_files import Trials, VerificationScores
-from aasist_jax.metrics.bootstrap import (
-    Comparison,
-    Interval,
-    Sampling,
-    Statistic,
-    bootstrap_classes,
-    bootstrap_intervals,
-    compare_systems,
-)
-from aasist_jax.metrics.calibration_loss import cllr_bits_of, min_cllr_bits_of
-from aasist_jax.metrics.detection_cost import DetectionCosts, act_dcf_of, cheapest_threshold_of, min_dcf_of
-from aasist_jax.metrics.error_rates import (
-    area_under_curve_of,
-    convex_hull_equal_error_rate_of,
-    det_points,
-    equal_error_rate_of,
-)
-from aasist_jax.metrics.tandem import (
-    AsvErrorRates,
-    asv_error_rates,
-    min_a_dcf,
-    min_tdcf_2019_of,
-    min_tdcf_2021_of,
-    tandem_equal_error_rate_of,
-)
+from aasist_jax.evaluation.score_files import Trials
+from aasist_jax.evaluation.verification_scores import VerificationScores
+from aasist_jax.metrics import AsvErrorRates, Comparison, DetectionCosts, Interval, Resampling, Sampling, Statistic
 
 
 @dataclass(frozen=True)
@@ -53,14 +31,19 @@ class BootstrapOptions:
     by_attack: bool = False
     seed: int = 0
 
+    @property
+    def resampling(self) -> Resampling:
+        """How often trials are drawn; there is none without resamples."""
+        return Resampling(self.resamples, self.confidence, self.seed)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The figures; rates from 0 to 1, costs normalised, calibration losses in bits.
+    """The metrics; rates from 0 to 1, costs normalised, calibration losses in bits.
 
-    What needs ASV scores, or `min_a_dcf` the scores of spoofing-aware verification, is None without them.
-    `eer_per_attack` is empty where the keys name no attacks. `intervals` holds an interval for each figure by its
-    name, `breakdowns` the groups of each column.
+    What needs ASV scores is None without them: both t-DCFs, the t-EER and `asv`. So is `min_a_dcf` without the scores
+    of spoofing-aware verification. `eer_per_attack` is empty where the keys name no attacks. `intervals` holds the
+    interval of each metric by its name, and `breakdowns` the groups of each column.
     """
 
     system: str
@@ -70,10 +53,10 @@ class Evaluation:
     eer_threshold: float
     eer_convex_hull: float
     auc: float
-    min_tdcf_2019: float | None
-    min_tdcf_2021: float | None
-    t_eer: float | None
-    min_a_dcf: float | None
+    min_tdcf_2019: float | None = None
+    min_tdcf_2021: float | None = None
+    t_eer: float | None = None
+    min_a_dcf: float | None = None
     min_dcf: float
     act_dcf: float
     min_dcf_threshold: float
@@ -87,7 +70,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as JSON can hold them; an infinite threshold becomes a string."""
+        """The metrics as JSON can hold them; an infinite threshold becomes a string."""
         return _finite_or_text(asdict(self))
 
 
@@ -99,10 +82,10 @@ def evaluate(
     bootstrap: BootstrapOptions | None = None,
     sasv_scores: VerificationScores | None = None,
 ) -> Evaluation:
-    """Compute every figure of one system.
+    """Compute every metric of one system.
 
     The ASV's trials are held fixed in the intervals, as the challenges hold its error rates. For the a-DCF clips are
-    drawn, each class by itself, whatever is drawn for the other figures.
+    drawn, each class by itself, whatever is drawn for the other metrics.
 
     Args:
         trials: The countermeasure's.
@@ -117,78 +100,49 @@ def evaluate(
         ScoreFileError: Speakers or attacks are to be drawn and the keys do not name them.
     """
     costs, bootstrap = costs or DetectionCosts(), bootstrap or BootstrapOptions()
-    asv = asv_error_rates(asv_scores.target, asv_scores.nontarget, asv_scores.spoof) if asv_scores else None
+    asv = metrics.asv_error_rates(*asv_scores.classes) if asv_scores else None
     # Thresholds depend on the scale of the scores: they have intervals, and no place in a comparison.
     statistics = _statistics(asv_scores, asv, costs) | {
-        "eer_threshold": lambda curve: equal_error_rate_of(curve)[1],
-        "min_dcf_threshold": lambda curve: cheapest_threshold_of(curve, costs),
+        "eer_threshold": lambda curve: metrics.equal_error_rate_of(curve)[1],
+        "min_dcf_threshold": lambda curve: metrics.cheapest_threshold_of(curve, costs),
     }
-    curve = det_points(trials.bonafide, trials.spoof)
-    figures = {name: float(statistic(curve)) for name, statistic in statistics.items()}
+    curve = metrics.det_points(trials.bonafide, trials.spoof)
+    values = {name: float(statistic(curve)) for name, statistic in statistics.items()}
+    resampling = bootstrap.resampling if bootstrap.resamples else None
     intervals = {}
-    if bootstrap.resamples:
-        intervals = bootstrap_intervals(
-            statistics,
-            trials.bonafide,
-            trials.spoof,
-            sampling=_sampling(trials, bootstrap),
-            resamples=bootstrap.resamples,
-            confidence=bootstrap.confidence,
-            seed=bootstrap.seed,
-        )
+    if resampling:
+        sampling = _sampling(trials, bootstrap)
+        intervals = metrics.bootstrap_intervals(statistics, trials.bonafide, trials.spoof, sampling, resampling)
     if sasv_scores:
-        classes = sasv_scores.target, sasv_scores.nontarget, sasv_scores.spoof
-        figures["min_a_dcf"] = min_a_dcf(*classes)
-        if bootstrap.resamples:
-            intervals["min_a_dcf"] = bootstrap_classes(
-                min_a_dcf,
-                *classes,
-                resamples=bootstrap.resamples,
-                confidence=bootstrap.confidence,
-                seed=bootstrap.seed,
-            )
-    breakdowns = {
-        column: break_down(
-            trials,
-            column,
-            resamples=bootstrap.resamples,
-            confidence=bootstrap.confidence,
-            speaker_column="speaker" if bootstrap.by_speaker else None,
-            seed=bootstrap.seed,
-        )
-        for column in informative_columns(trials)
-    }
+        classes = sasv_scores.classes
+        values["min_a_dcf"] = metrics.min_a_dcf(*classes)
+        if resampling:
+            intervals["min_a_dcf"] = metrics.bootstrap_classes(metrics.min_a_dcf, *classes, resampling=resampling)
+    speakers = "speaker" if bootstrap.by_speaker else None
+    columns = informative_columns(trials)
+    breakdowns = {name: break_down(trials, name, resampling=resampling, speaker_column=speakers) for name in columns}
     per_attack = {group.value: group.eer for group in breakdowns.get("attack", []) if group.eer is not None}
-    warnings = list(trials.warnings)
-    if figures["eer"] > 0.5:
-        warnings.append(
-            f"the EER is {figures['eer']:.1%}: the scores seem to rise with spoofs; higher must mean bona fide, so "
-            "turn their sign"
-        )
     return Evaluation(
         system=system,
         n_bonafide=trials.bonafide.size,
         n_spoof=trials.spoof.size,
-        eer=figures["eer"],
-        eer_threshold=figures["eer_threshold"],
-        eer_convex_hull=figures["eer_convex_hull"],
-        auc=figures["auc"],
-        min_tdcf_2019=figures.get("min_tdcf_2019"),
-        min_tdcf_2021=figures.get("min_tdcf_2021"),
-        t_eer=figures.get("t_eer"),
-        min_a_dcf=figures.get("min_a_dcf"),
-        min_dcf=figures["min_dcf"],
-        act_dcf=figures["act_dcf"],
-        min_dcf_threshold=figures["min_dcf_threshold"],
+        **values,
         costs=costs,
-        cllr_bits=figures["cllr_bits"],
-        min_cllr_bits=figures["min_cllr_bits"],
         eer_per_attack=dict(sorted(per_attack.items())),
         asv=asv,
         intervals=intervals,
         breakdowns=breakdowns,
-        warnings=tuple(warnings),
+        warnings=(*trials.warnings, *_sign_warning(values["eer"])),
     )
+
+
+def _sign_warning(eer: float) -> list[str]:
+    """What to say where the scores seem to be turned round."""
+    if eer <= 0.5:
+        return []
+    return [
+        f"the EER is {eer:.1%}: the scores seem to rise with spoofs; higher must mean bona fide, so turn their sign"
+    ]
 
 
 def compare(
@@ -208,15 +162,13 @@ def compare(
     if not np.array_equal(a.utterances, b.utterances):
         raise ScoreFileError("the two systems are not scored on the same trials; use one key file for both")
     bootstrap = bootstrap or BootstrapOptions()
-    asv = asv_error_rates(asv_scores.target, asv_scores.nontarget, asv_scores.spoof) if asv_scores else None
-    return compare_systems(
+    asv = metrics.asv_error_rates(*asv_scores.classes) if asv_scores else None
+    return metrics.compare_systems(
         _statistics(asv_scores, asv, costs or DetectionCosts()),
         (a.bonafide, b.bonafide),
         (a.spoof, b.spoof),
-        sampling=_sampling(a, bootstrap),
-        resamples=bootstrap.resamples,
-        confidence=bootstrap.confidence,
-        seed=bootstrap.seed,
+        _sampling(a, bootstrap),
+        bootstrap.resampling,
     )
 
 
@@ -224,19 +176,19 @@ def _statistics(
     asv_scores: VerificationScores | None, asv: AsvErrorRates | None, costs: DetectionCosts
 ) -> dict[str, Statistic]:
     statistics: dict[str, Statistic] = {
-        "eer": lambda curve: equal_error_rate_of(curve)[0],
-        "eer_convex_hull": convex_hull_equal_error_rate_of,
-        "auc": area_under_curve_of,
-        "min_dcf": lambda curve: min_dcf_of(curve, costs),
-        "act_dcf": lambda curve: act_dcf_of(curve, costs),
-        "cllr_bits": cllr_bits_of,
-        "min_cllr_bits": min_cllr_bits_of,
+        "eer": lambda curve: metrics.equal_error_rate_of(curve)[0],
+        "eer_convex_hull": metrics.convex_hull_equal_error_rate_of,
+        "auc": metrics.area_under_curve_of,
+        "min_dcf": lambda curve: metrics.min_dcf_of(curve, costs),
+        "act_dcf": lambda curve: metrics.act_dcf_of(curve, costs),
+        "cllr_bits": metrics.cllr_bits_of,
+        "min_cllr_bits": metrics.min_cllr_bits_of,
     }
     if asv_scores is not None and asv is not None:
-        classes, rates = (asv_scores.target, asv_scores.nontarget, asv_scores.spoof), asv
-        statistics["t_eer"] = lambda curve: tandem_equal_error_rate_of(curve, *classes)
-        statistics["min_tdcf_2019"] = lambda curve: min_tdcf_2019_of(curve, rates)
-        statistics["min_tdcf_2021"] = lambda curve: min_tdcf_2021_of(curve, rates)
+        classes, rates = asv_scores.classes, asv
+        statistics["t_eer"] = lambda curve: metrics.tandem_equal_error_rate_of(curve, *classes)
+        statistics["min_tdcf_2019"] = lambda curve: metrics.min_tdcf_2019_of(curve, rates)
+        statistics["min_tdcf_2021"] = lambda curve: metrics.min_tdcf_2021_of(curve, rates)
     return statistics
 
 

@@ -1,4 +1,4 @@
-"""Score files, key files and ASV score files of the ASVspoof challenges.
+"""Score files and key files of countermeasures, in the layouts of the ASVspoof challenges.
 
 Scores and keys are joined by utterance id, never by line order.
 
@@ -8,12 +8,9 @@ ASVspoof 5 `filename<TAB>cm-score` under a header of those words.
 Key layouts: the countermeasure protocols of ASVspoof 2019, 2021 (`trial_metadata.txt` of LA, PA and DF) and 5; a
 score file of the 2019 layout; any table (tabs, commas or spaces) with a header that names an utterance and
 a key column.
-
-Layouts of verification scores: ASVspoof 2019 `group key score`; ASVspoof 5 (track 2) tables of scores and of keys
-under a header.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from aasist_jax.errors import ScoreFileError
+from aasist_jax.evaluation.text_table import check_unique, check_width, first_few, parse_scores, read_rows
+from aasist_jax.runtime.files import write_text
 
 ScoreLayout = Literal["2019", "2021", "asvspoof5"]
 
@@ -44,9 +43,6 @@ KEY_LAYOUTS = {
     ),
 }
 """Columns of the layouts without a header, by their number; a column without a name is left out."""
-
-VERIFICATION_KEYS = ("target", "nontarget", "spoof")
-SASV_SCORE, SASV_KEY = "sasv-score", "asv-label"
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ class Trials:
         scores: Higher means bona fide.
         is_bonafide: True for bona fide speech, False for a spoof.
         columns: What else the keys say, column by column, as text.
-        warnings: What a reader should know before trusting the figures; one line each.
+        warnings: What a reader should know before trusting the metrics; one line each.
     """
 
     utterances: Shaped[np.ndarray, "trials"]
@@ -127,15 +123,6 @@ class Trials:
         return self.scores[~self.is_bonafide]
 
 
-@dataclass(frozen=True)
-class VerificationScores:
-    """Scores of a speaker verification system, spoofing-aware or not, by class of trial."""
-
-    target: Float[np.ndarray, "target"]
-    nontarget: Float[np.ndarray, "nontarget"]
-    spoof: Float[np.ndarray, "asv_spoof"]
-
-
 def read_scores(path: Path) -> Scores:
     """Read a score file of any of the three layouts.
 
@@ -143,7 +130,7 @@ def read_scores(path: Path) -> Scores:
         ScoreFileError: The file cannot be read, a line is not of its layout, an utterance comes twice, or a
             score is not a finite number.
     """
-    rows = list(_rows(path))
+    rows = list(read_rows(path))
     if not rows:
         raise ScoreFileError(f"{path} is empty; it should hold one score a line")
     if tuple(word.lower() for word in rows[0][1]) == ASVSPOOF5_HEADER:
@@ -156,10 +143,10 @@ def read_scores(path: Path) -> Scores:
             f"{path}:{rows[0][0]}: {width} columns; a score file has `utterance score`, `utterance attack key "
             "score`, or the header `filename cm-score`"
         )
-    _check_width(path, rows, width)
+    check_width(path, rows, width)
     utterances = np.array([row[0] for _, row in rows], dtype=str)
-    _check_unique(path, utterances)
-    numbers = _numbers(path, [(line, row[-1]) for line, row in rows])
+    check_unique(path, utterances)
+    numbers = parse_scores(path, [(line, row[-1]) for line, row in rows])
     return Scores(str(path), utterances, numbers, read_keys(path) if width == 4 else None)
 
 
@@ -182,7 +169,7 @@ def write_scores(path: Path, trials: Scores | Trials, layout: ScoreLayout) -> No
     lines = [separator.join(row) + "\n" for row in rows]
     if layout == "asvspoof5":
         lines.insert(0, separator.join(ASVSPOOF5_HEADER) + "\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
 
 
 def read_keys(path: Path) -> Keys:
@@ -192,7 +179,7 @@ def read_keys(path: Path) -> Keys:
         ScoreFileError: The file cannot be read or is of no known layout, a line does not fit it, an utterance
             comes twice, or a key is neither `bonafide` nor `spoof`.
     """
-    rows = list(_rows(path))
+    rows = list(read_rows(path))
     if not rows:
         raise ScoreFileError(f"{path} is empty; it should hold one trial a line")
     header = [word.strip().lower() for word in rows[0][1]]
@@ -209,7 +196,7 @@ def read_keys(path: Path) -> Keys:
             f"{path}:{rows[0][0]}: {len(header)} columns and no header with an utterance and a key column; key "
             f"files without a header have {known} columns"
         )
-    _check_width(path, rows, len(names))
+    check_width(path, rows, len(names))
     if not rows:
         raise ScoreFileError(f"{path} holds a header and no trial")
     columns = zip(*(row for _, row in rows), strict=True)
@@ -221,7 +208,7 @@ def read_keys(path: Path) -> Keys:
             + ", ".join(f"{word!r} on line {line}" for line, word in unknown[:3])
         )
     utterances, keys = table.pop("utterance"), table.pop("key")
-    _check_unique(path, utterances)
+    check_unique(path, utterances)
     return Keys(str(path), utterances, keys == "bonafide", table)
 
 
@@ -237,7 +224,7 @@ def in_order(scores: Scores, utterances: Shaped[np.ndarray, "trials"], source: s
         missing = utterances[places < 0]
         raise ScoreFileError(
             f"{scores.source}: no score for {missing.size} of {places.size} trials of {source}, first "
-            f"{_first(missing)}; score them, or keep to the trials of one kind (--where COLUMN=VALUE)"
+            f"{first_few(missing)}; score them, or keep to the trials of one kind (--where COLUMN=VALUE)"
         )
     return scores.scores[places]
 
@@ -256,7 +243,7 @@ def join(scores: Scores, keys: Keys) -> Trials:
         if contrary.any():
             raise ScoreFileError(
                 f"{scores.source} and {keys.source} call {contrary.sum()} trials by different keys, first "
-                f"{_first(keys.utterances[contrary])}"
+                f"{first_few(keys.utterances[contrary])}"
             )
     for name, there in (("bonafide", keys.is_bonafide.any()), ("spoof", not keys.is_bonafide.all())):
         if not there:
@@ -264,129 +251,13 @@ def join(scores: Scores, keys: Keys) -> Trials:
     different = np.unique(joined)
     if different.size < 3:
         raise ScoreFileError(
-            f"{scores.source}: only {different.size} different scores ({_first(different)}); these are decisions, "
+            f"{scores.source}: only {different.size} different scores ({first_few(different)}); these are decisions, "
             "and error rates need soft scores: write the detector's raw output"
         )
     warnings = []
     if extra := scores.utterances.size - joined.size:
         unused = np.setdiff1d(scores.utterances, keys.utterances)
         warnings.append(
-            f"{scores.source}: {extra} scores have no key in {keys.source} and are left out, first {_first(unused)}"
+            f"{scores.source}: {extra} scores have no key in {keys.source} and are left out, first {first_few(unused)}"
         )
     return Trials(keys.utterances, joined, keys.is_bonafide, keys.columns, tuple(warnings))
-
-
-def read_asv_scores(path: Path) -> VerificationScores:
-    """Read verification scores, one trial a line: `group key score`, key target, nontarget or spoof.
-
-    Raises:
-        ScoreFileError: The file cannot be read, a line is not of that layout, a score is not a finite number,
-            or a class has no trial.
-    """
-    rows = list(_rows(path))
-    _check_width(path, rows, 3)
-    scores = _numbers(path, [(line, row[2]) for line, row in rows])
-    return _by_verification_key(path, [(line, row[1]) for line, row in rows], scores)
-
-
-def read_sasv_scores(path: Path, keys: Path) -> VerificationScores:
-    """Read scores and keys of spoofing-aware verification in the layouts of ASVspoof 5, track 2.
-
-    Both are tables under a header: the scores with the columns `filename` and `sasv-score`, the keys with `filename`
-    and `asv-label` (target, nontarget or spoof). They are joined by the file name, and by the claimed speaker where
-    both have a column `spk`. Scores without a key are left out.
-
-    Raises:
-        ScoreFileError: A file cannot be read, has not those columns, or holds a trial twice; a trial has no score, or
-            one that is not a finite number; a class has no trial.
-    """
-    score_lines, scored = _verification_table(path, SASV_SCORE)
-    key_lines, keyed = _verification_table(keys, SASV_KEY)
-    naming = [name for name in ("spk", "filename") if name in scored and name in keyed]
-    numbers = _numbers(path, list(zip(score_lines, scored[SASV_SCORE], strict=True)))
-    scores = Scores(str(path), _trial_names(path, scored, naming), numbers)
-    joined = in_order(scores, _trial_names(keys, keyed, naming), str(keys))
-    return _by_verification_key(keys, list(zip(key_lines, keyed[SASV_KEY], strict=True)), joined)
-
-
-def _verification_table(path: Path, column: str) -> tuple[list[int], dict[str, list[str]]]:
-    """Line numbers, and the columns by their names; `filename` and `column` must be among them."""
-    rows = list(_rows(path))
-    header = [word.lower() for word in rows[0][1]] if rows else []
-    if missing := [name for name in ("filename", column) if name not in header]:
-        raise ScoreFileError(f"{path}: no column {' and no '.join(missing)} in its first line, which names the columns")
-    del rows[0]
-    _check_width(path, rows, len(header))
-    columns = {name: [row[header.index(name)] for _, row in rows] for name in header}
-    return [line for line, _ in rows], columns
-
-
-def _trial_names(path: Path, columns: dict[str, list[str]], naming: Sequence[str]) -> Shaped[np.ndarray, "trials"]:
-    names = np.array([" ".join(words) for words in zip(*(columns[name] for name in naming), strict=True)], dtype=str)
-    _check_unique(path, names)
-    return names
-
-
-def _by_verification_key(
-    path: Path, keys: Sequence[tuple[int, str]], scores: Float[np.ndarray, "trials"]
-) -> VerificationScores:
-    words = np.array([word for _, word in keys], dtype=str)
-    unknown = np.flatnonzero(~np.isin(words, VERIFICATION_KEYS))
-    if unknown.size:
-        line, word = keys[unknown[0]]
-        raise ScoreFileError(f"{path}:{line}: key {word!r} is none of {', '.join(VERIFICATION_KEYS)}")
-    for key in VERIFICATION_KEYS:
-        if not np.any(words == key):
-            raise ScoreFileError(f"{path}: no {key} trial; all of {', '.join(VERIFICATION_KEYS)} are needed")
-    return VerificationScores(*(scores[words == key] for key in VERIFICATION_KEYS))
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and columns of every line that is not blank."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ScoreFileError(f"cannot read {path}: {reason}") from error
-    first = text.partition("\n")[0]
-    separator = next((mark for mark in "\t," if mark in first), None)
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            yield number, [word.strip() for word in line.split(separator)]
-
-
-def _check_width(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> None:
-    for line, row in rows:
-        if len(row) != width:
-            raise ScoreFileError(f"{path}:{line}: {len(row)} columns, not the {width} of this layout")
-
-
-def _check_unique(path: Path, utterances: np.ndarray) -> None:
-    names, counts = np.unique(utterances, return_counts=True)
-    twice = names[counts > 1]
-    if twice.size:
-        raise ScoreFileError(
-            f"{path}: {twice.size} utterances come more than once, first {_first(twice)}; keep one line for each"
-        )
-
-
-def _numbers(path: Path, words: Sequence[tuple[int, str]]) -> np.ndarray:
-    numbers = np.empty(len(words))
-    unusable = []
-    for index, (line, word) in enumerate(words):
-        try:
-            numbers[index] = float(word)
-        except ValueError:
-            numbers[index] = np.nan
-        if not np.isfinite(numbers[index]):
-            unusable.append(f"{word!r} on line {line}")
-    if unusable:
-        raise ScoreFileError(
-            f"{path}: {len(unusable)} scores are not finite numbers, first {', '.join(unusable[:3])}; score "
-            "those trials again"
-        )
-    return numbers
-
-
-def _first(things: np.ndarray) -> str:
-    return ", ".join(str(thing) for thing in things[:3])

@@ -1,7 +1,5 @@
 """What every exported file states of itself, and the check that it must pass before it is written."""
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +12,18 @@ from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.calibration.llr import calibration_to_json
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
-from aasist_jax.models.family import architecture_of
-from aasist_jax.weights.folder import LABELS
+from aasist_jax.models.family import LABELS
+from aasist_jax.runtime.files import replacing
 
 FORMAT = 1
 TOLERANCE = 1e-4
 """Largest difference of a logit from the native one at which a file is written."""
+
+WINDOW_RULES = {
+    True: "mono, full scale 1, not normalised; the first samples, a shorter clip repeated end to end",
+    False: "mono, full scale 1, not normalised; the first samples, a shorter clip followed by zeros, and its length",
+}
+"""How the input is made of a recording, by whether the model's window is fixed."""
 
 BATCHES = (1, 7)
 """Sizes in which the check's waveforms are scored: the batch must be free."""
@@ -35,10 +39,10 @@ def describe(detector: Detector) -> dict[str, Any]:
         "format": FORMAT,
         "model_id": weights.model_id,
         "source": asdict(weights.source),
-        "architecture": architecture_of(weights.config).name,
+        "architecture": detector.family.name,
         "sample_rate": SAMPLE_RATE,
-        "window": weights.config.nb_samp,
-        "window_rule": "mono, full scale 1, not normalised; the first samples, a shorter clip repeated end to end",
+        "window": detector.window,
+        "window_rule": WINDOW_RULES[detector.window_rule.fixed],
         "labels": list(LABELS),
         "bonafide_index": LABELS.index("bonafide"),
         "polarity": "the score is the raw logit of bonafide_index; higher is more human; it is no probability",
@@ -66,8 +70,7 @@ def write_checked(
             what was there stays.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-            written = Path(scratch, path.name)
+        with replacing(path) as written:
             written.write_bytes(content)
             difference = _largest_difference(load(written), detector)
             # NaN must not pass either.
@@ -76,7 +79,6 @@ def write_checked(
                     f"{path}: not written, its logits are {difference:.1e} off the native ones, where {TOLERANCE:g} is "
                     "allowed; the exporter has a fault, please report it with the weights"
                 )
-            os.replace(written, path)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written ({error.strerror or error})") from None
     return difference

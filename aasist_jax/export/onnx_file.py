@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export.contract import Logits, Waves, describe, write_checked
-from aasist_jax.models.family import architecture_of
+from aasist_jax.models.family import family_of
 
 if TYPE_CHECKING:
     import onnx
@@ -33,15 +33,15 @@ def export_onnx(detector: Detector, path: str | PathLike[str]) -> float:
         ExportError: the architecture has no ONNX form, the extra `onnx` is not installed, or what `write_checked` says.
     """
     path, weights = Path(path), detector.weights
-    architecture = architecture_of(weights.config)
-    if architecture.onnx_graph is None:
-        raise ExportError(f"{architecture.name} has no ONNX form; export it as StableHLO (--format stablehlo)")
+    onnx_graph = family_of(weights.config).onnx_graph
+    if onnx_graph is None:
+        raise ExportError(f"{detector.family.name} has no ONNX form; export it as StableHLO (--format stablehlo)")
     for module in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(module) is None:
             raise ExportError(f"{path}: {module} is not installed; run `pip install 'aasist-jax[onnx]'`")
     import onnx
 
-    model = _model(architecture.onnx_graph(weights.config, weights.variables), detector)
+    model = _model(onnx_graph(weights.config, weights.variables), detector)
     onnx.checker.check_model(model, full_check=True)
     return write_checked(path, model.SerializeToString(), detector, _load)
 

@@ -19,7 +19,7 @@ from jax import export
 
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.contract import Logits, Waves, describe, write_checked
-from aasist_jax.models.family import model_logits
+from aasist_jax.models.family import score_function
 from aasist_jax.ops.choice import xla_only
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -27,9 +27,10 @@ PROGRAM, FACTS = "model.stablehlo", "facts.json"
 
 
 def export_stablehlo(detector: Detector, path: str | PathLike[str]) -> float:
-    """Write a model of any architecture as StableHLO: waves (batch, window), float32 at 16 kHz -> logits (batch, 2).
+    """Write a model of any family as StableHLO: waves (batch, window), float32 at 16 kHz -> logits (batch, 2).
 
-    The batch is free, the window fixed. The program is made for CPU, CUDA and TPU, in full float32 on each.
+    A model of any length takes the clips' lengths, int32 (batch,), as well. The batch is free, the window fixed. The
+    program is made for CPU, CUDA and TPU, in full float32 on each.
     `facts.json` holds the facts of `contract.describe`.
 
     Args:
@@ -51,10 +52,13 @@ def export_stablehlo(detector: Detector, path: str | PathLike[str]) -> float:
 
 def _program(detector: Detector) -> bytes:
     (batch,) = export.symbolic_shape("batch")
-    waves = jax.ShapeDtypeStruct((batch, detector.window), jnp.float32)
-    logits = jax.jit(lambda wave: model_logits(detector.model, detector.variables, wave))
+    inputs = [jax.ShapeDtypeStruct((batch, detector.window), jnp.float32)]
+    if not detector.window_rule.fixed:
+        inputs.append(jax.ShapeDtypeStruct((batch,), jnp.int32))
+    score = score_function(detector.weights.config, detector.network)
+    logits = jax.jit(lambda *inputs: score(detector.variables, *inputs))
     with jax.default_matmul_precision("highest"), _source_files_without_folders(), xla_only():
-        program = export.export(logits, platforms=PLATFORMS)(waves)
+        program = export.export(logits, platforms=PLATFORMS)(*inputs)
     return bytes(program.serialize())
 
 
@@ -72,5 +76,9 @@ def _source_files_without_folders() -> Iterator[None]:
 
 def _load(path: Path) -> Callable[[Waves], Logits]:
     with zipfile.ZipFile(path) as archive:
-        program: Any = jax.jit(export.deserialize(bytearray(archive.read(PROGRAM))).call)
-    return lambda waves: np.asarray(program(waves))
+        exported = export.deserialize(bytearray(archive.read(PROGRAM)))
+    program: Any = jax.jit(exported.call)
+    takes_lengths = len(exported.in_avals) > 1
+    return lambda waves: np.asarray(
+        program(waves, np.full(len(waves), waves.shape[1], np.int32)) if takes_lengths else program(waves)
+    )

@@ -7,6 +7,7 @@ form `metric_of(curve)` takes error counts, of one set of trials or of many resa
 from aasist_jax.metrics.bootstrap import (
     Comparison,
     Interval,
+    Resampling,
     Sampling,
     Statistic,
     bootstrap_classes,
@@ -39,7 +40,7 @@ from aasist_jax.metrics.error_rates import (
     threshold_for_false_alarm_rate,
     threshold_for_miss_rate,
 )
-from aasist_jax.metrics.scores import ScoresError
+from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores
 from aasist_jax.metrics.tandem import (
     AsvErrorRates,
     SpoofAwareCosts,
@@ -57,14 +58,17 @@ from aasist_jax.metrics.tandem import (
 
 __all__ = [
     "AsvErrorRates",
+    "BonafideScores",
     "Comparison",
     "DetectionCosts",
     "EqualErrorRate",
     "ErrorCurve",
     "Interval",
+    "Resampling",
     "Sampling",
     "ScoresError",
     "SpoofAwareCosts",
+    "SpoofScores",
     "Statistic",
     "TandemCosts",
     "TandemEqualErrorRate",

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from aasist_jax.metrics.error_rates import ErrorCurve, PerResample, distinct_thresholds
-from aasist_jax.metrics.scores import ScoresError, checked
+from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores, checked
 
 Statistic = Callable[[ErrorCurve], PerResample]
 """A metric of many resamples at once, such as `min_dcf_of`; one number for each."""
@@ -44,6 +44,37 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Resampling:
+    """How many resamples are drawn, and how much of them an interval holds.
+
+    Attributes:
+        resamples: How many; at least 1.
+        confidence: Share of the resamples inside an interval, between 0 and 1.
+        seed: The same seed gives the same result.
+
+    Raises:
+        ScoresError: `resamples` or `confidence` is out of range.
+    """
+
+    resamples: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise ScoresError(f"{self.resamples} resamples were asked for; ask for at least 1, better 1000")
+        if not 0 < self.confidence < 1:
+            raise ScoresError(f"the confidence {self.confidence} does not lie between 0 and 1; write 95 % as 0.95")
+
+    def interval(self, estimate: float, draws: Float[np.ndarray, "resamples"]) -> "Interval":
+        """The percentile interval of an estimate, from its values on the resamples."""
+        # A threshold may be infinite, and between infinite values there is nothing to interpolate.
+        method: Literal["linear", "nearest"] = "linear" if np.isfinite(draws).all() else "nearest"
+        low, high = np.quantile(draws, [(1 - self.confidence) / 2, (1 + self.confidence) / 2], method=method)
+        return Interval(estimate, float(low), float(high), self.confidence)
+
+
+@dataclass(frozen=True)
 class Interval:
     """An estimate and its percentile interval."""
 
@@ -67,15 +98,16 @@ class Comparison:
     p_value: float
 
 
+CLIPS = Sampling()
+RESAMPLING = Resampling()
+
+
 def bootstrap_intervals(
     statistics: Mapping[str, Statistic],
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
-    *,
-    sampling: Sampling | None = None,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    bonafide: BonafideScores,
+    spoof: SpoofScores,
+    sampling: Sampling = CLIPS,
+    resampling: Resampling = RESAMPLING,
 ) -> dict[str, Interval]:
     """Percentile intervals of several metrics on the same resamples.
 
@@ -83,34 +115,28 @@ def bootstrap_intervals(
         statistics: Metrics by name.
         bonafide: Scores of bona fide trials.
         spoof: Scores of spoofs.
-        sampling: What is drawn; single clips where it is None.
-        resamples: How many; at least 1.
-        confidence: Share of the resamples inside the interval, between 0 and 1.
-        seed: The same seed gives the same intervals.
+        sampling: What is drawn; single clips by default.
+        resampling: How often, and what an interval holds.
 
     Raises:
-        ScoresError: The scores or the sampling cannot be used, or `confidence` or `resamples` is out of
-        range.
+        ScoresError: The scores or the sampling cannot be used.
     """
     trials = _Trials.of(bonafide, spoof)
     estimates = {name: float(statistic(trials.curve())) for name, statistic in statistics.items()}
     drawn: dict[str, list[PerResample]] = {name: [] for name in statistics}
-    for counts in _draws(bonafide.size, spoof.size, sampling or Sampling(), resamples, seed):
+    for counts in _draws(bonafide.size, spoof.size, sampling, resampling):
         curve = trials.curve(*counts)
         for name, statistic in statistics.items():
             drawn[name].append(statistic(curve))
-    return {name: _percentile_interval(estimates[name], np.concatenate(drawn[name]), confidence) for name in statistics}
+    return {name: resampling.interval(estimates[name], np.concatenate(drawn[name])) for name in statistics}
 
 
 def compare_systems(
     statistics: Mapping[str, Statistic],
-    bonafide: tuple[Float[np.ndarray, "bonafide"], Float[np.ndarray, "bonafide"]],
-    spoof: tuple[Float[np.ndarray, "spoof"], Float[np.ndarray, "spoof"]],
-    *,
-    sampling: Sampling | None = None,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    bonafide: tuple[BonafideScores, BonafideScores],
+    spoof: tuple[SpoofScores, SpoofScores],
+    sampling: Sampling = CLIPS,
+    resampling: Resampling = RESAMPLING,
 ) -> dict[str, Comparison]:
     """Compare two systems metric by metric, both on the same resamples of the same trials.
 
@@ -118,18 +144,15 @@ def compare_systems(
         statistics: Metrics by name.
         bonafide: Scores by system A and by system B of the same bona fide trials, in the same order.
         spoof: Scores by system A and by system B of the same spoofs, in the same order.
-        sampling: What is drawn; single clips where it is None.
-        resamples: How many; at least 1.
-        confidence: Share of the resamples inside the interval, between 0 and 1.
-        seed: The same seed gives the same result.
+        sampling: What is drawn; single clips by default.
+        resampling: How often, and what an interval holds.
 
     Raises:
-        ScoresError: The scores or the sampling cannot be used, or `confidence` or `resamples` is out of
-        range.
+        ScoresError: The scores or the sampling cannot be used.
     """
     a, b = (_Trials.of(*scores) for scores in zip(bonafide, spoof, strict=True))
     drawn: dict[str, list[PerResample]] = {name: [] for name in statistics}
-    for counts in _draws(bonafide[0].size, spoof[0].size, sampling or Sampling(), resamples, seed):
+    for counts in _draws(bonafide[0].size, spoof[0].size, sampling, resampling):
         curve_a, curve_b = a.curve(*counts), b.curve(*counts)
         for name, statistic in statistics.items():
             drawn[name].append(statistic(curve_a) - statistic(curve_b))
@@ -139,7 +162,7 @@ def compare_systems(
         draws = np.concatenate(drawn[name])
         one_sided = min(np.sum(draws <= 0), np.sum(draws >= 0))
         comparisons[name] = Comparison(
-            _percentile_interval(difference, draws, confidence),
+            resampling.interval(difference, draws),
             float(min(1.0, 2 * (one_sided + 1) / (draws.size + 1))),
         )
     return comparisons
@@ -148,9 +171,7 @@ def compare_systems(
 def bootstrap_classes(
     statistic: Callable[..., float],
     *classes: Float[np.ndarray, "_"],
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling = RESAMPLING,
 ) -> Interval:
     """Percentile interval of any function of any number of classes, such as `min_a_dcf`; clips are drawn.
 
@@ -159,17 +180,16 @@ def bootstrap_classes(
     Args:
         statistic: Takes the scores of the classes, in the order given, and returns a number.
         *classes: Scores of each class.
-        resamples: How many; at least 1.
-        confidence: Share of the resamples inside the interval, between 0 and 1.
-        seed: The same seed gives the same interval.
+        resampling: How often they are drawn, and what the interval holds.
 
     Raises:
-        ScoresError: `confidence` or `resamples` is out of range, or the function finds fault with the scores.
+        ScoresError: The function finds fault with the scores.
     """
-    _check_resamples(resamples)
-    random = np.random.default_rng(seed)
-    draws = [statistic(*(random.choice(scores, scores.size) for scores in classes)) for _ in range(resamples)]
-    return _percentile_interval(float(statistic(*classes)), np.array(draws), confidence)
+    random = np.random.default_rng(resampling.seed)
+    draws = [
+        statistic(*(random.choice(scores, scores.size) for scores in classes)) for _ in range(resampling.resamples)
+    ]
+    return resampling.interval(float(statistic(*classes)), np.array(draws))
 
 
 @dataclass(frozen=True)
@@ -216,20 +236,20 @@ def _running_total(counts: Int[np.ndarray, "resamples trials"]) -> Int[np.ndarra
 
 
 def _draws(
-    bonafide: int, spoof: int, sampling: Sampling, resamples: int, seed: int
+    bonafide: int, spoof: int, sampling: Sampling, resampling: Resampling
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """How often each trial is drawn (resamples, trials), class by class, a chunk of resamples at a time."""
-    _check_resamples(resamples)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(resampling.seed)
     rows = max(1, CHUNK_ELEMENTS // (bonafide + spoof))
-    while resamples:
-        rows = min(rows, resamples)
+    left = resampling.resamples
+    while left:
+        rows = min(rows, left)
         bonafide_counts, spoof_counts = _draw_chunk(random, rows, bonafide, spoof, sampling)
         # A draw of few speakers can leave a class out; it says nothing about error rates.
         usable = (bonafide_counts.sum(axis=1) > 0) & (spoof_counts.sum(axis=1) > 0)
         if not usable.any():
             raise ScoresError("hardly any resample holds both classes; draw clips instead of speakers")
-        resamples -= int(usable.sum())
+        left -= int(usable.sum())
         yield bonafide_counts[usable], spoof_counts[usable]
 
 
@@ -254,17 +274,3 @@ def _counts(random: np.random.Generator, rows: int, units: int) -> Int[np.ndarra
     """How often each of the units is drawn when as many are drawn as there are, with replacement."""
     drawn = random.integers(0, units, size=(rows, units), dtype=np.int32)
     return np.stack([np.bincount(row, minlength=units) for row in drawn])
-
-
-def _check_resamples(resamples: int) -> None:
-    if resamples < 1:
-        raise ScoresError(f"{resamples} resamples were asked for; ask for at least 1, better 1000")
-
-
-def _percentile_interval(estimate: float, draws: np.ndarray, confidence: float) -> Interval:
-    if not 0 < confidence < 1:
-        raise ScoresError(f"the confidence {confidence} does not lie between 0 and 1; write 95 % as 0.95")
-    # A threshold may be infinite, and between infinite values there is nothing to interpolate.
-    method: Literal["linear", "nearest"] = "linear" if np.isfinite(draws).all() else "nearest"
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], method=method)
-    return Interval(estimate, float(low), float(high), confidence)

@@ -5,12 +5,12 @@ Brümmer and du Preez, "Application-independent evaluation of speaker detection"
 """
 
 import numpy as np
-from jaxtyping import Float
 
 from aasist_jax.metrics.error_rates import ErrorCurve, PerResample, det_points, roc_convex_hull_of
+from aasist_jax.metrics.scores import BonafideScores, SpoofScores
 
 
-def cllr_bits(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]) -> float:
+def cllr_bits(bonafide: BonafideScores, spoof: SpoofScores) -> float:
     """Cost of the log-likelihood ratio in bits; 1 for a system that always says "no idea", 0 at best.
 
     Raises:
@@ -28,7 +28,7 @@ def cllr_bits_of(curve: ErrorCurve) -> PerResample:
     return nats / (2 * np.log(2))
 
 
-def min_cllr_bits(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]) -> float:
+def min_cllr_bits(bonafide: BonafideScores, spoof: SpoofScores) -> float:
     """Cllr after the best monotone calibration of these very trials, in bits; from 0 to 1.
 
     That calibration gives the trials between two vertices of the ROC's convex hull one likelihood ratio, the

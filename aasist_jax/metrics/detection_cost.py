@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from aasist_jax.metrics.error_rates import ErrorCurve, PerResample, det_points, error_rates_at
-from aasist_jax.metrics.scores import ScoresError
+from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,7 @@ ASVSPOOF5_COSTS = DetectionCosts()
 
 
 def expected_cost(
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
-    threshold: float,
-    costs: DetectionCosts = ASVSPOOF5_COSTS,
+    bonafide: BonafideScores, spoof: SpoofScores, threshold: float, costs: DetectionCosts = ASVSPOOF5_COSTS
 ) -> float:
     """Mean cost of a trial when scores at or above the threshold are accepted, in the unit of `costs`.
 
@@ -74,11 +71,7 @@ def least_cost_of(curve: ErrorCurve, miss_weight: float, false_alarm_weight: flo
     return np.min(_costs_of(curve, miss_weight, false_alarm_weight), axis=-1)
 
 
-def min_dcf(
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
-    costs: DetectionCosts = ASVSPOOF5_COSTS,
-) -> float:
+def min_dcf(bonafide: BonafideScores, spoof: SpoofScores, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
     """Least expected cost over all thresholds, over the uninformed cost; from 0 to 1.
 
     Raises:
@@ -92,11 +85,7 @@ def min_dcf_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> Pe
     return least_cost_of(curve, costs.miss_weight, costs.false_alarm_weight) / costs.uninformed
 
 
-def cheapest_threshold(
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
-    costs: DetectionCosts = ASVSPOOF5_COSTS,
-) -> float:
+def cheapest_threshold(bonafide: BonafideScores, spoof: SpoofScores, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
     """The lowest threshold at which `min_dcf` is reached; infinite where accepting nothing is best.
 
     Raises:
@@ -110,11 +99,7 @@ def cheapest_threshold_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_C
     return curve.thresholds[np.argmin(_costs_of(curve, costs.miss_weight, costs.false_alarm_weight), axis=-1)]
 
 
-def act_dcf(
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
-    costs: DetectionCosts = ASVSPOOF5_COSTS,
-) -> float:
+def act_dcf(bonafide: BonafideScores, spoof: SpoofScores, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
     """Expected cost at the Bayes threshold over the uninformed cost: scores taken as log-likelihood ratios.
 
     Raises:

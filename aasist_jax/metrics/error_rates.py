@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from aasist_jax.metrics.scores import ScoresError, checked
+from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores, checked
 
 PerResample = Float[np.ndarray, "*resamples"] | float
 """A number for each resample, or the one number of a curve that has no resample axis."""
@@ -54,7 +54,7 @@ class ErrorCurve:
         return self.accepted / self.accepted[..., :1]
 
 
-def det_points(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]) -> ErrorCurve:
+def det_points(bonafide: BonafideScores, spoof: SpoofScores) -> ErrorCurve:
     """Every operating point a threshold can reach: one per distinct score, and the one that accepts nothing.
 
     The detection error trade-off curve is these points on normal-deviate axes (Martin et al., "The DET
@@ -70,9 +70,7 @@ def det_points(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray,
     return ErrorCurve(thresholds, missed, accepted)
 
 
-def distinct_thresholds(
-    bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]
-) -> Float[np.ndarray, "points"]:
+def distinct_thresholds(bonafide: BonafideScores, spoof: SpoofScores) -> Float[np.ndarray, "points"]:
     """The distinct scores of two classes, rising, then infinity."""
     # A stable sort merges two sorted halves in linear time.
     scores = np.sort(np.concatenate([bonafide, spoof]), kind="stable")
@@ -80,7 +78,7 @@ def distinct_thresholds(
     return np.append(scores[first_of_its_kind], np.inf)
 
 
-def equal_error_rate(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]) -> EqualErrorRate:
+def equal_error_rate(bonafide: BonafideScores, spoof: SpoofScores) -> EqualErrorRate:
     """Equal error rate by the rule of the ASVspoof challenges (evaluation plan of ASVspoof 2019).
 
     The trials are turned away one by one in the order of their scores, bona fide first where scores tie.
@@ -95,9 +93,7 @@ def equal_error_rate(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.nd
     return EqualErrorRate(float(eer), float(threshold))
 
 
-def equal_error_rate_of(
-    curve: ErrorCurve,
-) -> tuple[PerResample, PerResample]:
+def equal_error_rate_of(curve: ErrorCurve) -> tuple[PerResample, PerResample]:
     """Rates and thresholds by the challenges' rule; see `equal_error_rate`."""
     bonafide, spoof = curve.missed[..., -1], curve.accepted[..., 0]
     # The difference of the rates rises with every trial turned away, so the two steps around its change of
@@ -123,7 +119,7 @@ def equal_error_rate_of(
     return eer, turned_away_last[tied + 1 - untouched]
 
 
-def roc_convex_hull(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]) -> ErrorCurve:
+def roc_convex_hull(bonafide: BonafideScores, spoof: SpoofScores) -> ErrorCurve:
     """Vertices of the lower convex hull of the operating points, by pooling adjacent violators.
 
     Between two vertices lie the trials that the best monotone calibration gives one likelihood ratio (Fawcett
@@ -149,9 +145,7 @@ def roc_convex_hull_of(curve: ErrorCurve) -> ErrorCurve:
     return ErrorCurve(curve.thresholds[vertices], curve.missed[vertices], curve.accepted[vertices])
 
 
-def convex_hull_equal_error_rate(
-    bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]
-) -> EqualErrorRate:
+def convex_hull_equal_error_rate(bonafide: BonafideScores, spoof: SpoofScores) -> EqualErrorRate:
     """Equal error rate on the convex hull of the ROC: where the hull crosses miss = false alarm.
 
     It is the largest error rate that a prior can force on an ideal monotone calibration of these scores, so
@@ -176,7 +170,7 @@ def convex_hull_equal_error_rate_of(curve: ErrorCurve) -> PerResample:
     return rates
 
 
-def area_under_curve(bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"]) -> float:
+def area_under_curve(bonafide: BonafideScores, spoof: SpoofScores) -> float:
     """Area under the ROC: how often a bona fide trial outscores a spoof, a tie counting half.
 
     Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the
@@ -193,9 +187,7 @@ def area_under_curve_of(curve: ErrorCurve) -> PerResample:
     return np.trapezoid(curve.miss - 1, curve.false_alarm, axis=-1)
 
 
-def error_rates_at(
-    bonafide: Float[np.ndarray, "bonafide"], spoof: Float[np.ndarray, "spoof"], threshold: float
-) -> tuple[float, float]:
+def error_rates_at(bonafide: BonafideScores, spoof: SpoofScores, threshold: float) -> tuple[float, float]:
     """Miss and false-alarm rate when every score at or above the threshold is accepted.
 
     Raises:
@@ -205,7 +197,7 @@ def error_rates_at(
     return float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold))
 
 
-def threshold_for_miss_rate(bonafide: Float[np.ndarray, "bonafide"], rate: float) -> float:
+def threshold_for_miss_rate(bonafide: BonafideScores, rate: float) -> float:
     """The highest threshold whose miss rate is at most `rate`; infinite where `rate` is 1.
 
     Raises:
@@ -216,7 +208,7 @@ def threshold_for_miss_rate(bonafide: Float[np.ndarray, "bonafide"], rate: float
     return float(bonafide[allowed]) if allowed < bonafide.size else float("inf")
 
 
-def threshold_for_false_alarm_rate(spoof: Float[np.ndarray, "spoof"], rate: float) -> float:
+def threshold_for_false_alarm_rate(spoof: SpoofScores, rate: float) -> float:
     """The lowest threshold whose false-alarm rate is at most `rate`; minus infinity where `rate` is 1.
 
     Raises:

@@ -5,6 +5,12 @@ from jaxtyping import Float
 
 from aasist_jax.errors import AasistError
 
+BonafideScores = Float[np.ndarray, "bonafide"]
+"""Scores of bona fide trials, in any order."""
+
+SpoofScores = Float[np.ndarray, "spoof"]
+"""Scores of spoofs, in any order."""
+
 
 class ScoresError(AasistError, ValueError):
     """A metric cannot be computed from these scores."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from aasist_jax.metrics.detection_cost import least_cost_of
 from aasist_jax.metrics.error_rates import ErrorCurve, PerResample, det_points, equal_error_rate
-from aasist_jax.metrics.scores import ScoresError, checked
+from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores, checked
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,7 @@ def asv_error_rates(
 
 
 def min_tdcf_2019(
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
-    asv: AsvErrorRates,
-    costs: TandemCosts = ASVSPOOF2019_COSTS,
+    bonafide: BonafideScores, spoof: SpoofScores, asv: AsvErrorRates, costs: TandemCosts = ASVSPOOF2019_COSTS
 ) -> float:
     """Least normalised tandem detection cost over the countermeasure's thresholds, ASVspoof 2019's form.
 
@@ -121,10 +118,7 @@ def min_tdcf_2019_of(curve: ErrorCurve, asv: AsvErrorRates, costs: TandemCosts =
 
 
 def min_tdcf_2021(
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
-    asv: AsvErrorRates,
-    costs: SpoofAwareCosts = SPOOF_AWARE_COSTS,
+    bonafide: BonafideScores, spoof: SpoofScores, asv: AsvErrorRates, costs: SpoofAwareCosts = SPOOF_AWARE_COSTS
 ) -> float:
     """Least normalised tandem detection cost over the countermeasure's thresholds, ASVspoof 2021's form.
 
@@ -169,7 +163,7 @@ def _least_tandem_cost(
 def min_a_dcf(
     target: Float[np.ndarray, "target"],
     nontarget: Float[np.ndarray, "nontarget"],
-    spoof: Float[np.ndarray, "spoof"],
+    spoof: SpoofScores,
     costs: SpoofAwareCosts = SPOOF_AWARE_COSTS,
 ) -> float:
     """Least normalised architecture-agnostic detection cost over the thresholds of one verification score.
@@ -205,8 +199,8 @@ class TandemEqualErrorRate:
 
 
 def tandem_equal_error_rate(
-    bonafide: Float[np.ndarray, "bonafide"],
-    spoof: Float[np.ndarray, "spoof"],
+    bonafide: BonafideScores,
+    spoof: SpoofScores,
     target: Float[np.ndarray, "target"],
     nontarget: Float[np.ndarray, "nontarget"],
     asv_spoof: Float[np.ndarray, "asv_spoof"],

@@ -5,13 +5,28 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from aasist_jax.models.family import StateEstimate
 from aasist_jax.ops.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
 from aasist_jax.ops.convolution import conv2d
 from aasist_jax.ops.selu import selu
 
 BATCH_NORM_MOMENTUM = 0.1
+
+
+def _mean_statistic(target: Any, mean: Any, batches: int) -> np.ndarray:
+    target = np.asarray(target)
+    if np.issubdtype(target.dtype, np.integer):
+        # The count of batches, as PyTorch's re-estimation leaves it.
+        return np.asarray(batches, target.dtype)
+    return np.asarray(mean / BATCH_NORM_MOMENTUM, target.dtype)
+
+
+# From running statistics of zero, one update leaves momentum times the batch's own.
+BATCH_STATISTICS = StateEstimate(lambda state: jax.tree.map(jnp.zeros_like, state), _mean_statistic)
+"""How batch statistics follow averaged parameters: the mean over batches of each batch's own (SWA)."""
 
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
@@ -25,6 +40,11 @@ def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return initialize
+
+
+def xavier_normal(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+    """PyTorch's Xavier-normal initialisation for a matrix."""
+    return jax.random.normal(key, shape, dtype) * (2 / (shape[0] + shape[1])) ** 0.5
 
 
 class Linear(nn.Module):

@@ -1,4 +1,21 @@
-"""The choice between our C++ kernels and XLA."""
+"""The choice between XLA's code for an operation and a native kernel in C++.
+
+XLA's code is used everywhere but in these operations, on a CPU, in float32 or, for tests of the training, float64:
+
+- the sinc filters with the pool behind them (`sinc`), where half of the products can be saved;
+- a residual block in evaluation mode (`residual_block`): XLA writes and reads maps of 65 MB, which fit in no cache;
+- convolutions of width three (`convolution`): Winograd's filtering needs 15 products for 36, or, where a kernel has one
+  row, 5 for 9;
+- a convolution's gradient for its kernel (`convolution`), which XLA computes as a convolution whose kernel is a whole
+  recording;
+- a convolution of one channel (`batch_norm`), which in training is computed again with the batch norm behind it rather
+  than stored;
+- the convolution, shortcut and pool that end a block in training (`residual_block`, `pooling`): XLA stores their sum
+  and its gradient, which is zero in two places of three.
+
+Each has an equivalent in XLA, for other backends and for machines without a C++ compiler. Tests hold the two to the
+same results.
+"""
 
 import contextlib
 import contextvars
@@ -8,7 +25,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from aasist_jax.ops.native.build import native_kernels
+from aasist_jax.ops.native.build import native_kernels as native_kernels
 
 __all__ = ["choose", "native_kernels", "xla_only"]
 

@@ -1,10 +1,14 @@
-"""The residual encoder of RawNet2 as AASIST uses it: from waveform to a (frequency, time) map."""
+"""A residual block of RawNet2's kind: two convolutions and a shortcut, then max-pooling of time by 3."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aasist_jax.ops import choice
+from aasist_jax.ops.batch_norm import BATCH_NORM_EPSILON
 from aasist_jax.ops.convolution import conv2d, input_gradient
 from aasist_jax.ops.native import kernels
 from aasist_jax.ops.pooling import largest_of_three, max_pool_time, unpool_time
@@ -13,18 +17,45 @@ from aasist_jax.ops.selu import selu, selu_gradient
 FoldedBlock = tuple[Float[Array, "..."], ...]
 
 
-@jax.custom_vjp
+def fold_batch_norm(params: Mapping[str, Any], statistics: Mapping[str, Array], dtype: Any) -> FoldedBlock:
+    """A block's parameters in evaluation mode, where `bn2` is part of the convolution before it.
+
+    Args:
+        params: of `conv1`, `bn2`, `conv2` and, where there is one, `conv_downsample`.
+        statistics: running mean and variance of `bn2`.
+        dtype: of the result, which is what `evaluate_block` takes.
+    """
+    factor = params["bn2"]["scale"] * jax.lax.rsqrt(statistics["var"] + BATCH_NORM_EPSILON)
+    conv1, conv2 = params["conv1"], params["conv2"]
+    bias1 = (conv1["bias"] - statistics["mean"]) * factor + params["bn2"]["bias"]
+    bias2, shortcut = conv2["bias"], jnp.zeros((0, *conv1["kernel"].shape[2:]))
+    if "conv_downsample" in params:
+        bias2, shortcut = bias2 + params["conv_downsample"]["bias"], params["conv_downsample"]["kernel"][0]
+    folded = (conv1["kernel"] * factor.reshape(1, 1, 1, -1), bias1, conv2["kernel"], bias2, shortcut)
+    return tuple(jnp.asarray(value, dtype) for value in folded)
+
+
 def evaluate_block(
-    x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"], *folded: Float[Array, "..."]
+    x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"] | None, *folded: Float[Array, "..."]
 ) -> Float[Array, "batch f t3 d"]:
     """A residual block in evaluation mode.
 
     Args:
         x: its input.
-        valid: the span of time steps that are there.
-        folded: kernel and bias of conv1 with batch norm folded in, (2, 3, c, d) and (d,); those of conv2, with the
-            shortcut's bias; kernel of the shortcut (3, c, d), or (0, c, d) where it is the identity.
+        valid: the span of time steps that are there; None for all.
+        folded: what `fold_batch_norm` gives: kernel and bias of conv1 with batch norm folded in, (2, 3, c, d) and (d,);
+            those of conv2, with the shortcut's bias; kernel of the shortcut (3, c, d), or (0, c, d) where it is the
+            identity.
     """
+    if valid is None:
+        valid = jnp.broadcast_to(jnp.array([0, x.shape[2]], jnp.int32), (x.shape[0], 2))
+    return _evaluate(x, valid, *folded)
+
+
+@jax.custom_vjp
+def _evaluate(
+    x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"], *folded: Float[Array, "..."]
+) -> Float[Array, "batch f t3 d"]:
     suits = x.dtype == jnp.float32
     out: Array = choice.choose(
         x, valid, *folded, native=kernels.residual_block, xla=evaluate_block_by_layers, suits=suits
@@ -41,10 +72,10 @@ def evaluate_block_by_layers(
 
 
 def _evaluate_forward(*operands: Array) -> tuple[Array, tuple[Array, ...]]:
-    return evaluate_block(*operands), operands
+    return _evaluate(*operands), operands
 
 
-evaluate_block.defvjp(_evaluate_forward, lambda operands, g: jax.vjp(evaluate_block_by_layers, *operands)[1](g))
+_evaluate.defvjp(_evaluate_forward, lambda operands, g: jax.vjp(evaluate_block_by_layers, *operands)[1](g))
 
 
 def merge(

@@ -12,60 +12,33 @@ import json
 import os
 import re
 import shutil
-import ssl
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
-from email.message import Message
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 if sys.platform != "win32":
     import fcntl
 
-from aasist_jax.errors import AasistError
+from aasist_jax.errors import DownloadError, UnreachableError
+from aasist_jax.runtime.http import (
+    FileChanged,
+    PassingFault,
+    RemoteFile,
+    check_address,
+    content_range,
+    described,
+    in_words,
+    open_url,
+)
 
 Progress = Callable[[str, int, int | None], None]
 """Called as `progress(stage, bytes done, bytes in all or None)`; stages: "download", "check" and "unpack"."""
 
 _BLOCK = 1 << 20
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 60.0
 _DIGITS = {"sha256": 64, "md5": 32}
-
-
-class DownloadError(AasistError):
-    """A file cannot be downloaded, or is not the file that was promised."""
-
-
-class UnreachableError(DownloadError):
-    """The server cannot be reached or does not give the file: getting it by other means would help."""
-
-
-class _Fault(Exception):
-    """A passing fault, worth another attempt; `wait` is how many seconds the server asks for."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """What the server said of the file, to tell later whether the rest still belongs to the beginning."""
-
-    url: str
-    etag: str | None
-    last_modified: str | None
-    total: int | None
-
-    @property
-    def validator(self) -> str | None:
-        """What If-Range may carry: a strong entity tag, or else the date (RFC 9110, 13.1.5)."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,24 +89,6 @@ class _Promise:
         return None
 
 
-class _HttpOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects between http and https addresses, never from https back to http."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: Any,
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        schemes = {"https"} if req.type == "https" else {"http", "https"}
-        if urllib.parse.urlsplit(newurl).scheme not in schemes:
-            raise DownloadError(f"cannot download {req.full_url}: it redirects to {newurl}, which is unsafe")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
 def download(
     url: str,
     path: Path | str,
@@ -172,7 +127,7 @@ def download(
     """
     path = Path(path)
     promise = _Promise(_digests(sha256=sha256, md5=md5), size, max_bytes)
-    _check_address(url)
+    check_address(url)
     if path.exists():
         return _present(path, promise, progress)
     part, note = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
@@ -182,50 +137,16 @@ def download(
             if path.exists():
                 # Another process finished while this one waited for the lock.
                 return _present(path, promise, progress)
-            _receive_all(url, file, note, promise, progress, timeout, attempts, backoff)
+            _Transfer(url, file, note, promise, progress, timeout).receive_all(attempts, backoff)
             os.fsync(file.fileno())
             breach = promise.breach(part, progress)
         if breach:
-            rejected = path.with_name(f"{path.name}.rejected")
-            os.replace(part, rejected)
-            raise DownloadError(
-                f"what {url} sent is not the file expected: {breach}; it is kept as {rejected}, "
-                "and the next attempt starts over"
-            )
+            raise DownloadError(_rejected(url, part, path, breach))
         os.replace(part, path)
         note.unlink(missing_ok=True)
     except OSError as error:
         raise DownloadError(f"cannot write {path}: {error.strerror or error}") from error
     return path
-
-
-@contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Progress | None]:
-    """A bar on standard error for `download` and for unpacking; None where standard error is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(TextColumn("{task.description}"), *columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def update(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(f"{stage} {label}", total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
-        yield update
 
 
 def _digests(**given: str | None) -> dict[str, str]:
@@ -236,22 +157,22 @@ def _digests(**given: str | None) -> dict[str, str]:
     return digests
 
 
-def _check_address(url: str) -> None:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not re.fullmatch(r"[!-~]+", url) or "@" in parts.netloc:
-        raise DownloadError(f"cannot download {url!r}: give a plain http:// or https:// address")
-
-
 def _present(path: Path, promise: _Promise, progress: Progress | None) -> Path:
     if not path.is_file():
         raise DownloadError(f"{path} is there already and is no file; move it away or choose another place")
     if breach := promise.breach(path, progress):
         raise DownloadError(f"{path} is there already but is not the file expected: {breach}; move it away")
     return path
+
+
+def _rejected(url: str, part: Path, path: Path, breach: str) -> str:
+    """Put a whole file with wrong content aside, so that it is not taken for a beginning; return the complaint."""
+    rejected = path.with_name(f"{path.name}.rejected")
+    os.replace(part, rejected)
+    return (
+        f"what {url} sent is not the file expected: {breach}; it is kept as {rejected}, "
+        "and the next attempt starts over"
+    )
 
 
 @contextlib.contextmanager
@@ -275,178 +196,111 @@ def _exclusive(part: Path) -> Iterator[BinaryIO]:
             raise
 
 
-def _receive_all(
-    url: str,
-    file: BinaryIO,
-    note: Path,
-    promise: _Promise,
-    progress: Progress | None,
-    timeout: float,
-    attempts: int,
-    backoff: float,
-) -> None:
-    """Ask again after passing faults until the file is whole."""
-    failures = 0
-    while True:
-        before = file.seek(0, os.SEEK_END)
-        try:
-            return _receive(url, file, note, promise, progress, timeout)
-        except _Fault as fault:
-            have = file.seek(0, os.SEEK_END)
-            failures = 1 if have - before >= _BLOCK else failures + 1
-            if failures >= attempts:
-                kept = f"; the {have:,} bytes that arrived are kept for the next run" if have else ""
-                raise UnreachableError(
-                    f"cannot download {url}: {fault} ({attempts} attempts in a row){kept}"
-                ) from fault
-            time.sleep(min(max(fault.wait, backoff * 2 ** (failures - 1)), _LONGEST_WAIT))
+@dataclasses.dataclass(frozen=True)
+class _Transfer:
+    """How one file gets from `url` into `file`, the partial file; `note` is where the server's words of it are kept."""
 
+    url: str
+    file: BinaryIO
+    note: Path
+    promise: _Promise
+    progress: Progress | None
+    timeout: float
 
-def _receive(
-    url: str, file: BinaryIO, note: Path, promise: _Promise, progress: Progress | None, timeout: float
-) -> None:
-    """One request: appends what arrives to `file`; returns when the file is whole, raises `_Fault` if not."""
-    have = file.seek(0, os.SEEK_END)
-    known = _recall(note) if have else None
-    if known and known.total == have:
-        return
-    headers = _range_headers(url, have, known, promise)
-    resuming = "Range" in headers
-    request = urllib.request.Request(url, headers={"User-Agent": "aasist-jax", **headers})
-    with _open(request, have if resuming else 0, file, timeout) as response:
-        source = _described(url, response)
-        if response.status == 206 and resuming and known:
-            start, _ = _content_range(response.headers)
-            if start != have or _differ(known, source):
-                file.truncate(0)
-                raise _Fault("the file on the server has changed")
-        elif response.status != 200:
-            raise DownloadError(f"cannot download {url}: unexpected answer HTTP {response.status}")
+    def receive_all(self, attempts: int, backoff: float) -> None:
+        """Ask again after passing faults until the file is whole."""
+        failures = 0
+        while True:
+            before = self.file.seek(0, os.SEEK_END)
+            try:
+                return self.receive()
+            except PassingFault as fault:
+                if isinstance(fault, FileChanged):
+                    self.file.truncate(0)
+                have = self.file.seek(0, os.SEEK_END)
+                failures = 1 if have - before >= _BLOCK else failures + 1
+                if failures >= attempts:
+                    kept = f"; the {have:,} bytes that arrived are kept for the next run" if have else ""
+                    raise UnreachableError(
+                        f"cannot download {self.url}: {fault} ({attempts} attempts in a row){kept}"
+                    ) from fault
+                time.sleep(min(max(fault.wait, backoff * 2 ** (failures - 1)), _LONGEST_WAIT))
+
+    def receive(self) -> None:
+        """Send one request and append what arrives; return when the file is whole, else raise `PassingFault`."""
+        have = self.file.seek(0, os.SEEK_END)
+        known = _recall(self.note) if have else None
+        if known and known.total == have:
+            return
+        headers = self._range_headers(have, known)
+        with open_url(self.url, headers, self.timeout) as response:
+            source = described(self.url, response)
+            if response.status == 206 and headers and known:
+                start, _ = content_range(response.headers)
+                if start != have or known.differs(source):
+                    raise FileChanged
+            elif response.status != 200:
+                raise DownloadError(f"cannot download {self.url}: unexpected answer HTTP {response.status}")
+            self._check_answer(response, source)
+            arrived = have if response.status == 206 else 0
+            _check_space(self.note.parent, (source.total or self.promise.size or 0) - arrived)
+            if response.status == 200:
+                # Truncate first: a kill between the two must not leave old bytes under a new description.
+                self.file.truncate(0)
+                self.note.write_text(json.dumps(dataclasses.asdict(source)))
+            have = self._append(response, arrived, source.total)
+        expected = source.total if response.chunked or source.total is not None else self.promise.size
+        if expected is not None and have < expected:
+            raise PassingFault(f"the connection ended after {have:,} of {expected:,} bytes")
+
+    def _range_headers(self, have: int, known: RemoteFile | None) -> dict[str, str]:
+        """The headers that ask for the rest; none where the beginning cannot be trusted to belong to it."""
+        if not known:
+            return {}
+        if known.url == self.url and known.validator:
+            return {"Range": f"bytes={have}-", "If-Range": known.validator}
+        if self.promise.digests and known.total is not None:
+            # From another mirror the tags differ; length and checksum say whether it is the same file.
+            return {"Range": f"bytes={have}-"}
+        return {}
+
+    def _check_answer(self, response: http.client.HTTPResponse, source: RemoteFile) -> None:
+        """Refuse what could not be checked or is not what was promised, before any of it is fetched."""
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
-            raise DownloadError(f"cannot download {url}: the server insists on encoding it as {encoding}")
+            raise DownloadError(f"cannot download {self.url}: the server insists on encoding it as {encoding}")
+        promise = self.promise
         if source.total is None and not response.chunked and promise.size is None and not promise.digests:
             raise DownloadError(
-                f"cannot download {url}: the server does not say how long the file is, so a broken download "
+                f"cannot download {self.url}: the server does not say how long the file is, so a broken download "
                 "would go unnoticed; give its size or a checksum"
             )
-        promise.check_total(url, source.total)
-        arrived = have if response.status == 206 else 0
-        _check_space(note.parent, (source.total or promise.size or 0) - arrived)
-        if response.status == 200:
-            # Truncate first: a kill between the two must not leave old bytes under a new description.
-            file.truncate(0)
-            note.write_text(json.dumps(dataclasses.asdict(source)))
-        have = _append(url, response, file, arrived, source.total, promise, progress)
-    expected = source.total if response.chunked or source.total is not None else promise.size
-    if expected is not None and have < expected:
-        raise _Fault(f"the connection ended after {have:,} of {expected:,} bytes")
+        promise.check_total(self.url, source.total)
+
+    def _append(self, response: http.client.HTTPResponse, have: int, total: int | None) -> int:
+        """Write the answer's body to the end of the file; return how many bytes the file then has."""
+        limit = self.promise.limit
+        while True:
+            try:
+                block = response.read1(_BLOCK)
+            except (OSError, http.client.HTTPException) as error:
+                raise PassingFault(f"{in_words(error)} after {have:,} bytes") from error
+            if not block:
+                return have
+            have += len(block)
+            if limit is not None and have > limit:
+                self.file.truncate(0)
+                raise DownloadError(f"cannot download {self.url}: more than {limit:,} bytes arrive")
+            self.file.write(block)
+            self.file.flush()
+            if self.progress:
+                self.progress("download", have, total or self.promise.size)
 
 
-def _range_headers(url: str, have: int, known: _Source | None, promise: _Promise) -> dict[str, str]:
-    """The headers that ask for the rest; none where the beginning cannot be trusted to belong to it."""
-    if not known:
-        return {}
-    if known.url == url and known.validator:
-        return {"Range": f"bytes={have}-", "If-Range": known.validator}
-    if promise.digests and known.total is not None:
-        # From another mirror the tags differ; length and checksum say whether it is the same file.
-        return {"Range": f"bytes={have}-"}
-    return {}
-
-
-def _open(request: urllib.request.Request, have: int, file: BinaryIO, timeout: float) -> http.client.HTTPResponse:
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _HttpOnly(),
-    ):
-        opener.add_handler(handler)
-    try:
-        response: http.client.HTTPResponse = opener.open(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        with error:
-            reason = f"HTTP {error.code} {error.reason}"
-            if error.code == 416 and have:
-                file.truncate(0)
-                raise _Fault("the file on the server has changed") from error
-            if error.code in _PASSING:
-                raise _Fault(reason, _retry_after(error.headers)) from error
-        raise UnreachableError(f"cannot download {request.full_url}: {reason}; check the address") from error
-    except (OSError, http.client.HTTPException) as error:
-        cause = getattr(error, "reason", error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise UnreachableError(
-                f"cannot download {request.full_url}: {cause.verify_message}; is the clock right?"
-            ) from error
-        raise _Fault(_in_words(error)) from error
-    return response
-
-
-def _append(
-    url: str,
-    response: http.client.HTTPResponse,
-    file: BinaryIO,
-    have: int,
-    total: int | None,
-    promise: _Promise,
-    progress: Progress | None,
-) -> int:
-    """Write the answer's body to the end of `file`; returns how many bytes the file then has."""
-    while True:
-        try:
-            block = response.read1(_BLOCK)
-        except (OSError, http.client.HTTPException) as error:
-            raise _Fault(f"{_in_words(error)} after {have:,} bytes") from error
-        if not block:
-            return have
-        have += len(block)
-        if promise.limit is not None and have > promise.limit:
-            file.truncate(0)
-            raise DownloadError(f"cannot download {url}: more than {promise.limit:,} bytes arrive")
-        file.write(block)
-        file.flush()
-        if progress:
-            progress("download", have, total or promise.size)
-
-
-def _described(url: str, response: http.client.HTTPResponse) -> _Source:
-    headers = response.headers
-    total = _content_range(headers)[1] if response.status == 206 else response.length
-    return _Source(url, headers.get("ETag"), headers.get("Last-Modified"), total)
-
-
-def _differ(known: _Source, now: _Source) -> bool:
-    """Whether the server now tells of another file than it did; not every server heeds If-Range."""
-    pairs: list[tuple[object, object]] = [(known.total, now.total)]
-    if known.url == now.url:
-        pairs += [(known.etag, now.etag), (known.last_modified, now.last_modified)]
-    return any(a is not None and b is not None and a != b for a, b in pairs)
-
-
-def _content_range(headers: Message) -> tuple[int | None, int | None]:
-    """First byte and length of the whole file, from a Content-Range header."""
-    value = headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(?:(\d{1,18})|\*)", value)
-    if not match:
-        return None, None
-    start, total = match.groups()
-    return (int(start) if start else None), (int(total) if total else None)
-
-
-def _retry_after(headers: Message) -> float:
-    value = headers.get("Retry-After", "")
-    return float(value) if re.fullmatch(r"\d{1,6}", value) else 0.0
-
-
-def _recall(note: Path) -> _Source | None:
+def _recall(note: Path) -> RemoteFile | None:
     """What an earlier run noted; None where the note is missing, cut short or not ours."""
     try:
-        source = _Source(**json.loads(note.read_text()))
+        source = RemoteFile(**json.loads(note.read_text()))
     except (OSError, ValueError, TypeError):
         return None
     texts = (source.url, source.etag or "", source.last_modified or "")
@@ -462,10 +316,3 @@ def _check_space(folder: Path, needed: int) -> None:
         raise DownloadError(
             f"not enough room in {folder}: it takes {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
         )
-
-
-def _in_words(error: Exception) -> str:
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    return str(reason) or type(reason).__name__

@@ -1,26 +1,149 @@
-"""Progress bars for people at a terminal."""
+"""Progress on standard error: a bar for each task on a terminal; elsewhere lines, where they are asked for."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+from rich import filesize
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
+from aasist_jax.runtime.messages import is_quiet
+
 Item = TypeVar("Item")
+
+Lines = Literal["never", "now and then", "begin and end"]
+"""When a task is told in a line, where no bar can be drawn."""
+
+LINE_SECONDS = 10.0
+BYTES = "bytes"
+"""The unit that is shown as MB and GB."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Nobody reads standard error any more: that is no reason to stop the work, as rich would.
+        self.quiet = True
+
+
+class _Amount(ProgressColumn):
+    """How much is done of how much there is."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        if unit == BYTES:
+            return DownloadColumn().render(task)
+        return MofNCompleteColumn().render(task).append(f" {unit}" if unit else "")
 
 
 class _RateAndTimeLeft(ProgressColumn):
     """Averages since the start: items come in bursts, a batch at a time, which an average over less would show."""
 
     def render(self, task: Task) -> Text:
-        passed = task.completed - task.fields["done"]
-        if not passed or not task.elapsed or task.total is None:
+        passed = task.completed - task.fields["done_before"]
+        if passed <= 0 or not task.elapsed:
             return Text("")
         rate = passed / task.elapsed
-        left = timedelta(seconds=round((task.total - task.completed) / rate))
-        return Text(f"{rate:.1f}/s, {left} left")
+        shown = []
+        # A note tells the rate itself.
+        if not task.fields["note"]:
+            shown.append(f"{filesize.decimal(int(rate))}/s" if task.fields["unit"] == BYTES else f"{rate:.1f}/s")
+        if task.total is not None:
+            shown.append(f"{timedelta(seconds=round((task.total - task.completed) / rate))} left")
+        return Text(", ".join(shown))
+
+
+class Progress:
+    """The progress of several tasks, each known by its name. Use it as a context, which clears the bars at its end.
+
+    Args:
+        lines: when to tell a task in a line, where standard error is no terminal: never, every ten seconds, or when it
+            begins and when it ends. What is told at the end is told on a terminal too, where the bar goes.
+        quiet: show nothing; so it is everywhere after `be_quiet`.
+    """
+
+    def __init__(self, *, lines: Lines = "never", quiet: bool = False) -> None:
+        self.console = _Console(stderr=True, quiet=quiet or is_quiet())
+        self._lines = lines
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _Amount(),
+            TextColumn("{task.fields[note]}"),
+            _RateAndTimeLeft(),
+            console=self.console,
+            transient=True,
+            disable=self.console.quiet or not self.console.is_terminal,
+            # Results on standard output must stay there.
+            redirect_stdout=False,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._last_line = 0.0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    @property
+    def draws(self) -> bool:
+        """Whether bars are drawn."""
+        return not self._bars.disable
+
+    def say(self, text: str) -> None:
+        """Print a line of news above the bars."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def update(self, task: str, done: int, total: int | None, *, unit: str = "", note: str = "") -> None:
+        """Show how far a task is; one that is new begins.
+
+        Args:
+            task: its name.
+            done: how much of it is done; what the first call says was done before.
+            total: how much there is to do; None where nobody knows.
+            unit: what is counted, such as clips; `BYTES` are shown as MB and GB.
+            note: shown in place of the rate.
+        """
+        is_new = task not in self._began
+        if is_new:
+            self._began[task] = time.monotonic()
+        if self.draws:
+            self._draw(task, done, total, unit, note)
+        elif self._lines == "now and then" and time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.say(f"{task} {done}/{total}  {note}")
+        elif self._lines == "begin and end" and is_new:
+            self.say(f"{task} ...")
+        if self._lines == "begin and end" and done == total and task not in self._ended:
+            self._ended.add(task)
+            self.end(task)
+            amount = f"{done / 1e6:.0f} MB" if unit == BYTES else f"{done} {unit}".rstrip()
+            self.say(f"{task}: {amount} in {time.monotonic() - self._began[task]:.1f} s")
+
+    def end(self, task: str) -> None:
+        """Remove the bar of a task."""
+        if task in self._tasks:
+            self._bars.remove_task(self._tasks.pop(task))
+            if not self._tasks:
+                # Others may draw bars of their own, which two displays on one terminal would garble.
+                self._bars.stop()
+
+    def _draw(self, task: str, done: int, total: int | None, unit: str, note: str) -> None:
+        if task in self._ended:
+            return
+        if task not in self._tasks:
+            self._bars.start()
+            self._tasks[task] = self._bars.add_task(
+                task, total=total, completed=done, done_before=done, unit=unit, note=note
+            )
+        self._bars.update(self._tasks[task], completed=done, total=total, note=note)
 
 
 def with_progress(items: Iterable[Item], *, description: str, total: int, done: int = 0) -> Iterator[Item]:
@@ -28,18 +151,22 @@ def with_progress(items: Iterable[Item], *, description: str, total: int, done: 
 
     It shows how many of `total` there are, the `done` of an earlier run among them, their rate and the time left.
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateAndTimeLeft(),
-    )
-    # Results on standard output must stay there.
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
-    ) as progress:
-        task = progress.add_task(description, total=total, completed=done, done=done)
-        for item in items:
+    with Progress() as progress:
+        progress.update(description, done, total)
+        for count, item in enumerate(items, start=done + 1):
             yield item
-            progress.advance(task)
+            progress.update(description, count, total)
+
+
+@contextlib.contextmanager
+def byte_progress(name: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """Give what `download` and unpacking tell their progress to: a bar for each stage of the file `name`.
+
+    None where no bar can be drawn.
+    """
+    with Progress() as progress:
+
+        def update(stage: str, done: int, total: int | None) -> None:
+            progress.update(f"{stage} {name}", done, total, unit=BYTES)
+
+        yield update if progress.draws else None

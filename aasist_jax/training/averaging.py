@@ -1,15 +1,13 @@
-"""Equal-weight averages of parameters, and the batch-norm statistics that go with them (SWA, Izmailov et al. 2018)."""
+"""Equal-weight averages of parameters, and the network's state that goes with them (SWA, Izmailov et al. 2018)."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from aasist_jax.models.layers import BATCH_NORM_MOMENTUM
+from aasist_jax.models.family import ModelState, Network, RandomKeys, Variables, split_variables
 from aasist_jax.training.step import Batch
 
 
@@ -32,35 +30,33 @@ def add_to_average(average: Average, params: Any) -> Average:
     return Average(np.asarray(count, np.int32), mean)
 
 
-def make_statistics_step(model: nn.Module, *, seed: int, axis_name: str | None) -> Callable[[Any, Batch], Any]:
-    """Make `step(variables, batch)`, which returns the batch statistics of one batch in training mode.
+def make_state_step(
+    network: Network, start: Callable[[ModelState], ModelState], *, seed: int, axis_name: str | None
+) -> Callable[[Variables, Batch], ModelState]:
+    """Make `step(variables, batch)`, which returns the state that one batch leaves, run as in training from `start`.
 
-    `batch` has `wave` (batch, samples) and `step` (batch,), one number that the random streams follow from. As in the
-    published procedure dropout is on and `freq_aug` off.
+    `batch` has `wave` (batch, samples), `step` (batch,), one number that the random numbers follow from, and `length`
+    where clips have one. As in the published procedure dropout is on; build the network without other augmentation.
     """
 
-    def step(variables: Any, batch: Batch) -> Any:
-        # From running statistics of zero, one update leaves momentum times the batch's own.
-        zeros = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+    def step(variables: Variables, batch: Batch) -> ModelState:
+        params, model_state = split_variables(variables)
         key = jax.random.fold_in(jax.random.key(seed), batch["step"][0])
         device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
-        rngs = {"dropout": jax.random.fold_in(key, device)}
-        _, updates = model.apply(
-            {"params": variables["params"], "batch_stats": zeros},
-            batch["wave"],
-            train=True,
-            rngs=rngs,
-            mutable=["batch_stats"],
-        )
-        return updates["batch_stats"]
+        rng = RandomKeys(jax.random.fold_in(key, device), key)
+        _, state = network.apply(params, start(model_state), batch["wave"], batch.get("length"), True, rng)
+        return state
 
     return step
 
 
-def mean_statistics(batch_stats: Any, each: Iterable[Any]) -> Any:
-    """Average the results of the statistics step over batches, each counting the same.
+def estimate_state(model_state: ModelState, each: Iterable[ModelState], finish: Callable[[Any, Any, int], Any]) -> Any:
+    """Make one state of those that single batches left, each batch counting the same.
 
-    `batch_stats` gives the types. `count` becomes the number of batches, as PyTorch's re-estimation leaves it.
+    Args:
+        model_state: what is replaced; gives the types.
+        each: the results of the step above.
+        finish: see `StateEstimate`.
     """
     total, batches = None, 0
     for update in each:
@@ -68,12 +64,5 @@ def mean_statistics(batch_stats: Any, each: Iterable[Any]) -> Any:
         total = wide if total is None else jax.tree.map(np.add, total, wide)
         batches += 1
     if total is None:
-        raise ValueError("no batch to take statistics from")
-
-    def finish(target: Any, value: Any) -> np.ndarray:
-        target = np.asarray(target)
-        if np.issubdtype(target.dtype, np.integer):
-            return np.asarray(batches, target.dtype)
-        return np.asarray(value / batches / BATCH_NORM_MOMENTUM, target.dtype)
-
-    return jax.tree.map(finish, batch_stats, total)
+        raise ValueError("no batch to estimate the state from")
+    return jax.tree.map(lambda target, value: finish(target, value / batches, batches), model_state, total)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a request to stop at the next step."""
+"""SIGTERM and SIGINT as a request to stop, which is honoured between two steps or two batches."""
 
 import contextlib
 import os
@@ -6,12 +6,11 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-EXIT_STOPPED = 75
-"""Exit code of a run that was asked to stop, saved a checkpoint and can be resumed (EX_TEMPFAIL)."""
+from aasist_jax.training.parallel import any_host
 
 
 class StopRequested(Exception):
-    """The run has saved a checkpoint and ends because a signal asked it to."""
+    """A signal asked the run to end. Outside `train`: its checkpoint holds every step that was taken."""
 
 
 class StopSignals:
@@ -31,6 +30,19 @@ class StopSignals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def requested_anywhere(self) -> bool:
+        """Whether a signal came to any host of the run; every host must ask at the same time."""
+        return any_host(self.requested)[0]
+
+    def stop_if_requested(self) -> None:
+        """End what is under way where a signal came to any host; every host must ask at the same time.
+
+        Raises:
+            StopRequested: a signal came.
+        """
+        if self.requested_anywhere():
+            raise StopRequested
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:

@@ -9,6 +9,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.errors import TrainingError
+from aasist_jax.models.family import family_of
 
 ADAM_EPSILON = 1e-8
 
@@ -35,6 +36,12 @@ def make_optimizer(
     flat = flatten_dict(params, sep="/")
     labels = unflatten_dict({path: "frozen" if is_frozen(path) else "trained" for path in flat}, sep="/")
     return optax.partition({"trained": adam, "frozen": optax.set_to_zero()}, labels)
+
+
+def never_trained(config: Any) -> Callable[[str], bool]:
+    """Tell of a parameter's path whether the family of a `model_config` never trains it."""
+    trains = family_of(config).trains
+    return lambda path: not trains(path)
 
 
 def frozen_by(patterns: Sequence[str], params: Any) -> set[str]:

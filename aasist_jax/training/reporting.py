@@ -7,61 +7,45 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
+from aasist_jax.runtime.progress import Progress
 from aasist_jax.training.run_folder import writing
-
-LINE_SECONDS = 10.0
 
 
 class Reporter:
     """Progress on standard error; the first process of a run reports, the others are `quiet`."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=quiet or not self.console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._last_line = 0.0
+        self._progress = Progress(lines="now and then", quiet=quiet)
 
     def __enter__(self) -> "Reporter":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bars.stop()
+        self._progress.__exit__(*error)
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.say(text)
 
     def start(self, step: int, total: int) -> None:
         """Begin to show training."""
-        self._show("training", step, total, "")
+        self._progress.update("training", step, total, unit="steps")
 
-    def step(self, step: int, total: int, loss: float, rate: float) -> None:
-        """Show a step: loss, clips per second, time left."""
-        self._show("training", step, total, f"loss {loss:.4f}  {rate:.1f} clips/s")
+    def step(self, step: int, total: int, loss: float, rate: float | None) -> None:
+        """Show a step: the loss, time left, and clips per second, where there is a rate yet."""
+        speed = f"  {rate:.1f} clips/s" if rate is not None else ""
+        self._progress.update("training", step, total, unit="steps", note=f"loss {loss:.4f}{speed}")
 
     def clips(self, what: str, done: int, total: int) -> None:
         """Show a pass over clips."""
-        self._show(what, done, total, "")
-        if done == total and what in self._tasks:
-            self._bars.remove_task(self._tasks.pop(what))
-            if not self._tasks:
-                # Others may draw bars of their own, which two live displays on one terminal would garble.
-                self._bars.stop()
+        self._progress.update(what, done, total, unit="clips")
+        if done == total:
+            self._progress.end(what)
 
     def epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
         """Report the end of an epoch."""
@@ -80,17 +64,7 @@ class Reporter:
         for kind in ("seen", "unseen"):
             if f"eer_{kind}_attacks" in figures:
                 table.add_row(f"all {kind}", "", f"{100 * figures[f'eer_{kind}_attacks']:.2f}", "")
-        self.console.print(table)
-
-    def _show(self, what: str, done: int, total: int, figures: str) -> None:
-        if not self._bars.disable:
-            if what not in self._tasks:
-                self._bars.start()
-                self._tasks[what] = self._bars.add_task(what, total=total, figures=figures)
-            self._bars.update(self._tasks[what], completed=done, total=total, figures=figures)
-        elif time.monotonic() - self._last_line > LINE_SECONDS:
-            self._last_line = time.monotonic()
-            self.say(f"{what} {done}/{total}  {figures}")
+        self._progress.console.print(table)
 
 
 class Board:

@@ -1,32 +1,23 @@
-"""The folder of a run: what lies where, the JSON-lines log, and what a resume must find unchanged.
+"""The folder of a run: what lies where, and the JSON-lines log.
 
 config.json       the resolved configuration
 environment.json  package versions, git revision, seeds, devices
 log.jsonl         a line per logged step and per epoch
 scores/           dev scores of every epoch, and the final ones
-checkpoints/      see `checkpoints.py`
+checkpoints/      see `checkpoints/store.py`
 tensorboard/      the same figures as the log
 weights/          the final model as released: model.safetensors and config.json
 summary.json      written last: the run is complete
 """
 
 import contextlib
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import jax
-
 from aasist_jax.errors import TrainingError
-from aasist_jax.ops.native.build import native_kernels
-
-PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "soundfile", "soxr")
 
 
 class RunFolder:
@@ -131,40 +122,3 @@ def _is_before(line: Mapping[str, Any], step: int, epoch: int) -> bool:
     if "dev_eer" in line:
         return bool(line["epoch"] <= epoch)
     return bool(line["step"] <= step)
-
-
-def describe_environment(seed: int) -> dict[str, Any]:
-    """State what the run runs on: versions, git revision, seed, devices, our C++ kernels or not, time."""
-    return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git_revision": _git_revision(),
-        "seed": seed,
-        "devices": [str(device) for device in jax.devices()],
-        "processes": jax.process_count(),
-        "native_kernels": native_kernels(),
-    }
-
-
-def differences(before: Any, now: Any, key: str = "") -> list[str]:
-    """List where two JSON values differ, as `key: was X, is Y`."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = [*before, *(k for k in now if k not in before)]
-        return [line for k in keys for line in differences(before.get(k), now.get(k), f"{key}.{k}" if key else k)]
-    return [] if before == now else [f"{key}: was {json.dumps(before)}, is {json.dumps(now)}"]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

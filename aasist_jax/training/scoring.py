@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from jaxtyping import Float
@@ -11,15 +10,16 @@ from jaxtyping import Float
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.data.splits import Split
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.models.family import model_logits
+from aasist_jax.models.family import Network, Window, score_function
 from aasist_jax.training.parallel import gather_hosts, parallel_map, split_over_devices
 
 ScoreFunction = Callable[[Any, Any], Any]
 
 
-def make_score_function(model: nn.Module) -> ScoreFunction:
+def make_score_function(config: Any, network: Network) -> ScoreFunction:
     """Make the function that gives (devices, clips) scores: the raw logit of bona fide."""
-    return parallel_map(lambda variables, wave: model_logits(model, variables, wave)[:, 1])
+    score = score_function(config, network)
+    return parallel_map(lambda variables, batch: score(variables, batch["wave"], batch.get("length"))[:, 1])
 
 
 def score_split(
@@ -27,7 +27,7 @@ def score_split(
     variables: Any,
     split: Split,
     *,
-    samples: int,
+    window: Window,
     batch_size: int,
     workers: int,
     progress: Callable[[int, int], None],
@@ -37,9 +37,9 @@ def score_split(
 
     Args:
         score: from `make_score_function`.
-        variables: `params` and `batch_stats`.
+        variables: of the network.
         split: the clips.
-        samples: of a window.
+        window: what the network takes of a clip.
         batch_size: of the global batch.
         workers: decoding processes.
         progress: told the clips done and their total.
@@ -50,7 +50,8 @@ def score_split(
     """
     batches = eval_dataset(
         split.source,
-        samples=samples,
+        samples=window.samples,
+        fill=window.fill,
         batch_size=batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -60,7 +61,8 @@ def score_split(
     for batch in batches:
         if should_stop():
             return None
-        part = np.asarray(score(variables, split_over_devices({"wave": batch["wave"]})["wave"])).reshape(-1)
+        inputs = {name: batch[name] for name in ("wave", "length") if name in batch}
+        part = np.asarray(score(variables, split_over_devices(inputs))).reshape(-1)
         scores.append(gather_hosts(part))
         progress(min(len(scores) * batch_size, total), total)
     return as_trials(split, np.concatenate(scores)[:total].astype(np.float64))

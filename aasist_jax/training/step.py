@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,8 +10,8 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
-from aasist_jax.models.family import build_model
-from aasist_jax.training.loss import weighted_cross_entropy
+from aasist_jax.models.family import Loss, Network, RandomKeys, Variables, init, join_variables, split_variables
+from aasist_jax.training.loss import cross_entropy
 
 Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
@@ -23,34 +22,46 @@ class TrainState(struct.PyTreeNode):
 
     step: Array
     params: Any
-    batch_stats: Any
+    model_state: Any
     opt_state: Any
 
+    @property
+    def variables(self) -> Variables:
+        """The network's variables, as they are stored."""
+        return join_variables(self.params, self.model_state)
 
-def random_variables(config: Any, seed: int) -> dict[str, Any]:
-    """Draw a model's first variables (`params`, `batch_stats`) from a seed."""
-    model = build_model(config)
 
-    def init(key: Array) -> dict[str, Any]:
-        variables = model.init(key, jnp.zeros((1, config.nb_samp)))
-        return {k: variables[k] for k in ("params", "batch_stats")}
-
+def random_variables(config: Any, seed: int) -> Variables:
+    """Draw the first variables of a configured network from a seed."""
     # Run once, so not worth optimising: compiling it is nearly all of the time it takes.
-    return jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(jax.random.key(seed))
+    draw = jax.jit(lambda key: init(key, config), compiler_options={"xla_backend_optimization_level": 0})
+    return join_variables(*draw(jax.random.key(seed)))
 
 
-def init_state(variables: Mapping[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
-    """Start from a model's variables."""
-    params = variables["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params))
+def init_state(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
+    """Start from a network's variables."""
+    params, model_state = split_variables(variables)
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params))
+
+
+def stored_state(state: TrainState) -> dict[str, Any]:
+    """The state as checkpoints hold it: the network's variables side by side; `loaded_state` is the inverse."""
+    return {"step": state.step, "opt_state": state.opt_state, **state.variables}
+
+
+def loaded_state(stored: Mapping[str, Any]) -> TrainState:
+    """The state of what `stored_state` gave."""
+    variables = {kind: tree for kind, tree in stored.items() if kind not in ("step", "opt_state")}
+    params, model_state = split_variables(variables)
+    return TrainState(stored["step"], params, model_state, stored["opt_state"])
 
 
 def make_train_step(
-    model: nn.Module,
+    network: Network,
     optimizer: optax.GradientTransformation,
     *,
     class_weights: tuple[float, float] = (0.1, 0.9),
-    freq_aug: bool = False,
+    loss: Loss | None = None,
     accumulation: int = 1,
     seed: int = 0,
     frozen: Collection[str] = (),
@@ -58,54 +69,51 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make `step(state, batch) -> (state, metrics)`.
 
-    A batch has `wave` float32 (batch, samples) and `label` int32 (batch,), this device's part of the global batch. The
-    loss is the weighted cross-entropy of the *global* batch: numerator and denominator are summed over the devices
-    of `axis_name`. Every device ends with the same state. Metrics: `loss` and `gradient_norm`, of the global batch.
+    A batch is this device's part of the global batch: `wave` float32 (batch, samples), `label` int32 (batch,) and,
+    where there are any, `length`, `attack` and `speaker`, int32 (batch,) each. Its loss is that of the *global* batch:
+    numerator and denominator are summed over the devices of `axis_name` before they are divided. Every device ends with
+    the same state. Metrics: `loss` and `gradient_norm`, of the global batch.
 
-    With `accumulation`, the part is cut in as many pieces that run one after another; the gradient is the
-    same sum, but batch norm sees one piece at a time. No gradient is computed for the parameters whose paths are
-    `frozen`; where they are the first layers, most of the backward pass falls away.
+    Args:
+        network: built with the same `axis_name`.
+        optimizer: of the parameters.
+        class_weights: of spoof and bona fide in the loss.
+        loss: of the family; None for the weighted cross-entropy.
+        accumulation: pieces to cut the part into, which run one after another: batch norm sees one at a time.
+        seed: of the random numbers.
+        frozen: paths of parameters for which no gradient is computed: first layers spare most of the backward pass.
     """
+    loss = loss or cross_entropy()
 
-    def over_devices(x: Any) -> Any:
-        return x if axis_name is None else jax.lax.psum(x, axis_name)
+    def weighted_sum(params: Any, model_state: Any, piece: Batch, rng: RandomKeys) -> tuple[Array, Any]:
+        params = _stop_gradients(params, frozen)
+        outputs, model_state = network.apply(params, model_state, piece["wave"], piece.get("length"), True, rng)
+        record = {name: values for name, values in piece.items() if name not in ("wave", "length")}
+        numerator, denominator = loss(outputs, record, class_weights)
+        return numerator, (denominator, model_state)
+
+    grad_function = jax.value_and_grad(weighted_sum, has_aux=True)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        dropout_key, mask_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
+        own_key, shared_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
         device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
-
-        def weighted_sum(params: Any, batch_stats: Any, piece: Batch, index: int) -> tuple[Array, Any]:
-            # Dropout differs between pieces and devices; the masked filters are one draw for the whole batch.
-            piece_key = jax.random.fold_in(dropout_key, index)
-            rngs = {"dropout": jax.random.fold_in(piece_key, device), "freq_aug": mask_key}
-            (_, logits), updates = model.apply(
-                {"params": _stop_gradients(params, frozen), "batch_stats": batch_stats},
-                piece["wave"],
-                train=True,
-                freq_aug=freq_aug,
-                rngs=rngs,
-                mutable=["batch_stats"],
-            )
-            numerator, denominator = weighted_cross_entropy(logits, piece["label"], class_weights)
-            return numerator, (denominator, updates["batch_stats"])
-
-        pieces = {k: batch[k].reshape(accumulation, -1, *batch[k].shape[1:]) for k in ("wave", "label")}
-        batch_stats = state.batch_stats
+        pieces = {k: v.reshape(accumulation, -1, *v.shape[1:]) for k, v in batch.items()}
+        model_state = state.model_state
         sums = []
         # Unrolled, not scanned: XLA's CPU backend runs the convolutions of a loop on one thread.
         for i in range(accumulation):
-            piece = {k: v[i] for k, v in pieces.items()}
-            grad_function = jax.value_and_grad(weighted_sum, has_aux=True)
-            (numerator, (denominator, batch_stats)), gradient = grad_function(state.params, batch_stats, piece, i)
+            rng = RandomKeys(jax.random.fold_in(jax.random.fold_in(own_key, i), device), shared_key)
+            (numerator, (denominator, model_state)), gradient = grad_function(
+                state.params, model_state, {k: v[i] for k, v in pieces.items()}, rng
+            )
             sums.append((gradient, numerator, denominator))
-        gradient, numerator, denominator = over_devices(jax.tree.map(lambda *terms: sum(terms), *sums))
+        total = jax.tree.map(lambda *terms: sum(terms), *sums)
+        gradient, numerator, denominator = total if axis_name is None else jax.lax.psum(total, axis_name)
         gradient = jax.tree.map(lambda g: g / denominator.astype(g.dtype), gradient)
-        loss = numerator / denominator
-
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
-        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+        metrics = {"loss": numerator / denominator, "gradient_norm": optax.tree.norm(gradient)}
+        return TrainState(state.step + 1, params, model_state, opt_state), metrics
 
     return step
 

@@ -1,10 +1,10 @@
 """Whole checkpoints: `.pth` to a weights folder, and a weights folder to `.pth`."""
 
-import hashlib
 from os import PathLike
 from pathlib import Path
 
 from aasist_jax.config import load_config
+from aasist_jax.runtime.files import sha256_of
 from aasist_jax.weights.folder import Source, load_weights, save_weights
 from aasist_jax.weights.names import from_torch, to_torch
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
@@ -27,8 +27,8 @@ def convert_checkpoint(
     model_config = load_config(config).model_config
     tensors = read_torch_file(checkpoint)
     variables = from_torch(model_config, tensors, str(checkpoint))
-    digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
-    return save_weights(output, model_config, variables, Source(Path(checkpoint).name, digest))
+    source = Source(Path(checkpoint).name, sha256_of(Path(checkpoint)))
+    return save_weights(output, model_config, variables, source)
 
 
 def export_checkpoint(folder: str | PathLike[str], output: str | PathLike[str]) -> Path:

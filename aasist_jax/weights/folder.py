@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,12 +14,12 @@ from safetensors.numpy import load, save
 
 from aasist_jax.config import parse_dataclass, parse_model_config, read_json, to_json
 from aasist_jax.errors import ConfigError, WeightsError
-from aasist_jax.models.family import architecture_of
-from aasist_jax.weights.names import Variables, check_leaves, check_variables
+from aasist_jax.models.family import ModelState, Params, Variables, family_of, split_variables, window_of
+from aasist_jax.runtime.files import replacing
+from aasist_jax.weights.names import check_leaves, check_variables
 
 FORMAT = 1
 SAMPLE_RATE = 16_000
-LABELS = ("spoof", "bonafide")
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
 
@@ -39,7 +37,7 @@ class Weights:
 
     Attributes:
         config: the architecture's `model_config` dataclass.
-        variables: the collections `params` and `batch_stats`, NumPy arrays.
+        variables: `{"params": params, **model_state}`, NumPy arrays.
         source: where they come from.
         model_id: the stem of the source name and the first twelve hex digits of the SHA-256 of `model.safetensors`.
     """
@@ -48,6 +46,16 @@ class Weights:
     variables: dict[str, Any]
     source: Source
     model_id: str
+
+    @property
+    def params(self) -> Params:
+        """The trained variables."""
+        return split_variables(self.variables)[0]
+
+    @property
+    def model_state(self) -> ModelState:
+        """The other variables."""
+        return split_variables(self.variables)[1]
 
 
 def save_weights(folder: str | PathLike[str], config: Any, variables: Variables, source: Source) -> Path:
@@ -60,21 +68,17 @@ def save_weights(folder: str | PathLike[str], config: Any, variables: Variables,
     flat = check_variables(config, variables, str(folder))
     description = {
         "format": FORMAT,
-        "model_config": {"architecture": architecture_of(config).name} | to_json(config),
-        "sample_rate": SAMPLE_RATE,
-        "window": config.nb_samp,
-        "labels": list(LABELS),
-        "bonafide_index": LABELS.index("bonafide"),
+        "model_config": {"architecture": family_of(config).name} | to_json(config),
+        **_facts(config),
         "source": asdict(source),
     }
     content = save({path: np.ascontiguousarray(value).reshape(value.shape) for path, value in flat.items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-            Path(scratch, "model").write_bytes(content)
-            Path(scratch, "config").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-            os.replace(f"{scratch}/model", folder / MODEL_FILE)
-            os.replace(f"{scratch}/config", folder / CONFIG_FILE)
+        # Both are written before either takes its place; the configuration takes it last.
+        with replacing(folder / CONFIG_FILE) as config_file, replacing(folder / MODEL_FILE) as model_file:
+            model_file.write_bytes(content)
+            config_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written ({error.strerror or error})") from None
     return folder
@@ -91,8 +95,8 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     for name in (CONFIG_FILE, MODEL_FILE):
         if not (folder / name).is_file():
             raise WeightsError(
-                f"{folder}: no {name} there; convert a checkpoint with `python convert_weights.py` or get the "
-                "official weights with `aasist-jax fetch-weights AASIST-L`"
+                f"{folder}: no {name} there; convert a checkpoint with `aasist-jax convert`, or get published weights "
+                "with `aasist-jax fetch-weights` (`aasist-jax models` lists them)"
             )
     description = read_json(folder / CONFIG_FILE)
     config = _check_description(description, str(folder / CONFIG_FILE))
@@ -110,15 +114,19 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
 def _check_description(description: dict[str, Any], origin: str) -> Any:
     """Check what a weights folder says of itself; returns the parsed `model_config`."""
     config = parse_model_config(description.get("model_config"), origin)
-    expected = {
-        "format": FORMAT,
-        "sample_rate": SAMPLE_RATE,
-        "window": config.nb_samp,
-        "labels": list(LABELS),
-        "bonafide_index": LABELS.index("bonafide"),
-    }
-    for key, value in expected.items():
+    for key, value in ({"format": FORMAT} | _facts(config)).items():
         if description.get(key) != value:
             raise ConfigError(f"{origin}: {key}: expected {json.dumps(value)}, got {json.dumps(description.get(key))}")
     parse_dataclass(Source, description.get("source"), origin, "source")
     return config
+
+
+def _facts(config: Any) -> dict[str, Any]:
+    """What a user of the tensors must know beside the configuration."""
+    family = family_of(config)
+    return {
+        "sample_rate": SAMPLE_RATE,
+        "window": window_of(config).samples,
+        "labels": list(family.labels),
+        "bonafide_index": family.bonafide_index,
+    }

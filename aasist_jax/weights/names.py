@@ -1,21 +1,19 @@
-"""Map PyTorch state dicts onto Flax variables and back, for any registered architecture.
+"""Map PyTorch state dicts onto our variables and back, for any family that has names for its checkpoints.
 
-The architecture names its submodules (`Architecture.torch_module`); what happens to a leaf follows from its
-Flax name alone. Every leaf of the model is asked for by name, so nothing can be dropped or invented in silence.
+The family names its submodules (`CheckpointNames`); what happens to a tensor follows from the last part of our name
+alone. Every variable of the network is asked for by name, so nothing can be dropped or made up in silence.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from aasist_jax.errors import WeightsError
-from aasist_jax.models.family import Architecture, architecture_of, build_model
-
-Variables = Mapping[str, Any]
+from aasist_jax.models import family as families
+from aasist_jax.models.family import CheckpointNames, family_of
 
 _TORCH_LEAF = {
     "kernel": "weight",
@@ -32,19 +30,22 @@ _INT32_MAX = np.iinfo(np.int32).max
 
 def variable_shapes(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and type of every variable of a `model_config`, by path such as `params/encoder/block1/conv1/kernel`."""
-    model = build_model(config)
-    wave = jax.ShapeDtypeStruct((1, config.nb_samp), jnp.float32)
-    shapes = jax.eval_shape(lambda key, x: model.init(key, x), jax.random.key(0), wave)
-    # Initialisation fills whatever else a module may tell of itself, too.
-    return flatten_dict({k: v for k, v in shapes.items() if k in ("params", "batch_stats")}, sep="/")
+    return flatten_dict(families.variable_shapes(config), sep="/")
 
 
-def torch_name(entry: Architecture, path: str) -> str:
-    """Name of the PyTorch tensor that holds the Flax leaf at `path`."""
+def torch_name(names: CheckpointNames, path: str) -> str:
+    """Name of the PyTorch tensor that holds the variable at `path`."""
     _, *modules, leaf = path.split("/")
-    module = entry.torch_module("/".join(modules)) if modules else ""
-    name = _TORCH_LEAF.get(leaf) or entry.torch_parameter(leaf)
+    module = names.module("/".join(modules)) if modules else ""
+    name = _TORCH_LEAF.get(leaf) or names.parameter(leaf)
     return f"{module}.{name}" if module else name
+
+
+def _names_of(config: Any) -> CheckpointNames:
+    family = family_of(config)
+    if family.names is None:
+        raise WeightsError(f"{family.name} has no PyTorch form; its weights are kept as a weights folder alone")
+    return family.names
 
 
 def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "checkpoint") -> dict[str, Any]:
@@ -55,10 +56,10 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
     Raises:
         WeightsError: lists every tensor that the model lacks, every one that nothing uses and every wrong shape.
     """
-    entry = architecture_of(config)
+    entry, names = family_of(config), _names_of(config)
     faults, used, flat = [], set(), {}
     for path, target in variable_shapes(config).items():
-        name = torch_name(entry, path)
+        name = torch_name(names, path)
         if name not in tensors:
             faults.append(f"{name} is missing")
             continue
@@ -78,20 +79,23 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
     return unflatten_dict(flat, sep="/")
 
 
-def to_torch(config: Any, variables: Variables) -> dict[str, np.ndarray]:
+def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Turn Flax variables back into a PyTorch state dict; the exact inverse of `from_torch`."""
-    entry = architecture_of(config)
+    names = _names_of(config)
     tensors = {}
-    for path, value in check_variables(config, variables, "variables").items():
+    flat = check_variables(config, variables, "variables")
+    # In the order of the network, whatever order a file gave them in: the same weights give the same file.
+    for path in variable_shapes(config):
+        value = flat[path]
         if path.endswith("/count"):
             value = value.astype(np.int64)
         elif path.endswith("/kernel"):
             value = value.transpose(np.argsort(_KERNEL_TO_FLAX[value.ndim]))
-        tensors[torch_name(entry, path)] = np.ascontiguousarray(value).reshape(value.shape)
+        tensors[torch_name(names, path)] = np.ascontiguousarray(value).reshape(value.shape)
     return tensors
 
 
-def check_variables(config: Any, variables: Variables, origin: str) -> dict[str, np.ndarray]:
+def check_variables(config: Any, variables: Mapping[str, Any], origin: str) -> dict[str, np.ndarray]:
     """Flatten variables by path and check them as `check_leaves` does."""
     flat = {path: np.asarray(value) for path, value in flatten_dict(dict(variables), sep="/").items()}
     check_leaves(config, flat, origin)

@@ -1,69 +1,94 @@
-"""The official pretrained weights: downloaded, checked, converted and kept in the user's cache folder.
+"""Weights by name: published ones are downloaded, checked, converted and kept in the user's cache folder."""
 
-The checkpoints are those of Jung et al., "AASIST: Audio anti-spoofing using integrated spectro-temporal graph
-attention networks" (ICASSP 2022), which the authors publish under the MIT licence.
-"""
-
-import dataclasses
-import json
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_path
 
-from aasist_jax.errors import WeightsError
-from aasist_jax.runtime.download import DownloadError, UnreachableError, download, progress_bar
+from aasist_jax.config.shipped import shipped_file
+from aasist_jax.errors import DownloadError, UnreachableError, WeightsError, nearest
+from aasist_jax.models.family import family, family_names
+from aasist_jax.models.published import PublishedWeights
+from aasist_jax.runtime.download import download
+from aasist_jax.runtime.progress import byte_progress
+from aasist_jax.weights.hub import HUB_PREFIX, fetch_from_hub
 
-WEIGHTS_URL = "https://raw.githubusercontent.com/clovaai/aasist/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
 URL_VARIABLE = "AASIST_JAX_WEIGHTS_URL"
-"""Environment variable: the address of another folder that holds the same NAME.pth files."""
+"""Environment variable: the address of another folder that holds the same checkpoints."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """A published checkpoint: length in bytes, SHA-256, and the `model_config` it was trained with."""
+@dataclass(frozen=True)
+class ListedWeights:
+    """Published weights, and the folder that they lie in; None where they have not been fetched yet."""
 
-    size: int
-    sha256: str
-    model_config: dict[str, Any]
-
-
-def _published(filts: list[Any], gat_dims: list[int], pool_ratios: list[float]) -> dict[str, Any]:
-    return {
-        "architecture": "AASIST",
-        "nb_samp": 64600,
-        "first_conv": 128,
-        "filts": filts,
-        "gat_dims": gat_dims,
-        "pool_ratios": pool_ratios,
-        "temperatures": [2.0, 2.0, 100.0, 100.0],
-    }
+    published: PublishedWeights
+    folder: Path | None
 
 
-CHECKPOINTS = {
-    "AASIST": Checkpoint(
-        1_281_532,
-        "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
-        _published([70, [1, 32], [32, 32], [32, 64], [64, 64]], [64, 32], [0.5, 0.7, 0.5, 0.5]),
-    ),
-    "AASIST-L": Checkpoint(
-        426_428,
-        "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a",
-        _published([70, [1, 32], [32, 32], [32, 24], [24, 24]], [24, 32], [0.4, 0.5, 0.7, 0.5]),
-    ),
-}
+def published_weights() -> dict[str, PublishedWeights]:
+    """The published weights of every family, by name."""
+    entries = [entry for name in family_names() for entry in family(name).published]
+    return {entry.name: entry for entry in entries}
+
+
+def default_weights() -> str:
+    """Name of the weights that are used where nobody names any."""
+    return next(name for name, entry in published_weights().items() if entry.default)
+
+
+def list_weights(*, cache: Path | str | None = None) -> list[ListedWeights]:
+    """List the published weights, by name, with those that are here already; `cache` as in `fetch_weights`."""
+    folders = {name: _folder(name, cache) for name in published_weights()}
+    return [
+        ListedWeights(entry, folders[name] if _complete(folders[name]) else None)
+        for name, entry in sorted(published_weights().items())
+    ]
+
+
+def find_weights(weights: str | os.PathLike[str], *, download: bool = False, cache: Path | str | None = None) -> Path:
+    """Return the weights folder that is meant.
+
+    Args:
+        weights: the path of a folder; the name of published weights; or `hf://owner/name`, `hf://owner/name@revision`,
+            a repository of the Hugging Face Hub, which is fetched into the Hub's own cache (extra `hub`). None for
+            the published weights that are the default.
+        download: fetch published weights that are not in the cache yet.
+        cache: as in `fetch_weights`.
+
+    Raises:
+        WeightsError: there is no such folder, name or repository, or the published weights have not been fetched: the
+            message says what would be fetched, from where, and how.
+    """
+    name = default_weights() if weights is None else os.fspath(weights)
+    if name.startswith(HUB_PREFIX):
+        return fetch_from_hub(name)
+    if Path(name).is_dir():
+        return Path(name)
+    known = published_weights()
+    if name not in known:
+        raise WeightsError(f"{name}: no such folder, nor published weights of that name; {nearest(name, known)}")
+    folder = _folder(name, cache)
+    if download and not _complete(folder):
+        return fetch_weights(name, cache=cache)
+    if not _complete(folder):
+        entry = known[name]
+        raise WeightsError(
+            f"{name}: not in {folder.parent} yet; run `aasist-jax fetch-weights {name}` once, or give download=True in "
+            f"Python, to fetch {entry.size:,} bytes from {_address(entry)} ({entry.licence} licence)"
+        )
+    return folder
 
 
 def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None = None) -> Path:
-    """Return the weights folder of an official model; what is not in the cache is downloaded and converted.
+    """Return the folder of published weights; what is not in the cache is downloaded and converted.
 
     Args:
-        name: a key of `CHECKPOINTS`.
+        name: a key of `published_weights()`.
         cache: folder to keep `weights/NAME/` in; the user's cache folder of this package unless given.
-        url: address of the folder that holds NAME.pth; else `AASIST_JAX_WEIGHTS_URL`, else the authors'
-            repository. Wherever it comes from, its SHA-256 must be the published one.
+        url: address of a folder that holds the checkpoint; else `AASIST_JAX_WEIGHTS_URL`, else the authors' own
+            address. Wherever it comes from, its SHA-256 must be the published one.
 
     Returns:
         A folder with `model.safetensors` and `config.json`.
@@ -71,22 +96,22 @@ def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None
     Raises:
         WeightsError: unknown name, no network, a wrong file, or the cache folder cannot be written.
     """
-    checkpoint = _checkpoint(name)
-    folder = _folder(name, cache)
+    known = published_weights()
+    if name not in known:
+        raise WeightsError(f"no published weights are called {name!r}; {nearest(name, known)}")
+    entry, folder = known[name], _folder(name, cache)
     if _complete(folder):
         return folder
-    base = (url or os.environ.get(URL_VARIABLE) or WEIGHTS_URL).rstrip("/")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Everything is made in a folder of this process's own: a killed run leaves no half-made weights, and
         # several at once do not disturb each other.
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as made:
-            _make(name, checkpoint, base, Path(made))
-            _put(Path(made, name), folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
+            _put(_download_and_convert(entry, _address(entry, url), Path(scratch)), folder)
     except UnreachableError as error:
         raise WeightsError(
-            f"{error}; or get {name}.pth by other means and run `python convert_weights.py {name}.pth "
-            f"--config configs/{name}.json --output {folder}`"
+            f"{error}; or get {entry.file} by other means and run `aasist-jax convert {entry.file} "
+            f"--config {entry.config} --output {folder}`"
         ) from error
     except DownloadError as error:
         raise WeightsError(str(error)) from error
@@ -95,26 +120,9 @@ def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None
     return folder
 
 
-def find_weights(weights: str, *, cache: Path | str | None = None) -> Path:
-    """Return the weights folder that is meant: a folder by its path, or official weights fetched before by name.
-
-    Raises:
-        WeightsError: there is no such folder, and no such weights in the cache.
-    """
-    if Path(weights).is_dir():
-        return Path(weights)
-    if weights not in CHECKPOINTS:
-        raise WeightsError(f"{weights}: no such weights folder, and not one of {', '.join(CHECKPOINTS)}")
-    folder = _folder(weights, cache)
-    if not _complete(folder):
-        raise WeightsError(f"{weights}: not in {folder.parent} yet; run `aasist-jax fetch-weights {weights}` once")
-    return folder
-
-
-def _checkpoint(name: str) -> Checkpoint:
-    if name not in CHECKPOINTS:
-        raise WeightsError(f"no official weights are called {name!r}; there are {', '.join(CHECKPOINTS)}")
-    return CHECKPOINTS[name]
+def _address(entry: PublishedWeights, folder: str | None = None) -> str:
+    folder = folder or os.environ.get(URL_VARIABLE)
+    return f"{folder.rstrip('/')}/{entry.file}" if folder else entry.url
 
 
 def _folder(name: str, cache: Path | str | None) -> Path:
@@ -125,21 +133,13 @@ def _complete(folder: Path) -> bool:
     return (folder / "model.safetensors").is_file() and (folder / "config.json").is_file()
 
 
-def _make(name: str, checkpoint: Checkpoint, base: str, scratch: Path) -> None:
-    """Download and convert within `scratch`; the weights are then in `scratch/NAME`."""
+def _download_and_convert(entry: PublishedWeights, address: str, scratch: Path) -> Path:
+    """Download and convert within `scratch`; return the weights folder there."""
     from aasist_jax.weights.convert import convert_checkpoint
 
-    with progress_bar(name) as progress:
-        file = download(
-            f"{base}/{name}.pth",
-            scratch / f"{name}.pth",
-            sha256=checkpoint.sha256,
-            size=checkpoint.size,
-            progress=progress,
-        )
-    config = scratch / f"{name}.json"
-    config.write_text(json.dumps({"model_config": checkpoint.model_config}))
-    convert_checkpoint(file, config, scratch / name)
+    with byte_progress(entry.name) as progress:
+        file = download(address, scratch / entry.file, sha256=entry.sha256, size=entry.size, progress=progress)
+    return convert_checkpoint(file, shipped_file(entry.config), scratch / entry.name)
 
 
 def _put(made: Path, folder: Path) -> None:

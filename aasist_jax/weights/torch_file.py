@@ -16,18 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from aasist_jax.errors import CheckpointError
-from aasist_jax.weights.torch_pickle import (
-    MAX_DIMENSIONS,
-    MAX_PICKLE_BYTES,
-    STORAGE_DTYPES,
-    Dictionary,
-    Storage,
-    Tensor,
-    Value,
-    dump_pickle,
-    kind_of,
-    load_pickle,
-)
+from aasist_jax.weights.pickle_values import STORAGE_DTYPES, Dictionary, Storage, Tensor, Value, kind_of
+from aasist_jax.weights.pickle_writer import dump_pickle
+from aasist_jax.weights.torch_pickle import MAX_DIMENSIONS, MAX_PICKLE_BYTES, load_pickle
 from aasist_jax.weights.torch_zip import MAX_FILE_BYTES, read_members, write_members
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")

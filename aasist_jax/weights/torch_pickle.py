@@ -16,143 +16,28 @@ The format is that of Python's pickle, protocol 2, and of `torch.save` since PyT
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
-from typing import TypeAlias
-
-import numpy as np
 
 from aasist_jax.errors import CheckpointError
+from aasist_jax.weights.pickle_values import (
+    ALLOWED_GLOBALS,
+    MAX_DEPTH,
+    ORDERED_DICT,
+    REBUILD_TENSOR,
+    STORAGE_DTYPES,
+    Dictionary,
+    Global,
+    Opcode,
+    Sequence,
+    Storage,
+    Tensor,
+    Value,
+    kind_of,
+)
 
 MAX_PICKLE_BYTES = 8 * 2**20
 MAX_OPCODES = 1_000_000
 MAX_STACK = 10_000
-MAX_DEPTH = 32
 MAX_DIMENSIONS = 16
-
-STORAGE_DTYPES: dict[str, np.dtype] = {
-    "FloatStorage": np.dtype("<f4"),
-    "DoubleStorage": np.dtype("<f8"),
-    "HalfStorage": np.dtype("<f2"),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("?"),
-    "ComplexFloatStorage": np.dtype("<c8"),
-    "ComplexDoubleStorage": np.dtype("<c16"),
-}
-"""The storage classes of module `torch` that are read and written, and the NumPy type of each in a file."""
-
-
-class Opcode:
-    """The opcodes of pickle protocol 2 that a checkpoint of tensors needs; every other one is refused."""
-
-    MARK = ord("(")
-    STOP = ord(".")
-    BINFLOAT = ord("G")
-    BININT = ord("J")
-    BININT1 = ord("K")
-    BININT2 = ord("M")
-    NONE = ord("N")
-    BINPERSID = ord("Q")
-    REDUCE = ord("R")
-    BINUNICODE = ord("X")
-    APPEND = ord("a")
-    BUILD = ord("b")
-    GLOBAL = ord("c")
-    APPENDS = ord("e")
-    BINGET = ord("h")
-    LONG_BINGET = ord("j")
-    EMPTY_LIST = ord("]")
-    BINPUT = ord("q")
-    LONG_BINPUT = ord("r")
-    SETITEM = ord("s")
-    TUPLE = ord("t")
-    EMPTY_TUPLE = ord(")")
-    SETITEMS = ord("u")
-    EMPTY_DICT = ord("}")
-    PROTO = 0x80
-    TUPLE1 = 0x85
-    TUPLE2 = 0x86
-    TUPLE3 = 0x87
-    NEWTRUE = 0x88
-    NEWFALSE = 0x89
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A name from the table of allowed globals. It stands for itself: nothing is imported."""
-
-    module: str
-    name: str
-
-
-REBUILD_TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
-ORDERED_DICT = Global("collections", "OrderedDict")
-ALLOWED_GLOBALS = {REBUILD_TENSOR, ORDERED_DICT} | {Global("torch", name) for name in STORAGE_DTYPES}
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A run of `elements` numbers of type `dtype` in the archive member `data/<key>`."""
-
-    dtype: np.dtype
-    key: str
-    elements: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A strided view of a storage; offset and strides count elements. Not yet checked against the storage."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Container:
-    """A tuple, list, dict or OrderedDict (`kind`), with how deep it nests."""
-
-    kind: str
-    depth: int = 1
-    sealed: bool = False
-
-    def admit(self, value: Value) -> None:
-        """Account for `value` becoming part of this container; raises `CheckpointError` where it may not."""
-        if isinstance(value, Container):
-            value.sealed = True
-            self.depth = max(self.depth, value.depth + 1)
-            if self.depth > MAX_DEPTH:
-                raise CheckpointError(f"its pickle nests deeper than {MAX_DEPTH} levels")
-        if self.sealed:
-            raise CheckpointError(f"its pickle changes a {self.kind} that is already part of another object")
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Sequence(Container):
-    """A tuple or a list."""
-
-    items: list[Value] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Dictionary(Container):
-    """A dict or an OrderedDict."""
-
-    entries: dict[str | int, Value] = field(default_factory=dict)
-
-
-Value: TypeAlias = bool | int | float | str | Global | Storage | Tensor | Sequence | Dictionary | None
-
-
-def kind_of(value: Value) -> str:
-    """What a message calls `value`."""
-    if isinstance(value, Container):
-        return value.kind
-    return "None" if value is None else type(value).__name__
 
 
 def load_pickle(data: memoryview) -> tuple[Value, dict[str, Storage]]:
@@ -210,8 +95,7 @@ class _Interpreter:
             case Opcode.EMPTY_TUPLE:
                 self.push_tuple([])
             case Opcode.TUPLE1 | Opcode.TUPLE2 | Opcode.TUPLE3:
-                items = [self.pop() for _ in range(code - Opcode.TUPLE1 + 1)]
-                self.push_tuple(items[::-1])
+                self.push_tuple([self.pop() for _ in range(code - Opcode.TUPLE1 + 1)][::-1])
             case Opcode.BINPUT:
                 self.memorise(self.unsigned(1))
             case Opcode.BINPERSID:
@@ -430,54 +314,3 @@ def _whole_numbers(value: Value, what: str) -> tuple[int, ...]:
             raise CheckpointError(f"its pickle gives a tensor a {what} that is no whole number of zero or more")
         numbers.append(item)
     return tuple(numbers)
-
-
-def dump_pickle(tensors: dict[str, Tensor]) -> bytes:
-    """The pickle (protocol 2) of an OrderedDict of `tensors`, in the form of `torch.save`.
-
-    Raises `CheckpointError` for a name that is not Unicode text and for a number of 2**31 or more.
-    """
-    ordered_dict = _global_bytes(ORDERED_DICT) + bytes([Opcode.EMPTY_TUPLE, Opcode.REDUCE])
-    parts = [bytes([Opcode.PROTO, 2]), ordered_dict]
-    for name, tensor in tensors.items():
-        storage = tensor.storage
-        storage_name = next(cls for cls, dtype in STORAGE_DTYPES.items() if dtype == storage.dtype)
-        parts += [
-            _text_bytes(name),
-            _global_bytes(REBUILD_TENSOR),
-            bytes([Opcode.MARK, Opcode.MARK]),
-            _text_bytes("storage"),
-            _global_bytes(Global("torch", storage_name)),
-            _text_bytes(storage.key),
-            _text_bytes("cpu"),
-            _int_bytes(storage.elements),
-            bytes([Opcode.TUPLE, Opcode.BINPERSID]),
-            _int_bytes(tensor.offset),
-            *(_tuple_bytes(numbers) for numbers in (tensor.shape, tensor.strides)),
-            bytes([Opcode.NEWFALSE]),
-            ordered_dict,
-            bytes([Opcode.TUPLE, Opcode.REDUCE, Opcode.SETITEM]),
-        ]
-    return b"".join([*parts, bytes([Opcode.STOP])])
-
-
-def _global_bytes(named: Global) -> bytes:
-    return bytes([Opcode.GLOBAL]) + f"{named.module}\n{named.name}\n".encode()
-
-
-def _text_bytes(text: str) -> bytes:
-    try:
-        encoded = text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise CheckpointError(f"the tensor name {text[:80]!a} is not Unicode text: rename it") from None
-    return bytes([Opcode.BINUNICODE]) + struct.pack("<I", len(encoded)) + encoded
-
-
-def _int_bytes(number: int) -> bytes:
-    if number >= 2**31:
-        raise CheckpointError(f"a tensor with a size of {number} is too large for a checkpoint: split it")
-    return bytes([Opcode.BININT]) + struct.pack("<i", number)
-
-
-def _tuple_bytes(numbers: tuple[int, ...]) -> bytes:
-    return bytes([Opcode.MARK]) + b"".join(map(_int_bytes, numbers)) + bytes([Opcode.TUPLE])

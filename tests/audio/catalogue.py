@@ -28,7 +28,7 @@ class Case:
 
 CASES: list[Case] = []
 M4A_CASES: list[Case] = []
-"""Those that only the extra `m4a` can make and read."""
+"""Those that only FFmpeg can make and read."""
 
 
 def refused(name: str, build: Callable[[], bytes], error: str) -> None:
@@ -250,9 +250,22 @@ def fragmented() -> bytes:
 
 
 def m4a_bomb(packets: int) -> bytes:
-    """20 KB that state this many packets of one size, of which FFmpeg notes each in 24 bytes and more."""
+    """20 KB that state this many packets of one size, of which FFmpeg would note each in 24 bytes and more."""
     data = m4a_with(b"stsz", 4, "II", 9, packets)
     return patched(data, box_at(data, b"stsc") + 12, struct.pack(">I", packets))
+
+
+def many_packets(packets: int) -> bytes:
+    """An M4A of silence that really holds this many packets, of four bytes each; its edit list hides all but 2 s."""
+    data = m4a(np.zeros(2 * RATE))
+    audio, index = box_at(data, b"mdat"), data.index(b"moov") - 4
+    moov = data[index:]
+    sizes = box_at(moov, b"stsz")
+    moov = patched(moov, sizes + 4, struct.pack(">II", 4, packets))
+    moov = patched(moov, box_at(moov, b"stsc") + 12, struct.pack(">I", packets))
+    moov = patched(moov, box_at(moov, b"stts") + 8, struct.pack(">IIII", packets - 1, 1024, 1, 1024))
+    content = data[index - 4 : index] * packets
+    return data[: audio - 8] + struct.pack(">I", 8 + len(content)) + b"mdat" + content + moov
 
 
 def many_tracks(packets: int) -> bytes:

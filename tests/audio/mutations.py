@@ -2,12 +2,13 @@
 
 Run as `python -m tests.audio.mutations KIND COUNT FOLDER [--score]`; prints one JSON object. What is read must be a
 finite wave of which `condition` says something, or, with `--score`, a Score with a status; all else must be an
-AudioError of one line, and not for want of memory. A file that takes more than `SECONDS_PER_FILE` of processor time
-kills the process and stays behind in FOLDER.
+AudioError of one line, and neither for want of memory nor for a crash of FFmpeg. A file that takes more than
+`SECONDS_PER_FILE` of processor time kills the process and stays behind in FOLDER.
 """
 
 import json
 import random
+import re
 import resource
 import signal
 import sys
@@ -29,6 +30,7 @@ ADDRESS_BYTES = 1 << 30
 KINDS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
 EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE, 0xFFFF_FFFF]
 HEADER_BYTES = 100
+CHILD_AT_FAULT = re.compile("ffmpeg (would take|was killed|crashed|gave nothing|cannot be used)")
 
 
 def recordings(kind: str) -> list[bytes]:
@@ -128,6 +130,12 @@ def peak_mib() -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
 
 
+def processor_time() -> float:
+    """Seconds that this process and its children have taken."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 def main(kind: str, count: str, folder: str, *options: str) -> None:
     judge = decoded
     if "--score" in options:
@@ -144,7 +152,7 @@ def main(kind: str, count: str, folder: str, *options: str) -> None:
     slowest = 0.0
     for index in range(int(count)):
         path.write_bytes(mutant(kind, sources, random.Random(f"{kind}/{index}")))
-        start = time.process_time()
+        start = processor_time()
         signal.setitimer(signal.ITIMER_PROF, SECONDS_PER_FILE)
         try:
             verdict = judge(path)
@@ -152,13 +160,16 @@ def main(kind: str, count: str, folder: str, *options: str) -> None:
                 violations.append(f"{index}: status {verdict!r}")
         except AudioError as error:
             verdict = "refused"
-            if "\n" in str(error) or isinstance(error.__cause__, MemoryError):
+            if "\n" in str(error) or isinstance(error.__cause__, MemoryError) or CHILD_AT_FAULT.search(str(error)):
                 violations.append(f"{index}: {error}")
         except Exception as error:
             verdict = "violation"
             violations.append(f"{index}: {error!r}")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        slowest = max(slowest, time.process_time() - start)
+        taken = processor_time() - start
+        if taken > SECONDS_PER_FILE:
+            violations.append(f"{index}: {taken:.1f} s")
+        slowest = max(slowest, taken)
         tally[verdict] += 1
     path.unlink()
     result = {"tally": tally, "violations": violations[:20], "slowest": round(slowest, 3), "peak_mib": peak_mib()}

@@ -1,9 +1,16 @@
 """Recordings made by code, whole, in every format that is read."""
 
+import importlib.util
 import io
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
 RATE = 16_000
@@ -50,24 +57,51 @@ def silent(seconds: int, rate: int = RATE, channels: int = 1, kind: str = "flac"
 
 
 def m4a(samples: np.ndarray, rate: int = RATE, kind: str = "ipod", codec: str = "aac", **options: str) -> bytes:
-    """The bytes of an M4A file (`ipod`), of bare AAC (`adts`), or of another container; options are FFmpeg's."""
-    import av
+    """The bytes of an M4A file (`ipod`), of bare AAC (`adts`), or of another container; options are FFmpeg's.
 
+    One FFmpeg encodes whatever is under test decodes, and each recording once.
+    """
     samples = samples[:, None] if samples.ndim == 1 else samples
-    layout = "mono" if samples.shape[1] == 1 else "stereo"
-    stream = io.BytesIO()
-    with av.open(stream, "w", format=kind, options=options) as container:
-        track = container.add_stream(codec, rate=rate, layout=layout)
-        sample_format = track.codec_context.codec.audio_formats[0].name
-        resampler = av.AudioResampler(format=sample_format, layout=layout, rate=rate, frame_size=1024)
-        planes = np.ascontiguousarray(samples.T, np.float32)
-        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
-        frame.sample_rate = rate
-        frame.pts = 0  # so that the file states how far the encoder runs ahead
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(track.encode(part))
-        container.mux(track.encode(None))
-    return stream.getvalue()
+    return _by_ffmpeg(samples.astype(np.float32).tobytes(), samples.shape[1], rate, kind, codec, tuple(options.items()))
+
+
+@cache
+def _by_ffmpeg(
+    samples: bytes, channels: int, rate: int, kind: str, codec: str, options: tuple[tuple[str, str], ...]
+) -> bytes:
+    muxer = [word for key, value in options for word in (f"-{key}", value)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "encoded"
+        command = [PROGRAMS[0], "-v", "error", "-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", "pipe:0"]
+        command += ["-c:a", codec, "-fflags", "+bitexact", "-flags:a", "+bitexact", *muxer, "-f", kind, str(path)]
+        subprocess.run(command, input=samples, check=True)
+        return path.read_bytes()
+
+
+def _programs() -> list[str]:
+    """Each `ffmpeg` there is: on the path, and of the extra."""
+    found = [shutil.which("ffmpeg")]
+    if importlib.util.find_spec("imageio_ffmpeg"):
+        import imageio_ffmpeg
+
+        found.append(imageio_ffmpeg.get_ffmpeg_exe())
+    return [program for program in dict.fromkeys(found) if program]
+
+
+PROGRAMS = _programs()
+
+
+def needs_ffmpeg() -> None:
+    """Skip a test where there is no `ffmpeg`; `.ci/run` fails where this reason is given."""
+    if not PROGRAMS:
+        pytest.skip("the extra `ffmpeg` is not installed")
+
+
+def ffmpeg_programs() -> list[Any]:
+    """Parameters of the fixture `ffmpeg`: a test runs with each program that there is."""
+    if not PROGRAMS:
+        return [pytest.param("", marks=pytest.mark.skip("the extra `ffmpeg` is not installed"))]
+    return [pytest.param(program, id="extra" if "imageio" in program else "path") for program in PROGRAMS]
 
 
 def ogg_pages(data: bytes) -> list[bytearray]:

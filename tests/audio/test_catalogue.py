@@ -13,7 +13,6 @@ from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError
 from tests.audio.catalogue import CASES, M4A_CASES, Case, fragmented, moved_index
 from tests.audio.recordings import encoded, m4a, ogg_pages, voice
-from tests.conftest import extra
 from tests.models import toy
 
 SECONDS = 5
@@ -53,8 +52,8 @@ def test_bad_audio(detector: Detector, case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", M4A_CASES, ids=lambda case: case.name)
+@pytest.mark.usefixtures("ffmpeg")
 def test_bad_aac(detector: Detector, case: Case, tmp_path: Path) -> None:
-    extra("av", "m4a")
     judge(detector, case, tmp_path / "case.audio")
 
 
@@ -64,8 +63,8 @@ def test_a_file_cut_anywhere_is_not_read_in_part(kind: str) -> None:
     cut_anywhere(data, {sum(map(len, ogg_pages(data)[:count])) for count in range(20)})
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_an_m4a_cut_anywhere_is_not_read_in_part() -> None:
-    extra("av", "m4a")
     for data in (m4a(voice(2.0)), moved_index(m4a(voice(2.0))), fragmented()):
         cut_anywhere(data, set())
 

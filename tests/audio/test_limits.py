@@ -18,7 +18,6 @@ from aasist_jax.audio.source import AudioStream
 from aasist_jax.errors import AudioError
 from tests.audio.catalogue import flac_claiming
 from tests.audio.recordings import encoded, m4a, silent, voice
-from tests.conftest import extra
 
 STEREO = encoded(voice(2.0, 8_000, 2), 8_000)
 """16,000 frames in two channels at 8 kHz: 32,000 values, 64,044 bytes, 32,000 samples at 16 kHz."""
@@ -182,9 +181,9 @@ def test_a_refusal_takes_no_time(bomb: bytes, tmp_path: Path) -> None:
     assert time.process_time() - start < 0.1
 
 
+@pytest.mark.usefixtures("ffmpeg")
 def test_bare_aac_states_no_length_and_is_held_to_the_limits_while_decoding() -> None:
-    extra("av", "m4a")
-    # A loud start makes FFmpeg's estimate too low.
+    # A loud start makes the estimate too low.
     samples = np.concatenate([voice(1.0), np.zeros((960_000, 1))])
     data = m4a(samples, kind="adts")
     assert inspect_audio(io.BytesIO(data)).seconds < 40

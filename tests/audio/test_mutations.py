@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.audio.mutations import KINDS
-from tests.conftest import REPOSITORY, extra
+from tests.audio.recordings import needs_ffmpeg
+from tests.conftest import REPOSITORY
 
 PEAK_MIB = 512
 
 
 def run_mutations(kind: str, count: int, folder: Path, *options: str) -> None:
     if kind == "m4a":
-        extra("av", "m4a")
+        needs_ffmpeg()
     command = [sys.executable, "-m", "tests.audio.mutations", kind, str(count), str(folder), *options]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, check=False)
     # A child that was killed leaves the file behind that killed it.

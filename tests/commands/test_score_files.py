@@ -8,18 +8,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from aasist_jax.commands import score_files as command
+from aasist_jax.commands.app import app
 from aasist_jax.errors import AasistError
-from aasist_jax.evaluation.report import FIGURE_NAMES
-from aasist_jax.evaluation.score_files import read_asv_scores, read_scores
+from aasist_jax.evaluation.report import METRIC_NAMES
+from aasist_jax.evaluation.score_files import read_scores
+from aasist_jax.evaluation.verification_scores import read_asv_scores
 from aasist_jax.metrics.tandem import min_a_dcf
-
-app = typer.Typer(pretty_exceptions_enable=False)
-for function in (command.metrics, command.calibrate, command.fuse, command.llr):
-    app.command()(function)
 
 REQUIRED = {
     *("eer", "eer_threshold", "min_tdcf_2019", "min_tdcf_2021", "min_dcf", "act_dcf", "cllr_bits"),
@@ -100,7 +96,7 @@ def test_metrics_writes_json_and_a_self_contained_report(files):
     assert (figures["n_bonafide"], figures["n_spoof"]) == (200, 400)
     assert list(figures["eer_per_attack"]) == ["A01", "A<2>"]
     numbers = {name for name, value in figures.items() if isinstance(value, float)}
-    assert numbers == set(figures["intervals"]) == set(FIGURE_NAMES)
+    assert numbers == set(figures["intervals"]) == set(METRIC_NAMES)
     for name, interval in figures["intervals"].items():
         assert interval["low"] < interval["high"], name
         assert interval["estimate"] == figures[name]
@@ -236,13 +232,22 @@ def test_bad_calls_raise_one_line(files, monkeypatch, arguments, complaint):
     assert "\n" not in str(raised.value)
 
 
-def test_the_commands_start_without_jax_and_without_matplotlib():
+def test_the_commands_run_without_jax_and_without_matplotlib(files):
     code = (
-        "import sys, aasist_jax.commands.score_files as _; "
-        "print({'jax', 'flax', 'matplotlib', 'sklearn'} & set(sys.modules))"
+        "import atexit, sys; from aasist_jax.commands.app import main; "
+        "atexit.register(lambda: print({'jax', 'flax', 'matplotlib', 'sklearn'} & set(sys.modules))); main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    scores = ("--scores", files / "good.txt", "--keys", files / "keys.txt")
+    for arguments in (
+        ("metrics", *scores, "--resamples", 2, "--json", files / "m.json"),
+        ("calibrate", *scores, "--out", files / "c.json"),
+        ("fuse", *scores, "--scores", files / "poor.txt", "--out", files / "f.json"),
+        ("llr", *scores[:2], "--calibration", files / "c.json", "--out", files / "llr.txt"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "set()"
 
 
 @pytest.mark.reference

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from aasist_jax.weights.folder import save_weights
-from tests.commands.test_cli import TOY_MAIN
+from tests.commands.test_score import TOY_MAIN
 from tests.conftest import REPOSITORY
 from tests.models import toy
 

@@ -10,14 +10,13 @@ import soundfile
 from aasist_jax.corpus.build import build_corpus
 from aasist_jax.corpus.cues import CUES, cue_error_rates, measure
 from aasist_jax.corpus.layout import (
-    clip_path,
     protocol_lines,
-    protocol_path,
     read_metadata,
     write_metadata,
     write_protocols,
 )
 from aasist_jax.corpus.plan import Clip, ClipCounts
+from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
 from aasist_jax.errors import DataError
 
 
@@ -75,7 +74,7 @@ def test_too_few_clips_for_the_attacks_is_an_error(tmp_path: Path) -> None:
 
 def test_no_apt_is_said_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(DataError, match=r"apt-get is not on the PATH.*download_dataset"):
+    with pytest.raises(DataError, match=r"apt-get is not on the PATH.*aasist-jax download"):
         build_corpus(tmp_path / "new", downloads=tmp_path / "downloads")
     assert list(tmp_path.iterdir()) == []
 

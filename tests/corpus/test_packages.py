@@ -113,7 +113,7 @@ def test_a_damaged_archive_is_removed_and_said_so(tmp_path: Path) -> None:
 
 def test_without_apt_the_other_ways_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DataError, match=r"apt-get is not on the PATH.*layout=csv.*download_dataset\.py"):
+    with pytest.raises(DataError, match=r"apt-get is not on the PATH.*layout=csv.*aasist-jax download"):
         packages.require_apt()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
-from aasist_jax.data.layouts.csv_table import read_csv
+from aasist_jax.data.layouts.csv_table import read_csv, splits_there
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 
@@ -168,6 +168,16 @@ def test_without_a_split_column_speakers_are_dealt_out(tmp_path: Path) -> None:
     # The same speakers go to dev whatever the order of the lines.
     shuffled = write_csv(tmp_path, "\n".join(["path,label,speaker", *lines[::-1]]) + "\n")
     assert {clip.utterance for clip in read_csv(shuffled, "dev")} == {clip.utterance for clip in dev}
+
+
+def test_the_splits_of_a_table(tmp_path: Path) -> None:
+    listing = write_csv(tmp_path, "path,label,split\na.wav,real,train\nb.wav,real,eval \nc.wav,fake\n")
+    assert splits_there(listing) == ["eval", "train"]
+    many = "".join(f"{i}.wav,real\n" for i in range(50))
+    assert splits_there(write_csv(tmp_path, f"path,label\n{many}")) == ["dev", "train"]
+    # Of a table that cannot be read, reading says why.
+    assert splits_there(write_csv(tmp_path, "path,split\na.wav,train\n")) == []
+    assert splits_there(tmp_path / "none.csv") == []
 
 
 def test_csv_files_that_cannot_be_used(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aasist_jax import data
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
 from aasist_jax.data.cache import open_cache
@@ -35,7 +37,7 @@ def assert_same(left: list[Batch], right: list[Batch]) -> None:
             np.testing.assert_array_equal(one[name], other[name])
 
 
-def train(utterances: list[Utterance], **options: int | None) -> object:
+def train(utterances: list[Utterance], **options: int | str | None) -> object:
     defaults = {"samples": SAMPLES, "batch_size": 4, "seed": 7, "epochs": 2}
     return train_dataset(ClipSource(utterances), **(defaults | options))
 
@@ -188,6 +190,39 @@ def test_evaluation_sees_every_first_window_once_in_order(utterances: list[Utter
         assert label == (utterance.label == "bonafide")
 
 
+def test_zeros_fill_short_clips_and_their_lengths_are_told(utterances: list[Utterance]) -> None:
+    repeated = take(iter(train(utterances)))
+    padded = take(iter(train(utterances, fill="zeros")))
+    short = set()
+    for batch, as_today in zip(padded, repeated, strict=True):
+        assert batch["length"].shape == (4,)
+        assert batch["length"].dtype == np.int32
+        np.testing.assert_array_equal(batch["index"], as_today["index"])
+        for wave, length, index, other in zip(
+            batch["wave"], batch["length"], batch["index"], as_today["wave"], strict=True
+        ):
+            size = load_audio(utterances[index].path).size
+            assert length == min(size, SAMPLES)
+            # The same crop, and nothing behind it.
+            np.testing.assert_array_equal(wave[:length], other[:length])
+            assert not wave[length:].any()
+            short |= {index} if size < SAMPLES else set()
+    assert len(short) > 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_evaluation_with_zeros(utterances: list[Utterance], workers: int) -> None:
+    source = ClipSource(utterances[:6])
+    batches = take(iter(eval_dataset(source, samples=SAMPLES, batch_size=4, workers=workers, fill="zeros")))
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    waves = [load_audio(utterance.path)[:SAMPLES] for utterance in utterances[:6]]
+    np.testing.assert_array_equal(joined["length"], [*(wave.size for wave in waves), SAMPLES, SAMPLES])
+    for window, wave in zip(joined["wave"], waves, strict=False):
+        np.testing.assert_array_equal(window, np.pad(wave, (0, SAMPLES - wave.size)))
+    np.testing.assert_array_equal(joined["valid"], [True] * 6 + [False] * 2)
+    assert not joined["wave"][6:].any()
+
+
 def test_evaluation_can_be_run_twice_and_shared(utterances: list[Utterance]) -> None:
     dataset = eval_dataset(ClipSource(utterances), samples=SAMPLES, batch_size=8)
     whole = take(iter(dataset))
@@ -240,15 +275,21 @@ def test_workers_start_no_jax_device(utterances: list[Utterance]) -> None:
     np.testing.assert_array_equal(batch["wave"], np.tile(np.float32([0, 0, 0, 1]), (4, 1)))
 
 
-@pytest.mark.parametrize("module", ["audio", "data.cache", "data.fingerprint", "data.preflight", "data.protocols"])
-def test_modules_import_no_jax(module: str) -> None:
-    code = f"import sys, aasist_jax.{module}; sys.exit('jax' in sys.modules)"
+def test_reading_audio_and_data_imports_no_jax() -> None:
+    # The two modules left out import Grain, which may import JAX; the next test is about them.
+    modules = ["aasist_jax.audio.load", "aasist_jax.audio.windows"]
+    for module in pkgutil.walk_packages(data.__path__, "aasist_jax.data."):
+        if module.name not in ("aasist_jax.data.pipeline", "aasist_jax.data.splits"):
+            modules.append(module.name)
+    assert len(modules) > 8
+    code = f"import sys, {', '.join(modules)}; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_pipeline_imports_only_what_grain_does() -> None:
+@pytest.mark.parametrize("module", ["pipeline", "splits"])
+def test_the_pipeline_imports_only_what_grain_does(module: str) -> None:
     code = (
-        "import sys, grain; before = set(sys.modules); import aasist_jax.data.pipeline; "
+        f"import sys, grain; before = set(sys.modules); import aasist_jax.data.{module}; "
         "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     )
     new = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

@@ -1,7 +1,10 @@
-"""The splits of an experiment, from both layouts, and their scoring."""
+"""The splits of an experiment, from any layout."""
 
+import importlib
 import shutil
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,12 @@ import pytest
 import soundfile
 
 from aasist_jax.config import DataConfig, ExperimentConfig, TrainConfig
+from aasist_jax.data import layouts
 from aasist_jax.data import splits as datasets
-from aasist_jax.data.pipeline import LABEL_INDEX
+from aasist_jax.data.labels import LABEL_INDEX
+from aasist_jax.data.layouts import all_layouts, find_layout
 from aasist_jax.data.splits import has_split, open_splits, read_split
 from aasist_jax.errors import DataError
-from aasist_jax.models.family import build_model
-from aasist_jax.training.scoring import make_score_function, score_split
 from tests.models import toy
 
 CLIPS = {"train": 7, "dev": 11}
@@ -152,45 +155,6 @@ def test_shuffled_labels_are_the_same_labels_dealt_anew(copy: Path, tmp_path: Pa
     assert [int(source[i]["label"]) for i in range(7)] == [LABEL_INDEX[k] for k, _ in kinds(shuffled, "train")]
 
 
-def test_every_clip_is_scored_once_in_order(database: Path, tmp_path: Path) -> None:
-    weights = toy.toy_weights()
-    with toy.registered():
-        model = build_model(weights.config)
-    score = make_score_function(model)
-    split = open_splits(config(database), ["dev"], tmp_path)["dev"]
-    done: list[tuple[int, int]] = []
-    options: dict[str, Any] = {"samples": toy.WINDOW, "batch_size": 8, "workers": 0}
-    trials = score_split(
-        score,
-        weights.variables,
-        split,
-        **options,
-        progress=lambda *figures: done.append(figures),
-        should_stop=lambda: False,
-    )
-    assert trials is not None
-    assert done == [(8, 11), (11, 11)]
-    assert [*zip(trials.utterances, trials.columns["attack"], trials.is_bonafide, strict=True)] == [
-        (name, attack, label == "bonafide") for name, attack, label in lines_of("dev")
-    ]
-    # Shorter clips are repeated, longer ones cut.
-    waves = [np.resize(soundfile.read(u.path, dtype="float32")[0], toy.WINDOW) for u in split.utterances]
-    expected = np.asarray(model.apply(weights.variables, np.stack(waves))[1])[:, 1]
-    np.testing.assert_allclose(trials.scores, expected, rtol=1e-5)
-    assert trials.scores.dtype == np.float64
-
-    answers = iter([False, True])
-    stopped = score_split(
-        score,
-        weights.variables,
-        split,
-        **options,
-        progress=lambda *figures: None,
-        should_stop=lambda: next(answers),
-    )
-    assert stopped is None
-
-
 def test_damage_behind_an_intact_header_is_found_before_the_first_step(copy: Path, tmp_path: Path) -> None:
     experiment = config(copy)
     open_splits(experiment, ["train"], tmp_path)
@@ -210,3 +174,116 @@ def test_unchanged_files_are_checked_once(database: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(datasets, "usable_utterances", fail)
     assert open_splits(config(database), ["train"], tmp_path)["train"].fingerprint == before
+
+
+THIRD_LAYOUT = '''"""A folder a split with a folder a label, `train/spoof/x.flac`."""
+
+from aasist_jax.data.layouts import Layout
+from aasist_jax.data.utterances import make_utterance
+
+
+def read(database_path, split, track):
+    return [
+        make_utterance(path.stem, path, label, "-" if label == "bonafide" else "unknown", track, str(path))
+        for label in ("bonafide", "spoof")
+        for path in sorted((database_path / split / label).iterdir())
+    ]
+
+
+def splits(database_path, track):
+    return [folder.name for folder in sorted(database_path.iterdir())]
+
+
+LAYOUT = Layout("folders", "database_path holds a folder a split", read, splits)
+'''
+
+
+@pytest.fixture
+def layouts_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose files are layouts too, as if they lay in `data/layouts`."""
+    folder = tmp_path / "more_layouts"
+    folder.mkdir()
+    monkeypatch.setattr(layouts, "__path__", [*layouts.__path__, str(folder)])
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if name.startswith("aasist_jax.data.layouts."):
+            del sys.modules[name]
+
+
+def test_a_layout_is_one_file(database: Path, layouts_folder: Path, tmp_path: Path) -> None:
+    (layouts_folder / "folders.py").write_text(THIRD_LAYOUT)
+    for split in ("train", "dev"):
+        for name, _, label in lines_of(split):
+            folder = tmp_path / "clips" / split / label
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(database / f"ASVspoof2019_LA_{split}" / "flac" / f"{name}.flac", folder)
+    experiment = replace(config(tmp_path / "clips", "folders"), track="DF")
+    assert [has_split(experiment, name) for name in ("train", "dev", "eval")] == [True, True, False]
+    splits = open_splits(experiment, ["train", "dev"], tmp_path)
+    for name, split in splits.items():
+        assert sorted((u.utterance, u.label) for u in split.utterances) == [
+            (n, label) for n, _, label in lines_of(name)
+        ]
+        assert {u.speaker for u in split.utterances} == {"DF"}  # The track reaches the layout.
+        assert split.source[0]["wave"].size >= 2000
+
+
+def test_the_track_names_the_folders_of_the_published_layout(copy: Path, tmp_path: Path) -> None:
+    for path in sorted(copy.rglob("*2019*"), reverse=True):
+        path.rename(path.with_name(path.name.replace("_LA_", "_PA_").replace(".LA.", ".PA.")))
+    other = config(copy)
+    assert not has_split(other, "train")
+    experiment = replace(other, track="PA")
+    assert has_split(experiment, "train")
+    assert [u.utterance for u in read_split(experiment, "train")] == [name for name, *_ in lines_of("train")]
+
+
+def test_an_unknown_layout_is_one_line_with_the_nearest_name(tmp_path: Path) -> None:
+    for call in (has_split, read_split):
+        with pytest.raises(DataError) as error:
+            call(config(tmp_path, "asvspoof2019"), "train")
+        message = str(error.value)
+        assert message.startswith(
+            "data_config.layout: there is no layout 'asvspoof2019'; did you mean 'asvspoof2019_la'? There are: "
+        )
+        assert "'csv' (database_path is a CSV file" in message
+        assert "\n" not in message
+    with pytest.raises(DataError, match=r"there is no layout 'zip'\. There are: "):
+        find_layout("zip")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", r"layouts/new\.py: sets no LAYOUT"),
+        (THIRD_LAYOUT.replace('"folders"', '"csv"'), r"layouts/new\.py: another file has the name 'csv' already"),
+    ],
+)
+def test_a_file_that_is_no_layout_is_told(layouts_folder: Path, text: str, complaint: str) -> None:
+    (layouts_folder / "new.py").write_text(text)
+    with pytest.raises(DataError, match=complaint):
+        all_layouts()
+
+
+def test_one_host_writes_and_builds_first(copy: Path, tmp_path: Path) -> None:
+    clip = next(iter(sorted((copy / "ASVspoof2019_LA_train" / "flac").iterdir())))
+    experiment = skipping(config(copy))
+    experiment = replace(experiment, data_config=replace(experiment.data_config, cache=str(tmp_path / "cache")))
+    run = tmp_path / "run"
+    run.mkdir()
+    calls: list[list[str]] = []
+
+    def one_host_first(function: Any) -> Any:
+        calls.append([path.suffix for path in tmp_path.glob("cache/*")])
+        return function()
+
+    open_splits(experiment, ["dev"], run, is_writer=False, one_host_first=one_host_first)
+    clip.write_bytes(b"no audio")
+    open_splits(experiment, ["train"], run, is_writer=False, one_host_first=one_host_first)
+    assert list(run.iterdir()) == []
+    # Nothing was built before the first call, and one cache by the second.
+    assert [sorted(call) for call in calls] == [[], [".int16", ".json"]]
+    open_splits(experiment, ["dev", "train"], run)
+    assert sorted(path.name for path in run.iterdir()) == ["bad_files_train.txt", "checked_dev.txt"]

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 
 from aasist_jax.calibration.llr import LogisticCalibration, save_calibration
-from aasist_jax.commands.cli import app
-from aasist_jax.commands.output import opened_to_append
+from aasist_jax.commands.app import app
 from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.splits import Split
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.detection.dataset import score_dataset
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.resumable_rows import opened_to_append
 from aasist_jax.errors import AasistError, ScoreFileError
 from aasist_jax.evaluation.score_files import read_scores
 from aasist_jax.weights.folder import Source, save_weights
@@ -81,7 +81,7 @@ def test_another_models_scores_are_not_gone_on_with(split: Split, tmp_path: Path
     score_dataset(Detector(toy_weights()), split, path, progress=lambda done, total: None)
     before = path.read_text()
     other = Split("eval", split.source, "data 2")
-    with pytest.raises(ScoreFileError, match="another model or data set"):
+    with pytest.raises(ScoreFileError, match=r"its scores are of another data set; move it away or give --output$"):
         score_dataset(Detector(toy_weights()), other, path, progress=lambda done, total: None)
     assert path.read_text() == before
 
@@ -96,7 +96,11 @@ def test_a_damaged_identity_is_one_line_and_touches_nothing(split: Split, tmp_pa
         identity.unlink()
     else:
         identity.write_text(damage, encoding="latin-1")
-    fault = "another model" if damage == "[]" else r"s.txt.identity.json, .* is missing or damaged; move it away"
+    fault = (
+        "another model and data set"
+        if damage == "[]"
+        else r"s.txt.identity.json, .* is missing or damaged; move it away"
+    )
     with pytest.raises(ScoreFileError, match=rf"s.txt: .*{fault}.*--output$"):
         score_dataset(Detector(toy_weights()), split, path, progress=lambda done, total: None)
     assert path.read_text() == before

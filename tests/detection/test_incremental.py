@@ -12,7 +12,7 @@ import pytest
 from aasist_jax.audio.windows import window_starts
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, FrameStream
-from aasist_jax.models.family import FrameGeometry, build_model
+from aasist_jax.models.family import FrameGeometry, build_network, split_variables
 from aasist_jax.weights.folder import Source, Weights
 from tests.models import toy
 from tests.models.aasist import official
@@ -45,9 +45,9 @@ def pieces(wave: np.ndarray, seed: int) -> list[np.ndarray]:
 
 
 def encoder_in_float64(weights: Weights) -> tuple[FrameGeometry, Callable[..., Any]]:
-    model = build_model(weights.config, dtype=jnp.float64)
+    network = build_network(weights.config, dtype=jnp.float64)
     variables = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x, weights.variables)
-    encode = jax.jit(lambda wave, valid=None: model.apply(variables, wave, valid, method="encode"))
+    encode = jax.jit(lambda wave, valid=None: network.encode(*split_variables(variables), wave, valid))
     return weights.config.frame_geometry, encode
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aasist_jax.commands.timeline_output import COLUMNS, as_csv, as_json, clock
 from aasist_jax.detection.timeline import Rule, Segmenter, Timeline, WindowScore, segments, verdict
+from aasist_jax.detection.timeline_text import COLUMNS, as_csv, as_json, clock
 from aasist_jax.errors import ConfigError
 
 WINDOW, HOP = 4.0, 0.5

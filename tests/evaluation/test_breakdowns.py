@@ -4,6 +4,7 @@ import numpy as np
 
 from aasist_jax.evaluation.breakdowns import binned, break_down, informative_columns
 from aasist_jax.evaluation.score_files import Trials
+from aasist_jax.metrics.bootstrap import Resampling
 from aasist_jax.metrics.error_rates import equal_error_rate
 
 
@@ -27,7 +28,7 @@ def make_trials():
 
 def test_attacks_are_measured_against_all_bona_fide_trials_worst_first():
     trials = make_trials()
-    groups = break_down(trials, "attack", resamples=50)
+    groups = break_down(trials, "attack", resampling=Resampling(50))
     assert [(group.value, group.n_bonafide, group.n_spoof) for group in groups] == [
         ("A02", 200, 200),
         ("A01", 200, 200),

@@ -11,24 +11,12 @@ from aasist_jax.evaluation.score_files import (
     Scores,
     Trials,
     join,
-    read_asv_scores,
     read_keys,
-    read_sasv_scores,
     read_scores,
     write_scores,
 )
 
 KEYS_2019 = "s1 u1 - - bonafide\ns1 u2 - A07 spoof\ns2 u3 - A08 spoof\ns2 u4 - - bonafide\n"
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="file.txt"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write
 
 
 def keys_of(*is_bonafide):
@@ -180,47 +168,6 @@ def test_keys_inside_the_score_file_must_agree(write):
     scores = read_scores(write("u1 - bonafide 1\nu2 A1 spoof 2\nu3 - bonafide 3\n"))
     with pytest.raises(ScoreFileError, match="call 1 trials by different keys, first u3"):
         join(scores, keys_of(True, False, False))
-
-
-def test_asv_scores_are_read_by_class(write):
-    asv = read_asv_scores(write("bonafide target 1\nbonafide nontarget -1\nA07 spoof 0.5\nA08 spoof 0.25\n"))
-    assert (asv.target.tolist(), asv.nontarget.tolist(), asv.spoof.tolist()) == ([1], [-1], [0.5, 0.25])
-    with pytest.raises(ScoreFileError, match="no nontarget trial"):
-        read_asv_scores(write("bonafide target 1\nA07 spoof 2\n"))
-    with pytest.raises(ScoreFileError, match=r":2: key 'fake' is none of"):
-        read_asv_scores(write("bonafide target 1\nA07 fake 2\n"))
-
-
-SASV_SCORES = "spk\tfilename\tcm-score\tasv-score\tsasv-score\ns1\tu1\t-\t-\t3\ns2\tu1\t-\t-\t1\ns1\tu2\t-\t-\t2\n"
-SASV_KEYS = (
-    "spk\tfilename\tcm-label\tasv-label\ns1\tu2\tspoof\tspoof\ns2\tu1\tbonafide\tnontarget\ns1\tu1\tbonafide\ttarget\n"
-)
-
-
-def test_spoofing_aware_scores_join_their_keys_by_speaker_and_file(write):
-    keys = write(SASV_KEYS, "keys.tsv")
-    sasv = read_sasv_scores(write(SASV_SCORES), keys)
-    assert (sasv.target.tolist(), sasv.nontarget.tolist(), sasv.spoof.tolist()) == ([3], [1], [2])
-    with pytest.raises(ScoreFileError, match=r"no score for 1 of 3 trials of .*keys.tsv, first s1 u2;"):
-        read_sasv_scores(write(SASV_SCORES.replace("s1\tu2", "s1\tu9")), keys)
-    with pytest.raises(ScoreFileError, match=r"1 utterances come more than once, first s1 u1"):
-        read_sasv_scores(write(SASV_SCORES.replace("s2", "s1")), keys)
-    with pytest.raises(ScoreFileError, match="no column sasv-score"):
-        read_sasv_scores(write("filename\tcm-score\nu1\t1\n"), keys)
-    with pytest.raises(ScoreFileError, match=r":2: key 'fake' is none of"):
-        read_sasv_scores(write(SASV_SCORES), write(SASV_KEYS.replace("spoof\tspoof", "spoof\tfake"), "k.tsv"))
-
-
-def test_spoofing_aware_scores_join_by_file_where_one_table_has_no_speaker(write):
-    def without_speaker(table):
-        return "".join(line.partition("\t")[2] for line in table.splitlines(keepends=True))
-
-    scores, keys = (table.replace("s2\tu1", "s2\tu3") for table in (SASV_SCORES, SASV_KEYS))
-    for own_scores, own_keys in [(without_speaker(scores), keys), (scores, without_speaker(keys))]:
-        sasv = read_sasv_scores(write(own_scores, "s.tsv"), write(own_keys, "k.tsv"))
-        assert (sasv.target.tolist(), sasv.nontarget.tolist(), sasv.spoof.tolist()) == ([3], [1], [2])
-    with pytest.raises(ScoreFileError, match=r"k.tsv: 1 utterances come more than once, first u1"):
-        read_sasv_scores(write(without_speaker(scores), "s.tsv"), write(SASV_KEYS, "k.tsv"))
 
 
 @pytest.mark.reference

@@ -95,7 +95,7 @@ def test_equal_scores_are_pooled_in_the_native_order(tmp_path: Path) -> None:
 @pytest.fixture
 def emitted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], None]], None]:
     """Lets a function meddle with the graph before it is written."""
-    entry = registry.architecture("AASIST")
+    entry = registry.family("AASIST")
     assert entry.onnx_graph is not None
     emit = entry.onnx_graph
 

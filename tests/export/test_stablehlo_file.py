@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from aasist_jax.calibration.llr import IsotonicCalibration
-from aasist_jax.commands.cli import main
+from aasist_jax.commands.app import main
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export import contract, stablehlo_file

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from aasist_jax.metrics.bootstrap import (
+    Resampling,
     Sampling,
     _draws,
     _Trials,
@@ -39,6 +40,8 @@ def eer_of(curve):
     return equal_error_rate_of(curve)[0]
 
 
+EER = {"eer": eer_of}
+
 FORMS = {
     eer_of: lambda bonafide, spoof: equal_error_rate(bonafide, spoof).eer,
     convex_hull_equal_error_rate_of: lambda bonafide, spoof: convex_hull_equal_error_rate(bonafide, spoof).eer,
@@ -58,7 +61,7 @@ def test_a_resample_scores_as_the_drawn_trials_written_out(seed, n_bonafide, n_s
     if tied:
         bonafide, spoof = bonafide.round(), spoof.round()
     sampling = Sampling(spoof_attacks=random.integers(0, 3, n_spoof))
-    bonafide_counts, spoof_counts = next(_draws(n_bonafide, n_spoof, sampling, 4, seed))
+    bonafide_counts, spoof_counts = next(_draws(n_bonafide, n_spoof, sampling, Resampling(4, seed=seed)))
     curve = _Trials.of(bonafide, spoof).curve(bonafide_counts, spoof_counts)
     for of_curve, of_scores in FORMS.items():
         written_out = [
@@ -74,7 +77,7 @@ def coverage(draws, n_bonafide, n_spoof, resamples):
     covered = 0
     for draw in range(draws):
         bonafide, spoof = random.normal(2.4, 1, n_bonafide), random.normal(0, 1, n_spoof)
-        interval = bootstrap_intervals({"eer": eer_of}, bonafide, spoof, resamples=resamples, seed=draw)["eer"]
+        interval = bootstrap_intervals(EER, bonafide, spoof, resampling=Resampling(resamples, seed=draw))["eer"]
         covered += interval.low <= true_eer <= interval.high
     return covered / draws
 
@@ -93,9 +96,9 @@ def test_drawing_speakers_widens_the_interval_where_speakers_differ():
     speaker = np.repeat(np.arange(20), 50)
     offset = random.normal(0, 1, 20)[speaker]
     bonafide, spoof = 2 + offset + random.normal(0, 0.5, 1000), offset + random.normal(0, 0.5, 1000)
-    clips = bootstrap_intervals({"eer": eer_of}, bonafide, spoof, resamples=300)["eer"]
+    clips = bootstrap_intervals(EER, bonafide, spoof, resampling=Resampling(300))["eer"]
     speakers = bootstrap_intervals(
-        {"eer": eer_of}, bonafide, spoof, sampling=Sampling(speaker, speaker), resamples=300
+        EER, bonafide, spoof, sampling=Sampling(speaker, speaker), resampling=Resampling(300)
     )["eer"]
     assert speakers.high - speakers.low > 2 * (clips.high - clips.low)
     assert speakers.estimate == clips.estimate == equal_error_rate(bonafide, spoof).eer
@@ -105,9 +108,9 @@ def test_drawing_attacks_widens_the_interval_where_attacks_differ():
     random = np.random.default_rng(3)
     attack = np.repeat(np.arange(6), 200)
     bonafide, spoof = random.normal(4, 1, 500), random.normal(0, 1, 1200) + (attack == 5) * 4
-    clips = bootstrap_intervals({"eer": eer_of}, bonafide, spoof, resamples=300)["eer"]
+    clips = bootstrap_intervals(EER, bonafide, spoof, resampling=Resampling(300))["eer"]
     attacks = bootstrap_intervals(
-        {"eer": eer_of}, bonafide, spoof, sampling=Sampling(spoof_attacks=attack), resamples=300
+        EER, bonafide, spoof, sampling=Sampling(spoof_attacks=attack), resampling=Resampling(300)
     )["eer"]
     assert attacks.high - attacks.low > 2 * (clips.high - clips.low)
 
@@ -117,11 +120,11 @@ def test_comparison_finds_a_better_system_and_no_difference_in_a_twin():
     bonafide, spoof = random.normal(2.5, 1, 400), random.normal(0, 1, 800)
     # The same evidence with more noise.
     worse = bonafide + random.normal(0, 1, 400), spoof + random.normal(0, 1, 800)
-    result = compare_systems({"eer": eer_of}, (bonafide, worse[0]), (spoof, worse[1]), resamples=500)["eer"]
+    result = compare_systems(EER, (bonafide, worse[0]), (spoof, worse[1]), resampling=Resampling(500))["eer"]
     assert result.difference.high < 0
     assert result.p_value == pytest.approx(2 / 501)
     assert result.difference.estimate == equal_error_rate(bonafide, spoof).eer - equal_error_rate(*worse).eer
-    twin = compare_systems({"eer": eer_of}, (bonafide, 2 * bonafide), (spoof, 2 * spoof), resamples=50)["eer"]
+    twin = compare_systems(EER, (bonafide, 2 * bonafide), (spoof, 2 * spoof), resampling=Resampling(50))["eer"]
     assert (twin.difference.low, twin.difference.high, twin.p_value) == (0, 0, 1)
 
 
@@ -131,7 +134,9 @@ def test_p_values_of_equal_systems_are_spread_evenly():
     for draw in range(200):
         bonafide, spoof = random.normal(2, 1, 150), random.normal(0, 1, 150)
         a, b = ([scores + random.normal(0, 0.7, 150) for scores in (bonafide, spoof)] for _ in range(2))
-        result = compare_systems({"auc": area_under_curve_of}, (a[0], b[0]), (a[1], b[1]), resamples=200, seed=draw)
+        result = compare_systems(
+            {"auc": area_under_curve_of}, (a[0], b[0]), (a[1], b[1]), resampling=Resampling(200, seed=draw)
+        )
         p_values.append(result["auc"].p_value)
     # 5 % of 200 is 10, give or take three deviations of 3.1.
     assert 1 <= np.sum(np.array(p_values) <= 0.05) <= 19
@@ -141,7 +146,7 @@ def test_an_infinite_threshold_has_an_infinite_end():
     # Spoofs above all bona fide trials, and dear ones: accepting nothing is cheapest.
     bonafide, spoof = np.array([0.0, 1.0, 2.0]), np.arange(3.0, 30.0)
     statistics = {"threshold": lambda curve: cheapest_threshold_of(curve, DetectionCosts(p_spoof=0.5))}
-    interval = bootstrap_intervals(statistics, bonafide, spoof, resamples=50)["threshold"]
+    interval = bootstrap_intervals(statistics, bonafide, spoof, resampling=Resampling(50))["threshold"]
     assert (interval.estimate, interval.high) == (np.inf, np.inf)
 
 
@@ -149,7 +154,7 @@ def test_t_eer_of_resamples_is_that_of_the_drawn_trials():
     random = np.random.default_rng(8)
     bonafide, spoof = random.normal(2, 1, 60), random.normal(0, 1, 90)
     asv = random.normal(2, 1, 50), random.normal(-2, 1, 70), random.normal(1, 1, 80)
-    counts = next(_draws(60, 90, Sampling(), 4, 0))
+    counts = next(_draws(60, 90, Sampling(), Resampling(4)))
     rates = tandem_equal_error_rate_of(_Trials.of(bonafide, spoof).curve(*counts), *asv)
     expected = [
         tandem_equal_error_rate(np.repeat(bonafide, b), np.repeat(spoof, s), *asv).eer
@@ -160,15 +165,15 @@ def test_t_eer_of_resamples_is_that_of_the_drawn_trials():
 
 def test_seeds_repeat_and_differ():
     bonafide, spoof = np.random.default_rng(0).normal(size=(2, 50))
-    first, again = (bootstrap_intervals({"eer": eer_of}, bonafide, spoof, resamples=20, seed=7) for _ in range(2))
+    first, again = (bootstrap_intervals(EER, bonafide, spoof, resampling=Resampling(20, seed=7)) for _ in range(2))
     assert first == again
-    assert first != bootstrap_intervals({"eer": eer_of}, bonafide, spoof, resamples=20, seed=8)
+    assert first != bootstrap_intervals(EER, bonafide, spoof, resampling=Resampling(20, seed=8))
 
 
 def test_any_function_of_any_classes_has_an_interval():
     random = np.random.default_rng(6)
     classes = random.normal(3, 1, 200), random.normal(0, 1, 200), random.normal(1, 1, 200)
-    interval = bootstrap_classes(min_a_dcf, *classes, resamples=200)
+    interval = bootstrap_classes(min_a_dcf, *classes, resampling=Resampling(200))
     assert interval.low < interval.estimate == min_a_dcf(*classes)
     assert interval.estimate < interval.high
 
@@ -182,7 +187,7 @@ def test_any_function_of_any_classes_has_an_interval():
 )
 def test_options_out_of_range_are_refused(options, complaint):
     with pytest.raises(ScoresError, match=complaint):
-        bootstrap_intervals({"eer": eer_of}, np.arange(3.0), np.arange(3.0), **{"resamples": 5, **options})
+        Resampling(**options)
 
 
 def test_speakers_of_one_class_alone_are_refused():

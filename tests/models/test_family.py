@@ -1,4 +1,4 @@
-"""A new architecture is registered, and conversion, Detector and configuration serve it unchanged."""
+"""A new family is registered, and conversion, Detector and configuration serve it unchanged."""
 
 import json
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import pytest
 from aasist_jax.config import load_config, parse_config, to_json
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ConfigError
-from aasist_jax.models.family import Architecture, architecture, architecture_names, architecture_of, register
+from aasist_jax.models.family import Family, family, family_names, family_of, register
 from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
 from tests.models import toy
 
 
 @pytest.fixture
-def entry() -> Iterator[Architecture]:
+def entry() -> Iterator[Family]:
     with toy.registered() as entry:
         yield entry
 
@@ -36,7 +36,7 @@ def toy_tensors(width: int) -> dict[str, np.ndarray]:
     }
 
 
-def test_a_new_architecture_is_converted_and_scored(tmp_path: Path, entry: Architecture) -> None:
+def test_a_new_family_is_converted_and_scored(tmp_path: Path, entry: Family) -> None:
     tensors = toy_tensors(width=50)
     write_torch_file(tmp_path / "toy.pth", tensors)
     (tmp_path / "toy.json").write_text(
@@ -61,7 +61,7 @@ def test_a_new_architecture_is_converted_and_scored(tmp_path: Path, entry: Archi
         np.testing.assert_array_equal(back[name], value)
 
 
-def test_a_new_architecture_is_configured(tmp_path: Path, entry: Architecture) -> None:
+def test_a_new_family_is_configured(tmp_path: Path, entry: Family) -> None:
     path = tmp_path / "toy.json"
     path.write_text(json.dumps({"model_config": {"architecture": "Toy", "nb_samp": 400}}))
     config = load_config(path)
@@ -72,19 +72,19 @@ def test_a_new_architecture_is_configured(tmp_path: Path, entry: Architecture) -
         load_config(path)
 
 
-def test_names_are_unique_and_unknown_ones_refused(entry: Architecture) -> None:
-    assert architecture_names() == ["AASIST", "Toy"]
-    assert architecture("Toy") is entry
-    assert architecture_of(toy.ToyConfig(400)) is entry
+def test_names_are_unique_and_unknown_ones_refused(entry: Family) -> None:
+    assert family_names() == ["AASIST", "Toy"]
+    assert family("Toy") is entry
+    assert family_of(toy.ToyConfig(400)) is entry
     with pytest.raises(ValueError, match="registered already"):
         register(entry)
     with pytest.raises(ConfigError, match=r"expected one of \['AASIST', 'Toy'\], got 'Toi'"):
-        architecture("Toi")
+        family("Toi")
 
 
-def test_an_architecture_goes_when_it_is_unregistered() -> None:
+def test_a_family_goes_when_it_is_unregistered() -> None:
     with toy.registered():
         pass
-    assert architecture_names() == ["AASIST"]
+    assert family_names() == ["AASIST"]
     with pytest.raises(ConfigError, match="ToyConfig is the configuration of no registered architecture"):
-        architecture_of(toy.ToyConfig(400))
+        family_of(toy.ToyConfig(400))

@@ -1,4 +1,4 @@
-"""A second architecture, as a stranger would add it: nothing of the package knows of it."""
+"""A second family, as a stranger would add it: nothing of the package knows of it."""
 
 import contextlib
 import dataclasses
@@ -9,8 +9,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from aasist_jax.models.family import Architecture, register, unregister
-from aasist_jax.models.layers import BatchNorm, Linear
+from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window, register, unregister
+from aasist_jax.models.layers import BATCH_STATISTICS, BatchNorm, Linear
+from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.weights.folder import Source, Weights
 
 WINDOW, WIDTH = 4000, 100
@@ -27,10 +28,6 @@ class ToyConfig:
         if not 1 <= self.width <= self.nb_samp:
             raise ValueError(f"width: expected 1 to nb_samp, got {self.width}")
 
-    @property
-    def shortest_input(self) -> int:
-        return self.width
-
 
 class Toy(nn.Module):
     config: ToyConfig
@@ -38,27 +35,31 @@ class Toy(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, wave: Any, *, train: bool = False, freq_aug: bool = False) -> Any:
+    def __call__(self, wave: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
         gain = self.param("gain", nn.initializers.ones, (1,))
         width = self.config.width
         bands = wave[:, : wave.shape[1] // width * width].reshape(wave.shape[0], -1, width)
         x = jnp.abs(bands).mean(1) * gain.reshape(1, 1)
         x = BatchNorm(self.dtype, self.axis_name, name="norm")(x, train=train)
-        return x, Linear(2, self.dtype, name="judge")(x).astype(jnp.float32)
+        return Outputs(Linear(2, self.dtype, name="judge")(x).astype(jnp.float32), x)
 
 
-TOY = Architecture(
+TOY = Family(
     name="Toy",
     config_type=ToyConfig,
-    build=Toy,
-    torch_module=lambda path: {"norm": "front.bn", "judge": "back.linear"}.get(path, path),
-    torch_parameter=lambda name: {"gain": "Gain"}.get(name, name),
+    build=lambda config, **options: LinenNetwork(Toy(config, **options), config.nb_samp, state=("batch_stats",)),
+    window=lambda config: Window(config.nb_samp, config.width),
+    state_estimate=BATCH_STATISTICS,
+    names=CheckpointNames(
+        lambda path: {"norm": "front.bn", "judge": "back.linear"}.get(path, path),
+        lambda name: {"gain": "Gain"}.get(name, name),
+    ),
 )
 
 
 @contextlib.contextmanager
-def registered() -> Iterator[Architecture]:
-    """The toy among the architectures, for a while."""
+def registered() -> Iterator[Family]:
+    """The toy among the families, for a while."""
     register(TOY)
     try:
         yield TOY

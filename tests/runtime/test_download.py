@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasist_jax.runtime.download import DownloadError, download, progress_bar
+from aasist_jax.errors import DownloadError
+from aasist_jax.runtime.download import download
+from aasist_jax.runtime.progress import byte_progress
 from tests.runtime.http_server import Behaviour, Site, kill_in_download, serve
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 BODY = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
@@ -395,8 +397,9 @@ def test_folder_that_cannot_be_written(tmp_path: Path, site: Site) -> None:
 
 def test_bar_on_a_terminal_only(site: Site, tmp_path: Path) -> None:
     command = (
-        "import sys; from aasist_jax.runtime.download import download, progress_bar\n"
-        "with progress_bar('the file') as bar: download(sys.argv[1], sys.argv[2], progress=bar)\n"
+        "import sys; from aasist_jax.runtime.download import download\n"
+        "from aasist_jax.runtime.progress import byte_progress\n"
+        "with byte_progress('the file') as bar: download(sys.argv[1], sys.argv[2], progress=bar)\n"
     )
     arguments = [sys.executable, "-c", command, f"{site.url}/file"]
     quiet = subprocess.run([*arguments, str(tmp_path / "a")], capture_output=True, check=True, cwd=REPOSITORY)
@@ -412,5 +415,5 @@ def test_bar_on_a_terminal_only(site: Site, tmp_path: Path) -> None:
 
 
 def test_bar_in_process_is_none_without_a_terminal() -> None:
-    with progress_bar("x") as bar:
+    with byte_progress("x") as bar:
         assert bar is None

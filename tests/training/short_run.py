@@ -199,9 +199,10 @@ def board_points(folder: Path) -> dict[tuple[str, int], list[float]]:
 def main(config: str, folder: str) -> None:
     began = time.monotonic()
 
-    from aasist_jax.commands.cli import run
+    from aasist_jax.commands.app import run
+    from aasist_jax.commands.exit_codes import STOPPED
     from aasist_jax.config import load_config
-    from aasist_jax.training.interruption import EXIT_STOPPED, StopRequested
+    from aasist_jax.training.interruption import StopRequested
     from aasist_jax.training.loop import train
     from aasist_jax.training.reporting import Reporter
 
@@ -209,7 +210,7 @@ def main(config: str, folder: str) -> None:
         def start(self, step: int, total: int) -> None:
             print(f"start {step} of {total} after {time.monotonic() - began:.1f} s", flush=True)
 
-        def step(self, step: int, total: int, loss: float, rate: float) -> None:
+        def step(self, step: int, total: int, loss: float, rate: float | None) -> None:
             print(f"step {step}", flush=True)
 
         def clips(self, what: str, done: int, total: int) -> None:
@@ -219,7 +220,7 @@ def main(config: str, folder: str) -> None:
         try:
             train(load_config(config), folder, Lines())
         except StopRequested:
-            sys.exit(EXIT_STOPPED)
+            sys.exit(STOPPED)
 
     sys.argv = sys.argv[:1]
     run(command)

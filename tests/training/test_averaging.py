@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from aasist_jax.training.averaging import add_to_average, empty_average, make_statistics_step, mean_statistics
+from aasist_jax.models.layers import BATCH_STATISTICS
+from aasist_jax.training.averaging import add_to_average, empty_average, estimate_state, make_state_step
 from aasist_jax.training.parallel import AXIS, parallel_map
 from tests.conftest import extra
 
-from .two_processes_step import Small, make_batch, small_variables
+from .two_processes_step import make_batch, small_network, small_variables
 
 
 def test_the_average_weighs_every_snapshot_alike() -> None:
@@ -35,18 +36,23 @@ def statistics(devices: bool) -> list[Any]:
     variables = small_variables(np.float32)
     batches = [make_batch(seed=i)["wave"].astype(np.float32) for i in range(3)]
     if not devices:
-        step = jax.jit(make_statistics_step(Small(), seed=0, axis_name=None))
+        step = jax.jit(make_state_step(small_network(), BATCH_STATISTICS.start, seed=0, axis_name=None))
         return [step(variables, {"wave": wave, "step": np.array([i])}) for i, wave in enumerate(batches)]
-    step = parallel_map(make_statistics_step(Small(axis_name=AXIS), seed=0, axis_name=AXIS))
+    step = parallel_map(make_state_step(small_network(axis_name=AXIS), BATCH_STATISTICS.start, seed=0, axis_name=AXIS))
     split = [{"wave": wave[:, None], "step": np.full((8, 1), i, np.int32)} for i, wave in enumerate(batches)]
     return [jax.tree.map(lambda x: x[0], step(variables, batch)) for batch in split]
+
+
+def estimate(variables: Any, each: list[Any]) -> Any:
+    state = {"batch_stats": variables["batch_stats"]}
+    return estimate_state(state, each, BATCH_STATISTICS.finish)["batch_stats"]
 
 
 @pytest.mark.parametrize("devices", [False, True])
 def test_statistics_are_the_mean_over_batches(devices: bool) -> None:
     """The first batch norm by hand: the mean over batches of their means and of their unbiased variances."""
     variables = small_variables(np.float32)
-    result = mean_statistics(variables["batch_stats"], statistics(devices))
+    result = estimate(variables, statistics(devices))
     conv = variables["params"]["conv1"]
     means, unbiased = [], []
     for i in range(3):
@@ -72,7 +78,7 @@ def test_statistics_are_those_of_pytorchs_update_bn() -> None:
     torch.optim.swa_utils.update_bn([torch.from_numpy(batch) for batch in batches], torch.nn.Sequential(norm))
     target = {"mean": np.zeros(3), "var": np.ones(3), "count": np.int32(99)}
     each = [{"mean": 0.1 * b.mean(0), "var": 0.1 * b.var(0, ddof=1), "count": np.int32(1)} for b in batches]
-    ours = mean_statistics(target, each)
+    ours = estimate_state(target, each, BATCH_STATISTICS.finish)
     np.testing.assert_allclose(ours["mean"], norm.running_mean.numpy(), rtol=1e-12)
     np.testing.assert_allclose(ours["var"], norm.running_var.numpy(), rtol=1e-12)
     assert int(ours["count"]) == int(norm.num_batches_tracked) == 4
@@ -80,4 +86,4 @@ def test_statistics_are_those_of_pytorchs_update_bn() -> None:
 
 def test_no_batch_gives_no_statistics() -> None:
     with pytest.raises(ValueError, match="no batch"):
-        mean_statistics({"mean": np.zeros(3)}, [])
+        estimate_state({"mean": np.zeros(3)}, [], BATCH_STATISTICS.finish)

@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from aasist_jax.config import OptimConfig, parse_model_config
-from aasist_jax.models.aasist.network import AASIST, DropoutRates
-from aasist_jax.models.family import architecture_of
-from aasist_jax.training.optimizer import learning_rate, make_optimizer
+from aasist_jax.models.aasist.config import DropoutRates
+from aasist_jax.models.aasist.network import AASIST
+from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.training.optimizer import learning_rate, make_optimizer, never_trained
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.names import from_torch, to_torch
 from aasist_jax.weights.torch_file import read_torch_file
@@ -56,25 +57,26 @@ def steps(request: pytest.FixtureRequest) -> Steps:
         weight_decay=hyper["weight_decay"],
     )
 
-    def named(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
-        return to_torch(config, jax.tree.map(np.asarray, {"params": params, "batch_stats": batch_stats}))
+    def named(params: Any, model_state: Any) -> dict[str, np.ndarray]:
+        return to_torch(config, jax.tree.map(np.asarray, {"params": params, **model_state}))
 
     with jax.enable_x64(True):
         variables = from_torch(config, read_torch_file(golden.weights))
         wide = jax.tree.map(lambda x: jnp.asarray(x, np.float64 if x.dtype.kind == "f" else x.dtype), variables)
-        adam = make_optimizer(optim, hyper["total_steps"], wide["params"], architecture_of(config).frozen_parameter)
+        adam = make_optimizer(optim, hyper["total_steps"], wide["params"], never_trained(config))
         optimizer = optax.chain(recording(), adam)
         model = AASIST(config, dtype=jnp.float64, dropout=DropoutRates(0.0, 0.0, 0.0, 0.0))
-        step = jax.jit(make_train_step(model, optimizer, class_weights=tuple(hyper["ce_weights"])))
+        network = LinenNetwork(model, config.nb_samp, state=("batch_stats",))
+        step = jax.jit(make_train_step(network, optimizer, class_weights=tuple(hyper["ce_weights"])))
         batch = {"wave": jnp.asarray(golden.wave), "label": jnp.asarray(golden.labels, jnp.int32)}
 
         state, losses, states, gradients = init_state(wide, optimizer), [], [], {}
         for i in range(3):
             state, metrics = step(state, batch)
             losses.append(float(metrics["loss"]))
-            states.append(named(state.params, state.batch_stats))
+            states.append(named(state.params, state.model_state))
             if i == 0:
-                gradients = named(state.opt_state[0], state.batch_stats)
+                gradients = named(state.opt_state[0], state.model_state)
         schedule = learning_rate(optim, hyper["total_steps"])
         return Steps(golden, losses, [float(schedule(i)) for i in range(3)], gradients, states)
 

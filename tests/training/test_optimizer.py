@@ -12,8 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.errors import TrainingError
-from aasist_jax.models.family import architecture_of
-from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer
+from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
 from tests.conftest import extra
 from tests.models.aasist import tiny
 
@@ -62,7 +61,7 @@ def test_the_optimizer_is_pytorchs_adam_with_weight_decay() -> None:
 
 def test_frozen_parameters_and_the_unused_batch_norm_stay_to_the_bit() -> None:
     params = tiny.random_variables()["params"]
-    untouched = architecture_of(tiny.CONFIG).frozen_parameter
+    untouched = never_trained(tiny.CONFIG)
     frozen = frozen_by(["encoder/block1/conv1/*", "*/att_proj*/bias"], params)
     optimizer = make_optimizer(CONFIG, TOTAL, params, lambda path: untouched(path) or path in frozen)
     gradient = jax.tree.map(jnp.ones_like, params)

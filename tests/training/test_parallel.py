@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from aasist_jax.errors import TrainingError
-from aasist_jax.models.aasist.network import AASIST, DropoutRates
+from aasist_jax.models.aasist.config import DropoutRates
+from aasist_jax.models.aasist.network import AASIST
+from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.training.parallel import AXIS, check_batch_size, initialize_hosts, on_host, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from tests.models.aasist import tiny
 
 from .two_processes import start_two, wait_for
-from .two_processes_step import STEPS, Small, make_batch, recording_sgd, records, small_variables
+from .two_processes_step import STEPS, Small, make_batch, recording_sgd, records, small_network, small_variables
 
 CHILD = Path(__file__).with_name("two_processes_step.py")
 Records = dict[str, np.ndarray]
@@ -56,7 +58,7 @@ def run_steps(model: Callable[[str | None], Any], variables: Any, devices: int, 
 
 
 def run_small(devices: int) -> Records:
-    return run_steps(lambda axis: Small(jnp.float64, axis), small_variables(), devices, STEPS, 300)
+    return run_steps(lambda axis: small_network(jnp.float64, axis), small_variables(), devices, STEPS, 300)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,8 @@ def test_the_comparison_would_see_a_mean_of_the_devices_losses(single: Records) 
     with jax.enable_x64(True):
         batch = make_batch()
         variables = jax.tree.map(jnp.asarray, small_variables())
-        (_, logits), _ = Small(jnp.float64).apply(variables, batch["wave"], train=True, mutable=["batch_stats"])
-        log_probability = np.asarray(jax.nn.log_softmax(logits))
+        outputs, _ = Small(jnp.float64).apply(variables, batch["wave"], train=True, mutable=["batch_stats"])
+        log_probability = np.asarray(jax.nn.log_softmax(outputs.logits))
     loss = -np.take_along_axis(log_probability, batch["label"][:, None], 1)[:, 0]
     weights = np.array([0.1, 0.9])[batch["label"]]
     assert single["0/metrics/loss"] == pytest.approx((weights * loss).sum() / weights.sum(), rel=1e-6)
@@ -92,7 +94,13 @@ def test_devices_take_the_step_of_one_with_aasist(devices: int) -> None:
 
     def run(devices: int) -> Records:
         return run_steps(
-            lambda axis: AASIST(tiny.CONFIG, jnp.float64, axis, rates), variables, devices, 1, tiny.SAMPLES
+            lambda axis: LinenNetwork(
+                AASIST(tiny.CONFIG, jnp.float64, axis, dropout=rates), tiny.SAMPLES, state=("batch_stats",)
+            ),
+            variables,
+            devices,
+            1,
+            tiny.SAMPLES,
         )
 
     assert_close(run(devices), run(0))

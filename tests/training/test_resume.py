@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aasist_jax.training.interruption import EXIT_STOPPED
+from aasist_jax.commands.exit_codes import STOPPED
 
 from .short_run import (
     Outcome,
@@ -143,7 +143,7 @@ def copy_stopped(bench: Bench, folder: Path) -> None:
     """A run stopped at step 8 or so."""
     start = bench.start(folder)
     assert start.until("step 8")
-    assert start.end(signal.SIGTERM) == EXIT_STOPPED, start.output
+    assert start.end(signal.SIGTERM) == STOPPED, start.output
 
 
 def test_other_software_is_told(bench: Bench, tmp_path: Path) -> None:
@@ -156,14 +156,14 @@ def test_other_software_is_told(bench: Bench, tmp_path: Path) -> None:
     start = bench.start(folder)
     assert start.until("other software")
     assert 'packages.jax: was "0.1", is' in start.output.splitlines()[-1]
-    assert start.end(signal.SIGTERM) == EXIT_STOPPED
+    assert start.end(signal.SIGTERM) == STOPPED
 
 
 def stop_and_resume(bench: Bench, folder: Path, moment: str, number: signal.Signals) -> None:
     start = bench.start(folder)
     assert start.until(moment), start.output
     code = start.end(number)
-    assert code == EXIT_STOPPED, start.output
+    assert code == STOPPED, start.output
     # Every step that was taken is saved: at most the one under way is lost, and here not even that.
     taken = max([int(line.split()[1]) for line in start.output.splitlines() if line.startswith("step ")], default=0)
     if taken:
@@ -189,7 +189,7 @@ def test_stopped_twice_in_one_evaluation(bench: Bench, tmp_path: Path) -> None:
     for _ in range(2):
         start = bench.start(folder)
         assert start.until("scoring dev 8")
-        assert start.end(signal.SIGTERM) == EXIT_STOPPED, start.output
+        assert start.end(signal.SIGTERM) == STOPPED, start.output
         assert newest(folder) == 6
     bench.finish(folder)
 
@@ -293,7 +293,7 @@ def test_data_order_with_workers(bench: Bench, tmp_path: Path, moment: str, numb
     else:
         # As a terminal's Ctrl-C: to every process of the group.
         os.killpg(main, number)
-        assert start.end() == EXIT_STOPPED, start.output
+        assert start.end() == STOPPED, start.output
     deadline = time.monotonic() + 30
     while any(map(is_running, children)):
         assert time.monotonic() < deadline, "workers outlive the run"

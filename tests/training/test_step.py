@@ -11,16 +11,17 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
-from aasist_jax.models.family import architecture_of, build_model
+from aasist_jax.models.family import Outputs, build_network
+from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.ops.choice import xla_only
 from aasist_jax.training.loss import weighted_cross_entropy
-from aasist_jax.training.optimizer import frozen_by, make_optimizer
+from aasist_jax.training.optimizer import frozen_by, make_optimizer, never_trained
 from aasist_jax.training.parallel import AXIS, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from tests.models import toy
 from tests.models.aasist import tiny
 
-from .two_processes_step import Small, make_batch, recording, recording_sgd, small_variables
+from .two_processes_step import Small, make_batch, recording, recording_sgd, small_network, small_variables
 
 
 def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> None:
@@ -28,14 +29,14 @@ def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> 
     batch, variables, optimizer = make_batch(), small_variables(), recording_sgd()
     with jax.enable_x64(True):
         model = Small(jnp.float64)
-        step = jax.jit(make_train_step(model, optimizer, accumulation=2))
+        step = jax.jit(make_train_step(small_network(jnp.float64), optimizer, accumulation=2))
         state, metrics = step(init_state(variables, optimizer), batch)
 
         def numerator(params: Any, stats: Any, wave: Any, label: Any) -> tuple[Any, Any]:
-            (_, logits), updates = model.apply(
+            outputs, updates = model.apply(
                 {"params": params, "batch_stats": stats}, wave, train=True, mutable=["batch_stats"]
             )
-            return weighted_cross_entropy(logits, label, (0.1, 0.9))[0], updates["batch_stats"]
+            return weighted_cross_entropy(outputs.logits, label, (0.1, 0.9))[0], updates["batch_stats"]
 
         piece = jax.jit(jax.value_and_grad(numerator, has_aux=True))
         stats, values, gradients = variables["batch_stats"], [], []
@@ -53,8 +54,8 @@ def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> 
             state.opt_state[0],
             expected,
         )
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), state.batch_stats, stats)
-        assert int(state.batch_stats["bn1"]["count"]) == 2
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), state.model_state["batch_stats"], stats)
+        assert int(state.model_state["batch_stats"]["bn1"]["count"]) == 2
         assert int(state.step) == 1
 
 
@@ -65,39 +66,40 @@ class Drawing(nn.Module):
     axis_name: str
 
     @nn.compact
-    def __call__(self, wave: Any, *, train: bool, freq_aug: bool) -> Any:
+    def __call__(self, wave: Any, lengths: Any, *, train: bool) -> Outputs:
         devices = jax.device_count()
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
-        for stream in ("dropout", "freq_aug"):
+        for stream in ("dropout", "shared"):
             drawn = self.variable("batch_stats", stream, jnp.zeros, (self.pieces, devices))
             value = jax.random.uniform(self.make_rng(stream))
             drawn.value = drawn.value.at[count.value].set(jax.lax.all_gather(value, self.axis_name))
         count.value += 1
-        return wave, wave[:, :2] * self.param("gain", nn.initializers.ones, (1, 1))
+        return Outputs(wave[:, :2] * self.param("gain", nn.initializers.ones, (1, 1)), wave)
 
 
 def test_dropout_differs_by_step_piece_and_device_and_the_mask_by_step_alone() -> None:
     pieces, devices = 2, jax.device_count()
     zeros = np.zeros((pieces, devices), np.float32)
-    stats = {"count": np.zeros((), np.int32), "dropout": zeros, "freq_aug": zeros.copy()}
+    stats = {"count": np.zeros((), np.int32), "dropout": zeros, "shared": zeros.copy()}
     variables = {"params": {"gain": np.ones((1, 1), np.float32)}, "batch_stats": stats}
 
     def draw(seed: int) -> list[Any]:
         optimizer = optax.sgd(0.1)
-        options = {"accumulation": pieces, "freq_aug": True, "seed": seed, "axis_name": AXIS}
-        step = parallel_step(make_train_step(Drawing(pieces, AXIS), optimizer, **options))
+        options = {"accumulation": pieces, "seed": seed, "axis_name": AXIS}
+        network = LinenNetwork(Drawing(pieces, AXIS), 3, state=("batch_stats",))
+        step = parallel_step(make_train_step(network, optimizer, **options))
         batch = {"wave": np.ones((devices, pieces, 3), np.float32), "label": np.zeros((devices, pieces), np.int32)}
         state, drawn = replicate(init_state(variables, optimizer)), []
         for _ in range(2):
             state, _ = step(state, batch)
-            drawn.append(jax.tree.map(np.asarray, state.batch_stats))
-            state = state.replace(batch_stats=replicate(stats))
+            drawn.append(jax.tree.map(np.asarray, state.model_state["batch_stats"]))
+            state = state.replace(model_state={"batch_stats": replicate(stats)})
         return drawn
 
     first, again, other = draw(0), draw(0), draw(1)
     dropout = np.stack([drawn["dropout"] for drawn in [*first, *other]])
     assert len(np.unique(dropout)) == dropout.size == 4 * pieces * devices
-    masks = np.stack([drawn["freq_aug"] for drawn in [*first, *other]]).reshape(4, -1)
+    masks = np.stack([drawn["shared"] for drawn in [*first, *other]]).reshape(4, -1)
     assert (masks == masks[:, :1]).all(), "one draw for the whole batch"
     assert len(np.unique(masks)) == 4
     jax.tree.map(np.testing.assert_array_equal, again, first)
@@ -106,7 +108,7 @@ def test_dropout_differs_by_step_piece_and_device_and_the_mask_by_step_alone() -
 def test_frozen_layers_get_no_gradient() -> None:
     variables = small_variables(np.float32)
     frozen = frozen_by(["conv1/*", "bn1/*"], variables["params"])
-    step = jax.jit(make_train_step(Small(), recording(), frozen=frozen))
+    step = jax.jit(make_train_step(small_network(), recording(), frozen=frozen))
     state, _ = step(init_state(variables, recording()), make_batch())
     largest = max(np.abs(g).max() for g in jax.tree.leaves(state.opt_state))
     for path, gradient in flatten_dict(state.opt_state, sep="/").items():
@@ -121,7 +123,7 @@ def test_no_backward_pass_runs_through_a_frozen_encoder() -> None:
     batch = jax.tree.map(jnp.asarray, make_batch())
 
     def work(frozen: set[str]) -> float:
-        step = make_train_step(Small(), optax.sgd(0.1), frozen=frozen)
+        step = make_train_step(small_network(), optax.sgd(0.1), frozen=frozen)
         # XLA does not know what is in a kernel of ours.
         leaves, tree = jax.tree.flatten(init_state(variables, optax.sgd(0.1)))
         with xla_only():
@@ -143,7 +145,7 @@ def test_bfloat16_computes_and_float32_stores() -> None:
     optimizer = make_optimizer(OptimConfig(), 10, variables["params"], lambda path: False)
     losses = {}
     for dtype in (jnp.float32, jnp.bfloat16):
-        step = jax.jit(make_train_step(Small(dtype), optimizer))
+        step = jax.jit(make_train_step(small_network(dtype), optimizer))
         state = init_state(variables, optimizer)
         after, metrics = step(state, make_batch())
         losses[dtype] = float(metrics["loss"])
@@ -157,8 +159,8 @@ def test_bfloat16_computes_and_float32_stores() -> None:
 
 def test_aasist_in_bfloat16_keeps_the_types_of_its_state() -> None:
     variables = jax.device_put(tiny.random_variables())
-    optimizer = make_optimizer(OptimConfig(), 10, variables["params"], architecture_of(tiny.CONFIG).frozen_parameter)
-    step = make_train_step(build_model(tiny.CONFIG, dtype=jnp.bfloat16), optimizer)
+    optimizer = make_optimizer(OptimConfig(), 10, variables["params"], never_trained(tiny.CONFIG))
+    step = make_train_step(build_network(tiny.CONFIG, dtype=jnp.bfloat16), optimizer)
     state = init_state(variables, optimizer)
 
     def leaves(batch: Any) -> Any:
@@ -170,16 +172,14 @@ def test_aasist_in_bfloat16_keeps_the_types_of_its_state() -> None:
     assert loss.dtype == jnp.float32
 
 
-def test_a_strangers_architecture_learns() -> None:
+def test_a_strangers_family_learns() -> None:
     """The toy is told apart by loudness alone, and registered without a change to the package."""
     with toy.registered():
         weights = toy.toy_weights()
         params = weights.variables["params"]
         params["judge"]["kernel"] *= 0
-        optimizer = make_optimizer(
-            OptimConfig(base_lr=0.05), 100, params, architecture_of(weights.config).frozen_parameter
-        )
-        step = parallel_step(make_train_step(build_model(weights.config, axis_name=AXIS), optimizer, axis_name=AXIS))
+        optimizer = make_optimizer(OptimConfig(base_lr=0.05), 100, params, never_trained(weights.config))
+        step = parallel_step(make_train_step(build_network(weights.config, axis_name=AXIS), optimizer, axis_name=AXIS))
     state = replicate(init_state(weights.variables, optimizer))
     batch = make_batch(toy.WINDOW)
     batch = {"wave": batch["wave"].astype(np.float32)[:, None], "label": batch["label"][:, None]}
@@ -190,4 +190,4 @@ def test_a_strangers_architecture_learns() -> None:
     assert losses[0] == pytest.approx(np.log(2))
     assert losses[-1] < 0.5 * losses[0]
     assert int(state.step) == 10
-    assert int(state.batch_stats["norm"]["count"]) == 13
+    assert int(state.model_state["batch_stats"]["norm"]["count"]) == 13

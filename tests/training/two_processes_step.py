@@ -16,7 +16,9 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
+from aasist_jax.models.family import Outputs
 from aasist_jax.models.layers import BatchNorm, Conv, Linear
+from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.ops.pooling import max_pool_time
 from aasist_jax.training.parallel import (
     AXIS,
@@ -40,14 +42,18 @@ class Small(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, wave: Any, *, train: bool = False, freq_aug: bool = False) -> Any:
+    def __call__(self, wave: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
         x = jnp.asarray(wave, self.dtype).reshape(len(wave), 5, -1, 1)
         for i in (1, 2):
             x = Conv(4, (2, 3), (0, 1), self.dtype, name=f"conv{i}")(x)
             x = max_pool_time(nn.selu(BatchNorm(self.dtype, self.axis_name, name=f"bn{i}")(x, train=train)))
         x = x.mean((1, 2))
         logits = Linear(2, self.dtype, name="out_layer")(x)
-        return x, logits.astype(jnp.promote_types(self.dtype, jnp.float32))
+        return Outputs(logits.astype(jnp.promote_types(self.dtype, jnp.float32)), x)
+
+
+def small_network(dtype: Any = jnp.float32, axis_name: str | None = None) -> LinenNetwork:
+    return LinenNetwork(Small(dtype, axis_name), SAMPLES, state=("batch_stats",))
 
 
 def recording() -> optax.GradientTransformation:
@@ -83,7 +89,8 @@ def make_batch(samples: int = SAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
 
 def records(state: Any, metrics: Any) -> dict[str, np.ndarray]:
     """One step's results as flat NumPy arrays; `recording` comes first in the optimizer."""
-    tree = {"metrics": metrics, "gradient": state.opt_state[0], "params": state.params, "stats": state.batch_stats}
+    stats = state.model_state["batch_stats"]
+    tree = {"metrics": metrics, "gradient": state.opt_state[0], "params": state.params, "stats": stats}
     return {path: np.asarray(value) for path, value in flatten_dict(on_host(tree), sep="/").items()}
 
 
@@ -92,7 +99,7 @@ def main(index: str, port: str, folder: str) -> None:
     assert (jax.process_count(), jax.local_device_count(), jax.device_count()) == (2, 2, 4)
     with jax.enable_x64(True):
         optimizer = recording_sgd()
-        step = parallel_step(make_train_step(Small(jnp.float64, AXIS), optimizer, axis_name=AXIS))
+        step = parallel_step(make_train_step(small_network(jnp.float64, AXIS), optimizer, axis_name=AXIS))
         state = replicate(init_state(small_variables(), optimizer))
         results = {}
         for i in range(STEPS):

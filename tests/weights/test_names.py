@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aasist_jax.errors import WeightsError
-from aasist_jax.models.family import architecture_of
+from aasist_jax.models.family import family_of
 from aasist_jax.weights.names import check_variables, from_torch, to_torch, torch_name, variable_shapes
 from tests.conftest import extra
 from tests.models.aasist.tiny import CONFIG
@@ -18,7 +18,7 @@ KERNEL_TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
 
 def random_state_dict(seed: int = 0) -> dict[str, np.ndarray]:
     """Tensors of the tiny AASIST, their shapes taken from Flax's."""
-    rng, entry = np.random.default_rng(seed), architecture_of(CONFIG)
+    rng, names = np.random.default_rng(seed), family_of(CONFIG).names
     tensors = {}
     for path, leaf in variable_shapes(CONFIG).items():
         value = rng.normal(size=leaf.shape).astype(np.float32)
@@ -26,7 +26,7 @@ def random_state_dict(seed: int = 0) -> dict[str, np.ndarray]:
             value = np.array(rng.integers(0, 2**31), np.int64)
         elif path.endswith("/kernel"):
             value = np.ascontiguousarray(value.transpose(KERNEL_TO_TORCH[value.ndim]))
-        tensors[torch_name(entry, path)] = value
+        tensors[torch_name(names, path)] = value
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""Official weights: the real checkpoints, from a real server, into a cache folder."""
+"""Published weights: the real checkpoints, from a real server, into a cache folder; and finding what is there."""
 
 import json
 import os
@@ -13,13 +13,22 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from aasist_jax.config import load_config
+from aasist_jax.config import configuration_names, load_config
+from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import WeightsError
-from aasist_jax.weights import published as pretrained
-from aasist_jax.weights.published import CHECKPOINTS, URL_VARIABLE, fetch_weights, find_weights
+from aasist_jax.weights import published
+from aasist_jax.weights.published import (
+    URL_VARIABLE,
+    default_weights,
+    fetch_weights,
+    find_weights,
+    list_weights,
+    published_weights,
+)
+from tests.conftest import REPOSITORY
 from tests.runtime.http_server import Behaviour, Site, serve
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+PUBLISHED = published_weights()
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture
 def official(site: Site, reference: Path) -> Site:
-    for name in CHECKPOINTS:
+    for name in PUBLISHED:
         site.files[f"/weights/{name}.pth"] = (reference / "weights" / f"{name}.pth").read_bytes()
     return site
 
@@ -47,12 +56,12 @@ def test_fetched_weights_are_those_converted_by_hand(
     folder = fetch_weights(name, cache=tmp_path)
     assert folder == tmp_path / "weights" / name
     assert [entry.name for entry in folder.parent.iterdir()] == [name]
-    assert json.loads((folder / "config.json").read_text())["source"]["sha256"] == CHECKPOINTS[name].sha256
+    assert json.loads((folder / "config.json").read_text())["source"]["sha256"] == PUBLISHED[name].sha256
     assert all(np.isfinite(tensor).all() for tensor in load_file(folder / "model.safetensors").values())
 
     by_hand = tmp_path / "other" / "weights" / name
     arguments = [sys.executable, "convert_weights.py", reference / "weights" / f"{name}.pth"]
-    arguments += ["--config", f"configs/{name}.json", "--output", by_hand]
+    arguments += ["--config", name, "--output", by_hand]
     subprocess.run(arguments, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE)
     for file in ("config.json", "model.safetensors"):
         assert (folder / file).read_bytes() == (by_hand / file).read_bytes()
@@ -67,7 +76,7 @@ def test_fetched_weights_are_those_converted_by_hand(
 def test_killed_run_leaves_no_half_made_weights(official: Site, tmp_path: Path) -> None:
     official.script = [Behaviour(pause=0.2)]
     command = (
-        "import sys; from aasist_jax.pretrained import fetch_weights\n"
+        "import sys; from aasist_jax.weights.published import fetch_weights\n"
         "fetch_weights('AASIST-L', cache=sys.argv[1], url=sys.argv[2])"
     )
     arguments = [sys.executable, "-c", command, str(tmp_path), f"{official.url}/weights"]
@@ -91,11 +100,11 @@ def test_another_process_that_was_faster_wins(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for file in ("model.safetensors", "config.json"):
             (tmp_path / name / file).write_text(content)
-    pretrained._put(tmp_path / "made", tmp_path / "there")
+    published._put(tmp_path / "made", tmp_path / "there")
     assert (tmp_path / "there" / "config.json").read_text() == "theirs"
     (tmp_path / "there" / "config.json").unlink()
     with pytest.raises(OSError, match="not empty"):
-        pretrained._put(tmp_path / "made", tmp_path / "there")
+        published._put(tmp_path / "made", tmp_path / "there")
     assert (tmp_path / "there" / "model.safetensors").read_text() == "theirs"
 
 
@@ -104,22 +113,22 @@ def test_altered_checkpoint_is_refused(official: Site, tmp_path: Path) -> None:
     body = bytearray(official.files["/weights/AASIST-L.pth"])
     body[200_000] ^= 1
     official.files["/weights/AASIST-L.pth"] = bytes(body)
-    with pytest.raises(WeightsError, match=f"SHA256 is .*, not {CHECKPOINTS['AASIST-L'].sha256}"):
+    with pytest.raises(WeightsError, match=f"SHA256 is .*, not {PUBLISHED['AASIST-L'].sha256}"):
         fetch_weights("AASIST-L", cache=tmp_path, url=f"{official.url}/weights")
     assert list((tmp_path / "weights").iterdir()) == []
 
 
 @pytest.mark.reference
 def test_the_sizes_are_those_of_the_checkpoints(reference: Path) -> None:
-    for name, checkpoint in CHECKPOINTS.items():
+    for name, checkpoint in PUBLISHED.items():
         assert (reference / "weights" / f"{name}.pth").stat().st_size == checkpoint.size
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
-def test_model_configs_are_those_of_the_published_configurations(name: str, tmp_path: Path) -> None:
-    ours = tmp_path / "config.json"
-    ours.write_text(json.dumps({"model_config": CHECKPOINTS[name].model_config}))
-    assert load_config(ours).model_config == load_config(REPOSITORY / "configs" / f"{name}.json").model_config
+def test_every_entry_names_a_configuration_of_the_package() -> None:
+    for entry in PUBLISHED.values():
+        assert entry.config in configuration_names()
+        assert load_config(entry.config).model_config.nb_samp == 64600
+    assert [entry.name for entry in PUBLISHED.values() if entry.default] == [default_weights()] == ["AASIST-L"]
 
 
 def test_another_size_is_refused_before_the_download(site: Site, tmp_path: Path) -> None:
@@ -137,19 +146,65 @@ def test_unreachable_server_says_what_to_do_instead(
     message = str(caught.value)
     assert "HTTP 404" in message
     output = tmp_path / "weights" / "AASIST"
-    instead = f"python convert_weights.py AASIST.pth --config configs/AASIST.json --output {output}"
+    instead = f"aasist-jax convert AASIST.pth --config AASIST --output {output}"
     assert f"or get AASIST.pth by other means and run `{instead}`" in message
     assert "\n" not in message
     assert list(output.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["aasist", "", "../AASIST", "AASIST/"])
-def test_unknown_name(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WeightsError, match="there are AASIST, AASIST-L"):
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("aasist", "did you mean 'AASIST'?"),
+        ("AASIST_L", "did you mean 'AASIST-L'?"),
+        ("", "there are AASIST, AASIST-L"),
+        ("../AASIST", "did you mean 'AASIST'?"),
+        ("AASIST/", "did you mean 'AASIST'?"),
+    ],
+)
+def test_unknown_name(tmp_path: Path, name: str, advice: str) -> None:
+    with pytest.raises(WeightsError) as caught:
         fetch_weights(name, cache=tmp_path)
-    with pytest.raises(WeightsError, match="not one of AASIST, AASIST-L"):
+    assert str(caught.value) == f"no published weights are called {name!r}; {advice}"
+    with pytest.raises(WeightsError) as caught:
         find_weights(name or "nothing", cache=tmp_path)
+    assert str(caught.value) == f"{name or 'nothing'}: no such folder, nor published weights of that name; {advice}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_here_yet_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(URL_VARIABLE, raising=False)
+    with pytest.raises(WeightsError) as caught:
+        find_weights("AASIST-L", cache=tmp_path)
+    address = "https://raw.githubusercontent.com/clovaai/aasist/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
+    with pytest.raises(WeightsError, match=f"^{default_weights()}: not in"):
+        find_weights(None, cache=tmp_path)
+    assert str(caught.value) == (
+        f"AASIST-L: not in {tmp_path / 'weights'} yet; run `aasist-jax fetch-weights AASIST-L` once, or give "
+        f"download=True in Python, to fetch 426,428 bytes from {address}/AASIST-L.pth (MIT licence)"
+    )
+
+
+@pytest.mark.reference
+def test_detector_takes_weights_by_name_and_fetches_them_when_told(
+    official: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(URL_VARIABLE, f"{official.url}/weights")
+    monkeypatch.setattr(published, "user_cache_path", lambda name: tmp_path / name)
+    with pytest.raises(WeightsError, match=rf"fetch 426,428 bytes from {official.url}/weights/AASIST-L.pth"):
+        Detector.from_pretrained("AASIST-L")
+    assert official.seen == []
+    assert [listed.folder for listed in list_weights()] == [None, None]
+    fetched = Detector.from_pretrained("AASIST-L", download=True)
+    again = Detector.from_pretrained("AASIST-L")
+    assert len(official.seen) == 1
+    folder = tmp_path / "aasist_jax" / "weights" / "AASIST-L"
+    by_path = Detector.from_pretrained(folder)
+    assert fetched.weights.model_id == again.weights.model_id == by_path.weights.model_id
+    assert [(listed.published.name, listed.folder) for listed in list_weights()] == [
+        ("AASIST", None),
+        ("AASIST-L", folder),
+    ]
 
 
 def test_cache_that_cannot_be_written(tmp_path: Path) -> None:
@@ -162,15 +217,16 @@ def test_folder_is_found_by_its_path(tmp_path: Path) -> None:
     assert find_weights(str(tmp_path)) == tmp_path
 
 
-def test_default_address_is_the_authors_repository_at_one_commit() -> None:
-    host, owner, repository, commit, path = pretrained.WEIGHTS_URL.removeprefix("https://").split("/", 4)
-    assert (host, owner, repository) == ("raw.githubusercontent.com", "clovaai", "aasist")
-    assert len(commit) == 40
-    assert path == "models/weights"
+def test_default_addresses_are_the_authors_repository_at_one_commit() -> None:
+    for entry in PUBLISHED.values():
+        host, owner, repository, commit, path = entry.url.removeprefix("https://").split("/", 4)
+        assert (host, owner, repository) == ("raw.githubusercontent.com", "clovaai", "aasist")
+        assert len(commit) == 40
+        assert path == f"models/weights/{entry.file}" == f"models/weights/{entry.name}.pth"
 
 
 def test_cache_is_the_users(tmp_path: Path) -> None:
-    command = "from aasist_jax import pretrained, download; import sys; print(pretrained._folder('AASIST', None))\n"
+    command = "import sys; from aasist_jax.weights import published; print(published._folder('AASIST', None))\n"
     command += "assert not {'jax', 'flax', 'numpy', 'torch'} & set(sys.modules)"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     arguments = [sys.executable, "-c", command]

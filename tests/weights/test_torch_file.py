@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from aasist_jax.errors import CheckpointError
 from aasist_jax.weights import torch_zip
+from aasist_jax.weights.pickle_values import STORAGE_DTYPES
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
-from aasist_jax.weights.torch_pickle import STORAGE_DTYPES
 from tests.conftest import REPOSITORY, extra
 
 OFFICIAL = ["AASIST.pth", "AASIST-L.pth", "RawGAT-ST-mul.pth"]

@@ -1,12 +1,25 @@
-"""ASVspoof 2019, as published."""
+"""ASVspoof 2019, as published: one protocol and one folder of FLAC files a split."""
 
 import os
 from pathlib import Path
 
+from aasist_jax.data.layouts import Layout
 from aasist_jax.data.utterances import LABEL_NAMES, Utterance, make_utterance, parse_all, read_text
 from aasist_jax.errors import DataError
 
 ASVSPOOF2019_LISTS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}
+"""What the name of each split's protocol ends in."""
+
+
+def protocol_path(database_path: Path, split: str, track: str = "LA") -> Path:
+    """Where the countermeasure protocol of a split lies."""
+    name = f"ASVspoof2019.{track}.cm.{ASVSPOOF2019_LISTS[split]}.txt"
+    return database_path / f"ASVspoof2019_{track}_cm_protocols" / name
+
+
+def clip_path(database_path: Path, split: str, utterance: str, track: str = "LA") -> Path:
+    """Where a clip of a split lies."""
+    return database_path / f"ASVspoof2019_{track}_{split}" / "flac" / f"{utterance}.flac"
 
 
 def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, track: str = "LA") -> list[Utterance]:
@@ -26,9 +39,7 @@ def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, trac
     """
     if split not in ASVSPOOF2019_LISTS:
         raise DataError(f"split {split!r} is not one of {', '.join(ASVSPOOF2019_LISTS)}")
-    name = f"ASVspoof2019_{track}"
-    protocol = Path(database_path, f"{name}_cm_protocols", f"ASVspoof2019.{track}.cm.{ASVSPOOF2019_LISTS[split]}.txt")
-    flac_folder = Path(database_path, f"{name}_{split}", "flac")
+    database = Path(database_path)
 
     def parse(columns: list[str], origin: str) -> Utterance:
         if len(columns) != 5:
@@ -38,7 +49,30 @@ def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, trac
             raise ValueError(f"key {key!r} is neither bonafide nor spoof")
         if os.path.basename(utterance) != utterance:
             raise ValueError(f"utterance {utterance!r} is not a plain file name")
-        return make_utterance(utterance, flac_folder / f"{utterance}.flac", LABEL_NAMES[key], attack, speaker, origin)
+        path = clip_path(database, split, utterance, track)
+        return make_utterance(utterance, path, LABEL_NAMES[key], attack, speaker, origin)
 
+    protocol = protocol_path(database, split, track)
     lines = enumerate(read_text(protocol).splitlines(), start=1)
     return parse_all(protocol, ((number, line.split()) for number, line in lines if line.strip()), parse)
+
+
+def splits_there(database_path: Path, track: str) -> list[str]:
+    """The splits that have both their protocol and their folder of clips.
+
+    The published protocols come together; the clips of a split may have been left out.
+    """
+    return [
+        split
+        for split in ASVSPOOF2019_LISTS
+        if protocol_path(database_path, split, track).is_file()
+        and clip_path(database_path, split, "", track).parent.parent.is_dir()
+    ]
+
+
+LAYOUT = Layout(
+    name="asvspoof2019_la",
+    expects="database_path is the folder that ASVspoof 2019 unpacks to",
+    read=read_asvspoof2019_la,
+    splits=splits_there,
+)

@@ -4,10 +4,15 @@ import csv
 import hashlib
 import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aasist_jax.data.layouts import Layout
 from aasist_jax.data.utterances import LABEL_NAMES, Utterance, make_utterance, parse_all, read_text
 from aasist_jax.errors import DataError
+
+Row = dict[str | None, str | None]
+"""A line of the table by its columns; of a line with too many or too few fields, a key or values are None."""
 
 
 def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utterance]:
@@ -25,45 +30,72 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utt
         DataError: no such file, column or split; malformed lines, all of them in one message.
     """
     listing = Path(path)
-    reader = csv.DictReader(io.StringIO(read_text(listing), newline=""), strict=True, skipinitialspace=True)
-    try:
-        header = reader.fieldnames or []
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{listing}:{reader.line_num}: not CSV ({error})") from error
-    if missing := sorted({"path", "label"} - set(header)):
-        raise DataError(f"{listing}: no column {', '.join(missing)} in the header: {', '.join(header)}")
-    if "split" not in header:
-        rows = [(number, row | {"split": _default_split(row)}) for number, row in rows]
+    header, rows = _table(listing)
     if split is not None:
-        rows = [(number, row | {"split": row["split"] and row["split"].strip()}) for number, row in rows]
         splits = {row["split"] for _, row in rows}
         if split not in splits:
             raise DataError(
                 f"{listing}: no line of split {split!r}; there are: {', '.join(sorted(filter(None, splits)))}"
             )
+        # A line without a split column is cut short: it is kept, to be told of as malformed.
         rows = [(number, row) for number, row in rows if row["split"] in (split, None)]
 
-    def parse(row: dict[str | None, str | None], origin: str) -> Utterance:
+    def parse(row: Row, origin: str) -> Utterance:
         if None in row or None in row.values():
             raise ValueError(f"not the {len(header)} columns of the header")
-        value = {column: (text or "").strip() for column, text in row.items()}
-        if not value["path"]:
-            raise ValueError("no path")
-        label = LABEL_NAMES.get(value["label"].lower())
-        if label is None:
-            raise ValueError(f"label {value['label']!r} is not one of {', '.join(LABEL_NAMES)}")
-        clip = Path(value["path"])
-        # Score files separate their columns by spaces.
-        utterance = value.get("utterance") or "_".join(clip.with_suffix("").as_posix().split())
-        if utterance.split() != [utterance]:
-            raise ValueError(f"utterance {utterance!r} holds a space")
-        attack = value.get("attack") or ("-" if label == "bonafide" else "unknown")
-        return make_utterance(utterance, listing.parent / clip, label, attack, value.get("speaker") or "-", origin)
+        return _utterance({str(column): (text or "").strip() for column, text in row.items()}, listing.parent, origin)
 
     return parse_all(listing, rows, parse)
 
 
-def _default_split(row: dict[str | None, str | None]) -> str:
+def splits_there(path: Path) -> list[str]:
+    """The splits that the table names, or its lines are dealt out to; none where it cannot be read."""
+    try:
+        return sorted({split for _, row in _table(path)[1] if (split := row["split"])})
+    except DataError:
+        return []
+
+
+def _table(listing: Path) -> tuple[Sequence[str], list[tuple[int, Row]]]:
+    """The header, and line number and columns of every line. Each has a split, None where the line is too short."""
+    reader = csv.DictReader(io.StringIO(read_text(listing), newline=""), strict=True, skipinitialspace=True)
+    rows: list[tuple[int, Row]] = []
+    try:
+        header = reader.fieldnames or []
+        for row in reader:
+            split = row["split"] if "split" in header else _default_split(row)
+            rows.append((reader.line_num, {**row, "split": split and split.strip()}))
+    except csv.Error as error:
+        raise DataError(f"{listing}:{reader.line_num}: not CSV ({error})") from error
+    if missing := sorted({"path", "label"} - set(header)):
+        raise DataError(f"{listing}: no column {', '.join(missing)} in the header: {', '.join(header)}")
+    return header, rows
+
+
+def _utterance(value: Mapping[str, str], folder: Path, origin: str) -> Utterance:
+    """The clip of one line, given its columns; a malformed line is a ValueError."""
+    if not value["path"]:
+        raise ValueError("no path")
+    label = LABEL_NAMES.get(value["label"].lower())
+    if label is None:
+        raise ValueError(f"label {value['label']!r} is not one of {', '.join(LABEL_NAMES)}")
+    clip = Path(value["path"])
+    # Score files separate their columns by spaces.
+    utterance = value.get("utterance") or "_".join(clip.with_suffix("").as_posix().split())
+    if utterance.split() != [utterance]:
+        raise ValueError(f"utterance {utterance!r} holds a space")
+    attack = value.get("attack") or ("-" if label == "bonafide" else "unknown")
+    return make_utterance(utterance, folder / clip, label, attack, value.get("speaker") or "-", origin)
+
+
+def _default_split(row: Row) -> str:
     digest = hashlib.sha256((row.get("speaker") or row.get("path") or "").strip().encode())
     return "dev" if digest.digest()[0] % 5 == 0 else "train"
+
+
+LAYOUT = Layout(
+    name="csv",
+    expects="database_path is a CSV file with the columns path and label",
+    read=lambda path, split, track: read_csv(path, split),
+    splits=lambda path, track: splits_there(path),
+)

@@ -1,11 +1,25 @@
-"""AASIST and AASIST-L (Jung et al., ICASSP 2022)."""
+"""AASIST and AASIST-L (Jung et al., ICASSP 2022, arXiv:2110.01200)."""
 
 from typing import Any
 
 from aasist_jax.models.aasist.config import AASISTConfig
-from aasist_jax.models.aasist.names import _frozen_parameter, _torch_module, _torch_parameter
-from aasist_jax.models.aasist.network import AASIST
-from aasist_jax.models.family import Architecture, register
+from aasist_jax.models.aasist.names import NAMES
+from aasist_jax.models.aasist.published import PUBLISHED
+from aasist_jax.models.family import Family, FrameNetwork, Window
+from aasist_jax.models.layers import BATCH_STATISTICS
+
+
+def _build(config: AASISTConfig, **options: Any) -> FrameNetwork:
+    from aasist_jax.models.aasist.network import AASIST
+    from aasist_jax.models.linen import LinenNetwork
+
+    return LinenNetwork(AASIST(config, **options), config.nb_samp, state=("batch_stats",))
+
+
+def _explainer(config: AASISTConfig, variables: dict[str, Any]) -> Any:
+    from aasist_jax.models.aasist.explain import AASISTExplainer
+
+    return AASISTExplainer(config, variables)
 
 
 def _onnx_graph(config: AASISTConfig, variables: dict[str, Any]) -> Any:
@@ -15,15 +29,23 @@ def _onnx_graph(config: AASISTConfig, variables: dict[str, Any]) -> Any:
     return aasist_graph(config, variables)
 
 
-register(
-    Architecture(
-        name="AASIST",
-        config_type=AASISTConfig,
-        build=AASIST,
-        torch_module=_torch_module,
-        torch_parameter=_torch_parameter,
-        frozen_parameter=_frozen_parameter,
-        frame_geometry=lambda config: config.frame_geometry,
-        onnx_graph=_onnx_graph,
-    )
+def _trains(path: str) -> bool:
+    # What bn1 computes is thrown away, so PyTorch never gives its scale and bias a gradient.
+    return "/bn1/" not in path
+
+
+FAMILY = Family(
+    name="AASIST",
+    config_type=AASISTConfig,
+    build=_build,
+    window=lambda config: Window(config.nb_samp, config.shortest_input),
+    window_fields=("nb_samp",),
+    trains=_trains,
+    state_estimate=BATCH_STATISTICS,
+    masks_filters=True,
+    names=NAMES,
+    published=PUBLISHED,
+    frame_geometry=lambda config: config.frame_geometry,
+    explainer=_explainer,
+    onnx_graph=_onnx_graph,
 )

@@ -86,3 +86,13 @@ def encoder_stride(blocks: int) -> int:
 def encoded_frames(samples: int, first_conv: int, blocks: int) -> int:
     """Count the time steps that the encoder leaves of `samples`; 0 or less means the input is too short."""
     return (samples - sinc_taps(first_conv) + 1) // encoder_stride(blocks)
+
+
+@dataclass(frozen=True)
+class DropoutRates:
+    """Published dropout probabilities: graph-layer inputs, pool scores, branch outputs, before the output layer."""
+
+    graph: float = 0.2
+    pool: float = 0.3
+    branch: float = 0.2
+    output: float = 0.5

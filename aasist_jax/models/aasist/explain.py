@@ -5,7 +5,6 @@ pools keep; and, as the check on both, occlusion: how the score moves when a nod
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,10 +12,11 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.errors import ConfigError
 from aasist_jax.features.sinc import band_edges
 from aasist_jax.models.aasist.config import AASISTConfig
-from aasist_jax.weights.folder import LABELS
+from aasist_jax.models.aasist.network import AASIST
+from aasist_jax.models.explanation import Explanation, Nodes
+from aasist_jax.models.family import LABELS
 
 BATCH_SIZE = 8
 BRANCHES = (1, 2)
@@ -25,106 +25,52 @@ Sown = dict[str, dict[str, np.ndarray]]
 Observe = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """The graph nodes of one kind, temporal or spectral, in the order of time or frequency.
+class AASISTExplainer:
+    """Explains the scores of one AASIST model: see `aasist_jax.models.explanation`."""
 
-    Attributes:
-        edges: borders of the nodes' spans in seconds, or of their bands in Hz: one more than there are nodes. Nominal
-            ones: the convolutions let a node hear its neighbours as well.
-        attention: what each node receives of the attention in its own graph layer; 1 in all.
-        first_pool: indices of the nodes that the first pool keeps, highest score first.
-        branch_pools: the same for the pool of each of the two branches: the nodes that reach the read-out.
-        rollout: share of the node in the read-out by attention rollout; temporal and spectral nodes together make 1.
-        occlusion: how far the score falls when the node's span or band is silenced. Above 0, it spoke for a human;
-            below 0, for a machine.
-    """
+    def __init__(self, config: AASISTConfig, variables: Any) -> None:
+        """Take a model's configuration and variables."""
+        self.config = config
+        self._observe = observer(AASIST(config), variables)
 
-    edges: tuple[float, ...]
-    attention: tuple[float, ...]
-    first_pool: tuple[int, ...]
-    branch_pools: tuple[tuple[int, ...], tuple[int, ...]]
-    rollout: tuple[float, ...]
-    occlusion: tuple[float, ...]
+    def __call__(self, wave: Float32[np.ndarray, " samples"], *, duration: float, model_id: str) -> Explanation:
+        """Explain the score of one window of `config.nb_samp` samples at 16 kHz.
 
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a window got its score.
-
-    Attributes:
-        label: `bonafide` or `spoof`.
-        score: the raw logit of bona fide; higher is more human.
-        duration: seconds of the recording. Where it is shorter than the window, the window holds it several times.
-        window: seconds of the window, the first of the recording.
-        model_id: the model that scored it.
-        time: the temporal nodes.
-        frequency: the spectral nodes.
-    """
-
-    label: str
-    score: float
-    duration: float
-    window: float
-    model_id: str
-    time: Nodes
-    frequency: Nodes
+        Takes about 50 times as long as the score, for silencing one span and band after the other.
+        """
+        config = self.config
+        spans = time_spans(config)
+        edges = band_edges(config.filts[0])[::3]
+        waves, kept = _occluded(wave, spans, filters=config.filts[0], bands=len(edges) - 1)
+        logits, sown = _observe_all(self._observe, waves, kept)
+        scores = logits[:, LABELS.index("bonafide")].astype(np.float64)
+        falls = scores[0] - scores[1:]
+        time_share, band_share = rollout(sown)
+        return Explanation(
+            label=LABELS[int(np.argmax(logits[0]))],
+            score=float(scores[0]),
+            duration=duration,
+            window=config.nb_samp / SAMPLE_RATE,
+            model_id=model_id,
+            time=_nodes(sown, "t", spans / SAMPLE_RATE, time_share, falls[: len(spans) - 1]),
+            frequency=_nodes(sown, "s", edges, band_share, falls[len(spans) - 1 :]),
+        )
 
 
-def observer(model: Any, variables: Any, config: Any) -> Observe:
+def observer(model: AASIST, variables: Any) -> Observe:
     """Make the function that scores windows, some sinc filters silenced, and tells what went on inside.
-
-    Args:
-        model: an AASIST module in float32.
-        variables: its collections.
-        config: its configuration.
 
     Returns:
         (wave (batch, samples), kept filters (batch, filters)) -> (logits (batch, 2), what was sown of the first).
-
-    Raises:
-        ConfigError: another architecture.
     """
-    if not isinstance(config, AASISTConfig):
-        raise ConfigError(f"{type(config).__name__}: only the graph of AASIST can be explained")
 
     @jax.jit
     def observe(wave: Any, kept_filters: Any) -> Any:
         occlusion = {"encoder": {"front_end": {"kept_filters": kept_filters}}}
-        (_, logits), sown = model.apply({**variables, "occlusion": occlusion}, wave, mutable=["explanation"])
-        return logits, jax.tree.map(lambda x: x[0], sown["explanation"])
+        outputs, sown = model.apply({**variables, "occlusion": occlusion}, wave, mutable=["explanation"])
+        return outputs.logits, jax.tree.map(lambda x: x[0], sown["explanation"])
 
     return observe
-
-
-def explain(
-    observe: Observe, config: AASISTConfig, wave: Float32[np.ndarray, " samples"], *, duration: float, model_id: str
-) -> Explanation:
-    """Explain the score of one window.
-
-    Args:
-        observe: what `observer` made.
-        config: the model's configuration.
-        wave: the window, `config.nb_samp` samples at 16 kHz.
-        duration: seconds of the recording that it was taken from.
-        model_id: the model.
-    """
-    spans = time_spans(config)
-    edges = band_edges(config.filts[0])[::3]
-    waves, kept = _occluded(wave, spans, filters=config.filts[0], bands=len(edges) - 1)
-    logits, sown = _observe_all(observe, waves, kept)
-    scores = logits[:, LABELS.index("bonafide")].astype(np.float64)
-    falls = scores[0] - scores[1:]
-    time_share, band_share = rollout(sown)
-    return Explanation(
-        label=LABELS[int(np.argmax(logits[0]))],
-        score=float(scores[0]),
-        duration=duration,
-        window=config.nb_samp / SAMPLE_RATE,
-        model_id=model_id,
-        time=_nodes(sown, "t", spans / SAMPLE_RATE, time_share, falls[: len(spans) - 1]),
-        frequency=_nodes(sown, "s", edges, band_share, falls[len(spans) - 1 :]),
-    )
 
 
 def time_spans(config: AASISTConfig) -> Int[np.ndarray, " edges"]:

@@ -1,5 +1,7 @@
 """How the official PyTorch checkpoints name the layers of AASIST."""
 
+from aasist_jax.models.family import CheckpointNames
+
 _TORCH_NAMES = {
     "encoder/front_end/bn": "first_bn",
     "gat_s": "GAT_layer_S",
@@ -23,6 +25,4 @@ def _torch_parameter(name: str) -> str:
     return {"pos_s": "pos_S"}.get(name, name)
 
 
-def _frozen_parameter(path: str) -> bool:
-    # What bn1 computes is thrown away, so PyTorch never gives its scale and bias a gradient.
-    return "/bn1/" in path
+NAMES = CheckpointNames(_torch_module, _torch_parameter)

@@ -1,7 +1,7 @@
 """AASIST: integrated spectro-temporal graph attention (Jung et al., ICASSP 2022, arXiv:2110.01200)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import flax.linen as nn
@@ -10,17 +10,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aasist_jax.features.sinc import mask_filters, sinc_filters, sinc_taps
-from aasist_jax.models.aasist.config import AASISTConfig
-from aasist_jax.models.layers import BatchNorm, Conv, Linear
-from aasist_jax.ops.batch_norm import BATCH_NORM_EPSILON
+from aasist_jax.models.aasist.config import AASISTConfig, DropoutRates
+from aasist_jax.models.family import Outputs
+from aasist_jax.models.layers import BatchNorm, Conv, Linear, xavier_normal
 from aasist_jax.ops.pooling import first_max
-from aasist_jax.ops.residual_block import FoldedBlock, activate_merge_and_pool, evaluate_block, zero_outside
+from aasist_jax.ops.residual_block import activate_merge_and_pool, evaluate_block, fold_batch_norm, zero_outside
 from aasist_jax.ops.selu import selu
 from aasist_jax.ops.sinc import pooled_sinc_magnitude, sinc_convolution
 
 
-class FrontEnd(nn.Module):
-    """Sinc filters, absolute value, 3 x 3 max-pooling, batch norm and SELU.
+class SincLayer(nn.Module):
+    """The front-end: fixed sinc filters, absolute value, 3 x 3 max-pooling, batch norm and SELU.
 
     Computed in float32 at least: the waveform's small values and the narrow filters do not bear bfloat16.
     """
@@ -29,23 +29,22 @@ class FrontEnd(nn.Module):
     first_conv: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    freq_aug: bool = False
 
     def setup(self) -> None:
         """Create the batch norm; the filters are fixed."""
         self.bn = BatchNorm(jnp.promote_types(self.dtype, jnp.float32), self.axis_name)
 
-    def __call__(
-        self, wave: Float[Array, "batch samples"], *, train: bool, freq_aug: bool
-    ) -> Float[Array, "batch f t 1"]:
+    def __call__(self, wave: Float[Array, "batch samples"], *, train: bool) -> Float[Array, "batch f t 1"]:
         """Turn waveforms into one-channel images, f = filters // 3.
 
-        A variable `kept_filters` (batch, filters) in the collection `occlusion`, where there is one, scales the
-        filters' outputs: 0 silences a filter.
+        With `freq_aug`, training silences a run of neighbouring filters. A variable `kept_filters` (batch, filters) in
+        the collection `occlusion`, where there is one, scales the filters' outputs: 0 silences a filter.
         """
         wave = wave.astype(jnp.promote_types(self.dtype, jnp.float32))
         bank = jnp.asarray(sinc_filters(self.filters, self.first_conv))
-        if train and freq_aug:
-            bank = mask_filters(self.make_rng("freq_aug"), bank)
+        if train and self.freq_aug:
+            bank = mask_filters(self.make_rng("shared"), bank)
         self.sow("stages", "after_sinc", sinc_convolution(wave, bank))
         banks = bank[None]
         if self.has_variable("occlusion", "kept_filters"):
@@ -58,9 +57,8 @@ class FrontEnd(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions and a shortcut, then max-pooling of time by 3.
 
-    As published, the first convolution sees the block's raw input: the result of `bn1` and SELU before it is
-    thrown away. `bn1` is kept because its running statistics do follow the data and stand in the checkpoints. The first
-    block has none.
+    As published, the first convolution sees the block's raw input: what `bn1` and SELU make of it is thrown away. `bn1`
+    is kept, as its running statistics follow the data and stand in the checkpoints. The first block has none.
     """
 
     features: int
@@ -74,7 +72,11 @@ class ResidualBlock(nn.Module):
     ) -> Float[Array, "batch f t3 d"]:
         """Map (batch, f, t, c) to (batch, f, t // 3, features); `valid` is the span of time steps that are there."""
         if not train and self.dtype != jnp.bfloat16 and not self.is_initializing():
-            return evaluate_block(x.astype(self.dtype), _span(x, valid), *self._folded())
+            return evaluate_block(
+                x.astype(self.dtype),
+                valid,
+                *fold_batch_norm(self.variables["params"], self.variables["batch_stats"]["bn2"], self.dtype),
+            )
         if not self.first:
             BatchNorm(self.dtype, self.axis_name, name="bn1")(x, train=train)
         # The (2, 3) kernel with one row of zeros on either side makes f + 1 rows, the second brings back f.
@@ -90,25 +92,9 @@ class ResidualBlock(nn.Module):
             bias = bias + shortcut_bias
         return activate_merge_and_pool(zero_outside(a, valid), x, kernel, bias, shortcut)
 
-    def _folded(self) -> FoldedBlock:
-        """The parameters in evaluation mode, where a batch norm is part of the convolution before it."""
-        params, stats = self.variables["params"], self.variables["batch_stats"]["bn2"]
-        factor = params["bn2"]["scale"] * jax.lax.rsqrt(stats["var"] + BATCH_NORM_EPSILON)
-        conv1, conv2 = params["conv1"], params["conv2"]
-        bias1 = (conv1["bias"] - stats["mean"]) * factor + params["bn2"]["bias"]
-        bias2, shortcut = conv2["bias"], jnp.zeros((0, *conv1["kernel"].shape[2:]))
-        if "conv_downsample" in params:
-            bias2, shortcut = bias2 + params["conv_downsample"]["bias"], params["conv_downsample"]["kernel"][0]
-        folded = (conv1["kernel"] * factor.reshape(1, 1, 1, -1), bias1, conv2["kernel"], bias2, shortcut)
-        return tuple(jnp.asarray(value, self.dtype) for value in folded)
-
-
-def _span(x: Array, valid: Int[Array, "batch 2"] | None) -> Int[Array, "batch 2"]:
-    return jnp.broadcast_to(jnp.array([0, x.shape[2]], jnp.int32), (x.shape[0], 2)) if valid is None else valid
-
 
 class Encoder(nn.Module):
-    """Front-end and residual blocks.
+    """The sinc layer and the residual blocks of RawNet2: from waveform to a (frequency, time) map.
 
     `channels` are the output channels of the blocks, in order.
     """
@@ -118,22 +104,18 @@ class Encoder(nn.Module):
     channels: Sequence[int]
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    freq_aug: bool = False
 
     def setup(self) -> None:
         """Create the front-end and `block1`, `block2`, ..."""
-        self.front_end = FrontEnd(self.filters, self.first_conv, self.dtype, self.axis_name)
+        self.front_end = SincLayer(self.filters, self.first_conv, self.dtype, self.axis_name, self.freq_aug)
         self.block = [
             ResidualBlock(features, first=i == 0, dtype=self.dtype, axis_name=self.axis_name, name=f"block{i + 1}")
             for i, features in enumerate(self.channels)
         ]
 
     def __call__(
-        self,
-        wave: Float[Array, "batch samples"],
-        *,
-        train: bool,
-        freq_aug: bool,
-        valid: Int[Array, "batch 2"] | None = None,
+        self, wave: Float[Array, "batch samples"], *, train: bool, valid: Int[Array, "batch 2"] | None = None
     ) -> Float[Array, "batch f t c"]:
         """Encode waveforms; every block divides time by 3.
 
@@ -141,7 +123,7 @@ class Encoder(nn.Module):
         `valid[1] - 1`; the rest is filling. Beyond the recording's ends the convolutions then see the zeros that they
         would see if the recording were encoded in one pass. `valid[0]` is a multiple of `encoder_stride`.
         """
-        x = self.front_end(wave, train=train, freq_aug=freq_aug)
+        x = self.front_end(wave, train=train)
         if valid is not None:
             valid = (valid - jnp.array([[0, sinc_taps(self.first_conv) - 1]], valid.dtype)) // 3
         x = zero_outside(x, valid)
@@ -152,16 +134,6 @@ class Encoder(nn.Module):
             x = zero_outside(x, valid)
             self.sow("stages", f"after_block{i + 1}", x)
         return x
-
-
-def xavier_normal(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
-    """PyTorch's Xavier-normal initialisation for a matrix."""
-    return jax.random.normal(key, shape, dtype) * (2 / (shape[0] + shape[1])) ** 0.5
-
-
-def pair_products(x: Float[Array, "batch n d"]) -> Float[Array, "batch n n d"]:
-    """Element-wise product of every pair of nodes."""
-    return x[:, :, None] * x[:, None, :]
 
 
 class GraphAttention(nn.Module):
@@ -181,7 +153,8 @@ class GraphAttention(nn.Module):
         """Update the nodes: (batch, n, inputs) -> (batch, n, features)."""
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         weight = self.param("att_weight", xavier_normal, (self.features, 1)).astype(self.dtype)
-        pairs = jnp.tanh(Linear(self.features, self.dtype, name="att_proj")(pair_products(x)))
+        # The product of every pair of nodes, (batch, n, n, c).
+        pairs = jnp.tanh(Linear(self.features, self.dtype, name="att_proj")(x[:, :, None] * x[:, None]))
         attention = jax.nn.softmax((pairs @ weight).squeeze(-1) / self.temperature, axis=-1)
         self.sow("explanation", "attention", attention)
         y = Linear(self.features, self.dtype, name="proj_with_att")(attention @ x)
@@ -190,11 +163,11 @@ class GraphAttention(nn.Module):
 
 
 class HeterogeneousGraphAttention(nn.Module):
-    """Graph attention over two kinds of nodes and a master node that gathers from both.
+    """Graph attention over two kinds of nodes and a stack node that gathers from both.
 
     Pairs within the first kind, within the second and across have their own attention vectors (`att_weight11`,
-    `att_weight22`, `att_weight12`). The master node attends over the nodes as they enter the attention, not over
-    the updated ones, and has neither batch norm nor activation.
+    `att_weight22`, `att_weight12`). The stack node (`master` in the checkpoints) attends over the nodes as they enter
+    the attention, not over the updated ones, and has neither batch norm nor activation.
     """
 
     features: int
@@ -208,11 +181,11 @@ class HeterogeneousGraphAttention(nn.Module):
         self,
         x1: Float[Array, "batch n1 c"],
         x2: Float[Array, "batch n2 c"],
-        master: Float[Array, "batch 1 c"],
+        stack_node: Float[Array, "batch 1 c"],
         *,
         train: bool,
     ) -> tuple[Float[Array, "batch n1 d"], Float[Array, "batch n2 d"], Float[Array, "batch 1 d"]]:
-        """Update both kinds of nodes and the master node."""
+        """Update both kinds of nodes and the stack node."""
         n1, inputs = x1.shape[1:]
         x1 = Linear(inputs, self.dtype, name="proj_type1")(x1)
         x2 = Linear(inputs, self.dtype, name="proj_type2")(x2)
@@ -221,27 +194,27 @@ class HeterogeneousGraphAttention(nn.Module):
 
         attention = self._node_attention(x, n1)
         self.sow("explanation", "attention", attention)
-        master = self._update_master(x, master)
+        stack_node = self._update_stack_node(x, stack_node)
         y = self._linear("proj_with_att")(attention @ x) + self._linear("proj_without_att")(x)
         y = BatchNorm(self.dtype, self.axis_name, activate=True, name="bn")(y, train=train)
-        return y[:, :n1], y[:, n1:], master
+        return y[:, :n1], y[:, n1:], stack_node
 
     def _node_attention(self, x: Float[Array, "batch n c"], n1: int) -> Float[Array, "batch n n"]:
-        pairs = jnp.tanh(self._linear("att_proj")(pair_products(x)))
+        pairs = jnp.tanh(self._linear("att_proj")(x[:, :, None] * x[:, None]))
         w11, w12, w22 = (self._vector(f"att_weight{kind}") for kind in ("11", "12", "22"))
         first = jnp.concatenate([pairs[:, :n1, :n1] @ w11, pairs[:, :n1, n1:] @ w12], axis=2)
         second = jnp.concatenate([pairs[:, n1:, :n1] @ w12, pairs[:, n1:, n1:] @ w22], axis=2)
         board = jnp.concatenate([first, second], axis=1).squeeze(-1)
         return jax.nn.softmax(board / self.temperature, axis=-1)
 
-    def _update_master(
-        self, x: Float[Array, "batch n c"], master: Float[Array, "batch 1 c"]
+    def _update_stack_node(
+        self, x: Float[Array, "batch n c"], stack_node: Float[Array, "batch 1 c"]
     ) -> Float[Array, "batch 1 d"]:
-        pairs = jnp.tanh(self._linear("att_projM")(x * master))
+        pairs = jnp.tanh(self._linear("att_projM")(x * stack_node))
         scores = (pairs @ self._vector("att_weightM")).squeeze(-1) / self.temperature
         attention = jax.nn.softmax(scores, axis=-1)[:, None]
         self.sow("explanation", "master_attention", attention)
-        return self._linear("proj_with_attM")(attention @ x) + self._linear("proj_without_attM")(master)
+        return self._linear("proj_with_attM")(attention @ x) + self._linear("proj_without_attM")(stack_node)
 
     def _linear(self, name: str) -> Linear:
         return Linear(self.features, self.dtype, name=name)
@@ -273,29 +246,20 @@ class GraphPool(nn.Module):
         return jnp.take_along_axis(x * scores, order[..., None], axis=1)
 
 
-@dataclass(frozen=True)
-class DropoutRates:
-    """Published dropout probabilities: graph-layer inputs, pool scores, branch outputs, before the output layer."""
-
-    graph: float = 0.2
-    pool: float = 0.3
-    branch: float = 0.2
-    output: float = 0.5
-
-
 class AASIST(nn.Module):
     """AASIST and AASIST-L.
 
     Collections that are asked for as `mutable` are filled: `stages`, the outputs of the layers; `explanation`, the
     attention of the graph layers and what the pools keep.
 
-    Parameters are float32; `dtype` is the type computed in. `axis_name` makes batch norm span the devices of
-    that axis. In training, pass the random streams `dropout` and, with `freq_aug`, `freq_aug`.
+    Parameters are float32; `dtype` is the type computed in. `axis_name` makes batch norm span that axis' devices.
+    Training needs the random streams `dropout` and, with `freq_aug`, `shared`.
     """
 
     config: AASISTConfig
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    freq_aug: bool = False
     dropout: DropoutRates = field(default_factory=DropoutRates)
 
     def setup(self) -> None:
@@ -304,7 +268,7 @@ class AASIST(nn.Module):
         filters = config.filts[0]
         nodes, hidden = config.gat_dims
         options = {"dtype": self.dtype, "axis_name": self.axis_name}
-        self.encoder = Encoder(filters, config.first_conv, config.channels, **options)
+        self.encoder = Encoder(filters, config.first_conv, config.channels, freq_aug=self.freq_aug, **options)
         self.pos_s = self.param("pos_s", nn.initializers.normal(1), (1, filters // 3, config.channels[-1]))
         self.master1 = self.param("master1", nn.initializers.normal(1), (1, 1, nodes))
         self.master2 = self.param("master2", nn.initializers.normal(1), (1, 1, nodes))
@@ -312,86 +276,75 @@ class AASIST(nn.Module):
         temperature_s, temperature_t, temperature_st, _ = config.temperatures
         self.gat_s = GraphAttention(nodes, temperature_s, self.dropout.graph, **options)
         self.gat_t = GraphAttention(nodes, temperature_t, self.dropout.graph, **options)
-        self.htrg11, self.htrg12, self.htrg21, self.htrg22 = (
-            HeterogeneousGraphAttention(hidden, temperature_st, self.dropout.graph, **options) for _ in range(4)
-        )
+        for name in ("htrg11", "htrg12", "htrg21", "htrg22"):
+            setattr(self, name, HeterogeneousGraphAttention(hidden, temperature_st, self.dropout.graph, **options))
         ratio_s, ratio_t, ratio_st, _ = config.pool_ratios
         self.pool_s = GraphPool(ratio_s, self.dropout.pool, self.dtype)
         self.pool_t = GraphPool(ratio_t, self.dropout.pool, self.dtype)
-        self.pool_hs1, self.pool_ht1, self.pool_hs2, self.pool_ht2 = (
-            GraphPool(ratio_st, self.dropout.pool, self.dtype) for _ in range(4)
-        )
+        for name in ("pool_hs1", "pool_ht1", "pool_hs2", "pool_ht2"):
+            setattr(self, name, GraphPool(ratio_st, self.dropout.pool, self.dtype))
         self.drop_branch = nn.Dropout(self.dropout.branch)
         self.drop_output = nn.Dropout(self.dropout.output)
         self.out_layer = Linear(2, self.dtype)
 
-    def __call__(
-        self, wave: Float[Array, "batch samples"], *, train: bool = False, freq_aug: bool = False
-    ) -> tuple[Float[Array, "batch readout"], Float[Array, "batch 2"]]:
+    def __call__(self, waves: Float[Array, "batch samples"], lengths: None = None, *, train: bool = False) -> Outputs:
         """Score waveforms at 16 kHz, full scale 1.
 
-        Returns:
-            The read-out (batch, 5 * gat_dims[1]) and the logits (batch, 2), index 1 bona fide. The published score is
-            the raw logit of index 1. Logits are float32 or wider.
+        The embedding is the read-out, (batch, 5 * gat_dims[1]). The logits are (batch, 2), index 1 bona fide, float32
+        or wider; the published score is the raw logit of index 1. Windows are always full, so there are no `lengths`.
         """
-        if self.config.frames(wave.shape[1]) < 1:
-            raise ValueError(f"AASIST needs at least {self.config.shortest_input} samples, got {wave.shape[1]}")
-        encoded = self.encoder(wave, train=train, freq_aug=freq_aug)
-        return self.classify(encoded, train=train)
+        if self.config.frames(waves.shape[1]) < 1:
+            raise ValueError(f"AASIST needs at least {self.config.shortest_input} samples, got {waves.shape[1]}")
+        return self.classify(self.encoder(waves, train=train), train=train)
 
     def encode(
-        self, wave: Float[Array, "batch samples"], valid: Int[Array, "batch 2"] | None = None
+        self, pieces: Float[Array, "batch samples"], valid: Int[Array, "batch 2"] | None = None
     ) -> Float[Array, "batch f t c"]:
         """Run the encoder on waveforms, or on pieces of longer recordings (`valid`, see `Encoder`)."""
-        return self.encoder(wave, train=False, freq_aug=False, valid=valid)
+        return self.encoder(pieces, train=False, valid=valid)
 
-    def classify(
-        self, encoded: Float[Array, "batch f t c"], *, train: bool = False
-    ) -> tuple[Float[Array, "batch readout"], Float[Array, "batch 2"]]:
-        """Run the graph part on an encoder output; returns what `__call__` does."""
+    def classify(self, encoded: Float[Array, "batch f t c"], *, train: bool = False) -> Outputs:
+        """Run the graph part on an encoder output; returns what a call of the module does."""
         magnitude = jnp.abs(encoded)
         spectral = first_max(magnitude, axis=2) + self.pos_s.astype(self.dtype)[:, : encoded.shape[1]]
         temporal = first_max(magnitude, axis=1)
-        spectral = self._pool("s", self._attend("s", spectral, train), train)
-        temporal = self._pool("t", self._attend("t", temporal, train), train)
-
+        spectral = self._run("pool_s", self._run("gat_s", spectral, train), train)
+        temporal = self._run("pool_t", self._run("gat_t", temporal, train), train)
         branches = [self._branch(b, temporal, spectral, train) for b in (1, 2)]
-        t, s, master = (jnp.maximum(one, two) for one, two in zip(*branches, strict=True))
-        readout = [
-            first_max(jnp.abs(t), axis=1),
-            t.mean(axis=1),
-            first_max(jnp.abs(s), axis=1),
-            s.mean(axis=1),
-            master.squeeze(1),
-        ]
-        last_hidden = self.drop_output(jnp.concatenate(readout, axis=1), deterministic=not train)
-        logits = self.out_layer(last_hidden)
-        return last_hidden, logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        # Max graph operation: the larger of the two branches, node by node.
+        t, s, stack_node = (jnp.maximum(one, two) for one, two in zip(*branches, strict=True))
+        hidden = self.drop_output(read_out(t, s, stack_node), deterministic=not train)
+        logits = self.out_layer(hidden)
+        return Outputs(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), hidden)
 
-    def _attend(self, kind: str, x: Array, train: bool) -> Array:
-        x = getattr(self, f"gat_{kind}")(x, train=train)
-        self.sow("stages", f"after_gat_{kind}", x)
+    def _run(self, name: str, x: Array, train: bool) -> Array:
+        x = getattr(self, name)(x, train=train)
+        self.sow("stages", f"after_{name}", x)
         return x
 
-    def _pool(self, kind: str, x: Array, train: bool) -> Array:
-        x = getattr(self, f"pool_{kind}")(x, train=train)
-        self.sow("stages", f"after_pool_{kind}", x)
-        return x
-
-    def _attend_both(self, name: str, t: Array, s: Array, master: Array, train: bool) -> tuple[Array, Array, Array]:
-        outputs = getattr(self, name)(t, s, master, train=train)
+    def _run_both(self, name: str, t: Array, s: Array, stack_node: Array, train: bool) -> tuple[Array, Array, Array]:
+        outputs = getattr(self, name)(t, s, stack_node, train=train)
         for node, value in zip(("t", "s", "master"), outputs, strict=True):
             self.sow("stages", f"after_{name}.{node}", value)
         return outputs
 
     def _branch(self, b: int, t: Array, s: Array, train: bool) -> tuple[Array, Array, Array]:
         """One of the two parallel branches: two heterogeneous layers, the second residual."""
-        master = getattr(self, f"master{b}").astype(self.dtype)
-        master = jnp.broadcast_to(master, (t.shape[0], *master.shape[1:]))
-        t, s, master = self._attend_both(f"htrg{b}1", t, s, master, train)
-        s = self._pool(f"hs{b}", s, train)
-        t = self._pool(f"ht{b}", t, train)
-        updates = self._attend_both(f"htrg{b}2", t, s, master, train)
-        outputs = (x + update for x, update in zip((t, s, master), updates, strict=True))
-        t, s, master = (self.drop_branch(x, deterministic=not train) for x in outputs)
-        return t, s, master
+        stack_node = getattr(self, f"master{b}").astype(self.dtype)
+        stack_node = jnp.broadcast_to(stack_node, (t.shape[0], *stack_node.shape[1:]))
+        t, s, stack_node = self._run_both(f"htrg{b}1", t, s, stack_node, train)
+        s = self._run(f"pool_hs{b}", s, train)
+        t = self._run(f"pool_ht{b}", t, train)
+        updates = self._run_both(f"htrg{b}2", t, s, stack_node, train)
+        outputs = (x + update for x, update in zip((t, s, stack_node), updates, strict=True))
+        t, s, stack_node = (self.drop_branch(x, deterministic=not train) for x in outputs)
+        return t, s, stack_node
+
+
+def read_out(
+    t: Float[Array, "batch nt d"], s: Float[Array, "batch ns d"], stack_node: Float[Array, "batch 1 d"]
+) -> Float[Array, "batch 5*d"]:
+    """Concatenate max and mean over the temporal nodes, the same over the spectral nodes, and the stack node."""
+    temporal = first_max(jnp.abs(t), axis=1), t.mean(axis=1)
+    spectral = first_max(jnp.abs(s), axis=1), s.mean(axis=1)
+    return jnp.concatenate([*temporal, *spectral, stack_node.squeeze(1)], axis=1)

@@ -23,17 +23,17 @@ SWITCH = "AASIST_JAX_NATIVE"
 FOLDER = Path(__file__).parent
 SOURCES = tuple(sorted(FOLDER.glob("*.cc")))
 HANDLERS = (
-    "AasistConvolution",
-    "AasistKernelGradient",
-    "AasistOneChannelMoments",
-    "AasistOneChannelNormalized",
-    "AasistOneChannelSums",
-    "AasistPooledConvolution",
-    "AasistPooledInputGradient",
-    "AasistPooledShortcut",
-    "AasistResidualBlock",
-    "AasistSincMagnitude",
-    "AasistUnpool",
+    "AasistJaxConvolution",
+    "AasistJaxKernelGradient",
+    "AasistJaxOneChannelMoments",
+    "AasistJaxOneChannelNormalized",
+    "AasistJaxOneChannelSums",
+    "AasistJaxPooledConvolution",
+    "AasistJaxPooledInputGradient",
+    "AasistJaxPooledShortcut",
+    "AasistJaxResidualBlock",
+    "AasistJaxSincMagnitude",
+    "AasistJaxUnpool",
 )
 
 # The instructions of this very machine are the point: a library is never carried to another (see `_library_path`).

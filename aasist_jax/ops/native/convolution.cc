@@ -69,4 +69,4 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistConvolution, Handle, (aasist::Buffers<3, 1>().Attr<int64_t>("pad_rows")));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxConvolution, Handle, (aasist::Buffers<3, 1>().Attr<int64_t>("pad_rows")));

@@ -198,5 +198,5 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer dy, ffi
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistKernelGradient, Handle,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxKernelGradient, Handle,
                               (aasist::Buffers<3, 2>().Attr<int64_t>("pad_rows").Attr<bool>("pooled")));

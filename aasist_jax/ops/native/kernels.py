@@ -1,19 +1,4 @@
-"""The choice between our C++ kernels and XLA, and the kernels as JAX functions.
-
-XLA's code is used everywhere but in these, on a CPU, in float32 or, where training needs it for its tests, float64:
-
-- the sinc filters with the pool behind them, of which half the products can be saved;
-- a residual block in evaluation mode, for which XLA writes and reads 65 MB maps that fit in no cache;
-- convolutions of width three, which Winograd's filtering (`winograd.h`) gives with 15 products for 36, or, where a
-  kernel has one row, 5 for 9;
-- a convolution's gradient for its kernel, which XLA computes as a convolution whose kernel is a whole recording;
-- a convolution of one channel, which in training is computed again with the batch norm behind it, not stored;
-- the convolution, shortcut and pool that end a block: XLA stores their sum and its gradient, which is zero in two
-  places of three.
-
-Each has an equivalent in XLA, for other backends and for machines without a C++ compiler, and tests hold the two to
-the same results.
-"""
+"""The C++ kernels as JAX functions, without gradients; `aasist_jax.ops` calls them where they are the better choice."""
 
 from typing import Any
 
@@ -35,7 +20,7 @@ def convolution(
     """A convolution of up to two rows, `pad_rows` of zeros on either side and one time step."""
     batch, f, t, _ = x.shape
     result = _like(x, batch, f + 2 * pad_rows - kernel.shape[0] + 1, t, kernel.shape[-1])
-    out: Array = _call("AasistConvolution", result, x, kernel, bias, pad_rows=np.int64(pad_rows))
+    out: Array = _call("AasistJaxConvolution", result, x, kernel, bias, pad_rows=np.int64(pad_rows))
     return out
 
 
@@ -55,7 +40,7 @@ def kernel_gradient(
     results = (_like(x, height, 3, x.shape[-1], features), _like(x, features))
     places = jnp.zeros(0, jnp.uint8) if index is None else index
     attributes = {"pad_rows": np.int64(pad_rows), "pooled": index is not None}
-    return _call("AasistKernelGradient", results, x, dy, places, **attributes)
+    return _call("AasistJaxKernelGradient", results, x, dy, places, **attributes)
 
 
 def one_channel_moments(
@@ -63,7 +48,7 @@ def one_channel_moments(
 ) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
     """Mean, and sum of squared deviations from it, of every channel of a convolution of one, which is not stored."""
     channels = _like(x, kernel.shape[-1])
-    return _call("AasistOneChannelMoments", (channels, channels), x, kernel, bias, **_padding(padding))
+    return _call("AasistJaxOneChannelMoments", (channels, channels), x, kernel, bias, **_padding(padding))
 
 
 def one_channel_gradient_sums(
@@ -79,7 +64,7 @@ def one_channel_gradient_sums(
     """sum(g) and sum(g * (y - mean) * inverse), where y is a convolution of one channel, which is not stored."""
     channels = _like(x, kernel.shape[-1])
     operands = (x, kernel, bias, g, mean, inverse)
-    return _call("AasistOneChannelSums", (channels, channels), *operands, **_padding(padding))
+    return _call("AasistJaxOneChannelSums", (channels, channels), *operands, **_padding(padding))
 
 
 def one_channel_normalized_gradients(
@@ -102,7 +87,7 @@ def one_channel_normalized_gradients(
     """
     results = (_like(x, *x.shape), _like(x, *kernel.shape), _like(x, kernel.shape[-1]))
     operands = (x, kernel, bias, g, mean, inverse, factor, mean_g, mean_product)
-    return _call("AasistOneChannelNormalized", results, *operands, **_padding(padding))
+    return _call("AasistJaxOneChannelNormalized", results, *operands, **_padding(padding))
 
 
 def pooled_convolution(
@@ -118,7 +103,7 @@ def pooled_convolution(
     """
     shape = (*x.shape[:2], x.shape[2] // 3, kernel.shape[-1])
     results = (_like(x, *shape), jax.ShapeDtypeStruct(shape, jnp.uint8))
-    return _call("AasistPooledConvolution", results, y, x, kernel, bias, shortcut)
+    return _call("AasistJaxPooledConvolution", results, y, x, kernel, bias, shortcut)
 
 
 def pooled_input_gradient(
@@ -128,7 +113,7 @@ def pooled_input_gradient(
     y: Float[Array, "batch f+1 t d"],
 ) -> Float[Array, "batch f+1 t d"]:
     """Gradient of `pooled_convolution` for y, then for what SELU made y of."""
-    out: Array = _call("AasistPooledInputGradient", _like(y, *y.shape), index, g, kernel, y)
+    out: Array = _call("AasistJaxPooledInputGradient", _like(y, *y.shape), index, g, kernel, y)
     return out
 
 
@@ -139,7 +124,7 @@ def pooled_shortcut_gradients(
     g: Float[Array, "batch f t3 d"],
 ) -> tuple[Float[Array, "batch f t 1"], Float[Array, "3 1 d"]]:
     """Gradients of `pooled_convolution` for x and the shortcut, where x has one channel."""
-    return _call("AasistPooledShortcut", (_like(x, *x.shape), _like(x, *kernel.shape)), x, kernel, index, g)
+    return _call("AasistJaxPooledShortcut", (_like(x, *x.shape), _like(x, *kernel.shape)), x, kernel, index, g)
 
 
 def unpool_time(
@@ -147,7 +132,7 @@ def unpool_time(
 ) -> Float[Array, "batch f {steps} c"]:
     """Put each value where `index` says among its three time steps, zeros elsewhere."""
     batch, f, _, c = g.shape
-    return _call("AasistUnpool", _like(g, batch, f, steps, c), index, g)
+    return _call("AasistJaxUnpool", _like(g, batch, f, steps, c), index, g)
 
 
 def sinc_magnitude(
@@ -156,7 +141,7 @@ def sinc_magnitude(
     """Magnitude of filters of an odd number of taps, each the same forwards and backwards, max-pooled 3 x 3."""
     samples, (filters, taps) = wave.shape[1], bank.shape[1:]
     result = _like(wave, wave.shape[0], filters // 3, (samples - taps + 1) // 3)
-    out: Array = _call("AasistSincMagnitude", result, wave, bank)
+    out: Array = _call("AasistJaxSincMagnitude", result, wave, bank)
     return out
 
 
@@ -173,7 +158,7 @@ def residual_block(
     batch, f, t, _ = x.shape
     result = _like(x, batch, f, t // 3, kernel1.shape[-1])
     out: Array = _call(
-        "AasistResidualBlock", result, x, valid.astype(jnp.int32), kernel1, bias1, kernel2, bias2, shortcut
+        "AasistJaxResidualBlock", result, x, valid.astype(jnp.int32), kernel1, bias1, kernel2, bias2, shortcut
     )
     return out
 

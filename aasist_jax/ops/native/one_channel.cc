@@ -325,11 +325,11 @@ ffi::Error HandleSums(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer ker
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelNormalized, HandleGradients,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxOneChannelNormalized, HandleGradients,
                               (aasist::Buffers<9, 3>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelMoments, HandleMoments,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxOneChannelMoments, HandleMoments,
                               (aasist::Buffers<3, 2>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistOneChannelSums, HandleSums,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxOneChannelSums, HandleSums,
                               (aasist::Buffers<6, 2>().Attr<int64_t>("pad_rows").Attr<int64_t>("pad_steps")));

@@ -156,6 +156,6 @@ ffi::Error HandleGradient(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBu
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledConvolution, HandleForward, (aasist::Buffers<5, 2>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxPooledConvolution, HandleForward, (aasist::Buffers<5, 2>()));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledInputGradient, HandleGradient, (aasist::Buffers<4, 1>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxPooledInputGradient, HandleGradient, (aasist::Buffers<4, 1>()));

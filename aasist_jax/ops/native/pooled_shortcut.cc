@@ -89,4 +89,4 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistPooledShortcut, Handle, (aasist::Buffers<4, 2>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxPooledShortcut, Handle, (aasist::Buffers<4, 2>()));

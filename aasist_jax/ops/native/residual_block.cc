@@ -182,7 +182,7 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistResidualBlock, Handle,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxResidualBlock, Handle,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::Buffer<ffi::F32>>()

@@ -122,4 +122,4 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer wave, ffi::AnyBuffer bank
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistSincMagnitude, Handle, (aasist::Buffers<2, 1>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxSincMagnitude, Handle, (aasist::Buffers<2, 1>()));

@@ -44,4 +44,4 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::AnyBuffer index, ffi::AnyBuffer g, 
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistUnpool, Handle, (aasist::Buffers<2, 1>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(AasistJaxUnpool, Handle, (aasist::Buffers<2, 1>()));

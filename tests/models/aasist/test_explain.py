@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
-from aasist_jax.commands.cli import main
+from aasist_jax.commands.app import main
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.features.sinc import sinc_filters
@@ -78,7 +78,8 @@ def highest(pool: dict[str, Any], nodes: np.ndarray, kept: int) -> list[int]:
 def test_survivors_are_those_of_the_layers_outputs(
     detector: Detector, explanation: Explanation, wave: np.ndarray
 ) -> None:
-    _, sown = jax.jit(lambda wave: detector.model.apply(detector.variables, wave, mutable=["stages"]))(wave[None])
+    module = detector.network.module
+    _, sown = jax.jit(lambda wave: module.apply(detector.variables, wave, mutable=["stages"]))(wave[None])
     stages = {key: value[0][0] for key, value in sown["stages"].items() if key != "encoder"}
     params = WEIGHTS.variables["params"]
     for kind, nodes, first, later in (("t", explanation.time, 5, 3), ("s", explanation.frequency, 5, 3)):
@@ -160,7 +161,7 @@ def test_what_cannot_be_explained_is_told(detector: Detector) -> None:
     for wave, status in ((np.zeros(SAMPLES), "silent"), (np.full(SAMPLES, 0.5), "constant")):
         with pytest.raises(AudioError, match=f"{status}; there is nothing to explain"):
             detector.explain((wave, 16_000))
-    with toy.registered(), pytest.raises(ConfigError, match="ToyConfig: only the graph of AASIST can be explained"):
+    with toy.registered(), pytest.raises(ConfigError, match="Toy: scores of this family cannot be explained"):
         Detector(toy.toy_weights()).explain((np.ones(5000, np.float32), 16_000))
 
 

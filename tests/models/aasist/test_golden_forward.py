@@ -10,7 +10,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from aasist_jax.features.sinc import sinc_filters
-from aasist_jax.models.family import build_model
+from aasist_jax.models.aasist.network import AASIST
 from tests.conftest import REFERENCE
 from tests.models.aasist import official
 from tests.models.aasist.goldens import golden_names
@@ -36,13 +36,13 @@ def errors(name: str) -> dict[str, float]:
     golden, weights = official.golden(name), official.weights(name)
     worst: dict[str, float] = {}
     with jax.enable_x64(True):
-        model = build_model(weights.config, dtype=jnp.float64)
+        model = AASIST(weights.config, dtype=jnp.float64)
         variables = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x, weights.variables)
         forward = jax.jit(lambda variables, wave: model.apply(variables, wave, mutable=["stages"]))
         # Clip by clip, in a tenth of the memory.
         for i, wave in enumerate(golden.wave):
-            (last_hidden, logits), sown = forward(variables, wave[None])
-            stages = torch_layout(sown["stages"]) | {"last_hidden": last_hidden, "logits": logits}
+            outputs, sown = forward(variables, wave[None])
+            stages = torch_layout(sown["stages"]) | {"last_hidden": outputs.embedding, "logits": outputs.logits}
             for stage in golden.stages:
                 assert stages[stage].dtype == np.float64
                 error = golden.stage_error(stage, np.asarray(stages[stage]), slice(i, i + 1))

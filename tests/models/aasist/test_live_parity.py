@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from aasist_jax.config import to_json
-from aasist_jax.models.aasist.config import AASISTConfig
-from aasist_jax.models.aasist.network import AASIST, DropoutRates
+from aasist_jax.models.aasist.config import AASISTConfig, DropoutRates
+from aasist_jax.models.aasist.network import AASIST
 from aasist_jax.weights.names import from_torch
 from tests.conftest import extra
 
@@ -95,12 +95,12 @@ def flax_outcome(config: AASISTConfig, variables: dict[str, Any], wave: np.ndarr
     model = AASIST(config, dtype=jnp.float64, dropout=DropoutRates(0.0, 0.0, 0.0, 0.0))
 
     def train_loss(params: Any, stats: Any, wave: Any, labels: Any) -> Any:
-        (_, logits), updates = model.apply(
+        outputs, updates = model.apply(
             {"params": params, "batch_stats": stats}, wave, train=True, mutable=["batch_stats"]
         )
         weights = jnp.asarray(CLASS_WEIGHTS)[labels]
-        losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
-        return (weights * losses).sum() / weights.sum(), (logits, updates["batch_stats"])
+        losses = -jnp.take_along_axis(jax.nn.log_softmax(outputs.logits), labels[:, None], 1)[:, 0]
+        return (weights * losses).sum() / weights.sum(), (outputs.logits, updates["batch_stats"])
 
     # Unoptimised: the same program, compiled in a third of the time.
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -108,11 +108,9 @@ def flax_outcome(config: AASISTConfig, variables: dict[str, Any], wave: np.ndarr
         grad = jax.value_and_grad(train_loss, has_aux=True)
         return model.apply(variables, wave), grad(variables["params"], variables["batch_stats"], wave, labels)
 
-    (last_hidden, logits), ((loss, (train_logits, stats)), gradients) = jax.tree.map(
-        np.asarray, both_modes(variables, wave, labels)
-    )
+    outputs, ((loss, (train_logits, stats)), gradients) = jax.tree.map(np.asarray, both_modes(variables, wave, labels))
     flat = (flatten_dict(tree, sep="/") for tree in (gradients, stats))
-    return Outcome(last_hidden, logits, train_logits, float(loss), *flat)
+    return Outcome(outputs.embedding, outputs.logits, train_logits, float(loss), *flat)
 
 
 def error(actual: np.ndarray, expected: np.ndarray, floor: float = 0.0) -> float:

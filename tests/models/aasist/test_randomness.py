@@ -11,7 +11,8 @@ import pytest
 from flax.errors import InvalidRngError
 
 from aasist_jax.features.sinc import mask_filters
-from aasist_jax.models.aasist.network import AASIST, DropoutRates, GraphPool, HeterogeneousGraphAttention
+from aasist_jax.models.aasist.config import DropoutRates
+from aasist_jax.models.aasist.network import AASIST, GraphPool, HeterogeneousGraphAttention
 
 from .tiny import CONFIG, SAMPLES, random_variables
 
@@ -62,17 +63,14 @@ def test_the_mask_starts_anywhere_it_fits(masks: np.ndarray, length: int) -> Non
 
 
 def test_freq_aug_masks_the_whole_batch_alike_in_training_only(wave: Any, variables: Any) -> None:
-    model = AASIST(CONFIG, dropout=NO_DROPOUT)
-
     @jax.jit
     def filtered(variables: Any, wave: Any, key: Any) -> tuple[Any, ...]:
         def sinc(train: bool, freq_aug: bool) -> Any:
-            _, sown = model.apply(
+            _, sown = AASIST(CONFIG, freq_aug=freq_aug, dropout=NO_DROPOUT).apply(
                 variables,
                 wave,
                 train=train,
-                freq_aug=freq_aug,
-                rngs={"freq_aug": key},
+                rngs={"shared": key},
                 mutable=["stages", "batch_stats"],
             )
             return sown["stages"]["encoder"]["front_end"]["after_sinc"][0]
@@ -132,13 +130,14 @@ def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: Any, var
         return functools.partial(compiled, variables, wave)
 
     output_only = forward(DropoutRates(0.0, 0.0, 0.0, 0.5))
-    (one, logits), _ = output_only(jax.random.key(0))
-    (again, _), _ = output_only(jax.random.key(0))
-    (other, _), _ = output_only(jax.random.key(1))
+    outputs, _ = output_only(jax.random.key(0))
+    one, logits = outputs.embedding, outputs.logits
+    again = output_only(jax.random.key(0))[0].embedding
+    other = output_only(jax.random.key(1))[0].embedding
     np.testing.assert_array_equal(one, again)
     assert np.any(one != other)
 
-    (whole, _), _ = forward(NO_DROPOUT)(jax.random.key(0))
+    whole = forward(NO_DROPOUT)(jax.random.key(0))[0].embedding
     kept = one != 0
     assert 0.2 < kept.mean() < 0.8
     np.testing.assert_allclose(one[kept], 2 * whole[kept], rtol=1e-5)

@@ -1,0 +1,42 @@
+"""aasist-jax calibrate: Fit log-likelihood ratios to one system's scores.
+
+Fit it on development scores. What it writes beside a model's weights as calibration.json, `score` applies.
+"""
+
+import enum
+from typing import Annotated
+
+import typer
+
+from aasist_jax.commands.options import CalibrationOut, Keys, Prior, Scores, Where, chosen_keys
+
+
+class Method(enum.StrEnum):
+    """How one system's scores are calibrated."""
+
+    logistic = "logistic"
+    isotonic = "isotonic"
+
+
+def calibrate(
+    scores: Scores,
+    out: CalibrationOut,
+    keys: Keys = None,
+    where: Where = None,
+    method: Annotated[Method, typer.Option(help="Affine, or any rising curve.")] = Method.logistic,
+    prior: Prior = 0.5,
+) -> None:
+    """Fit a calibration, write it, and print what it gains on these trials."""
+    from aasist_jax.calibration.llr import Calibration, fit_isotonic, fit_logistic, save_calibration
+    from aasist_jax.commands.tables import print_calibration_losses
+    from aasist_jax.evaluation.score_files import join, read_scores
+
+    system = read_scores(scores)
+    trials = join(system, chosen_keys(system, keys, where))
+    if method is Method.logistic:
+        calibration: Calibration = fit_logistic(trials.scores, trials.is_bonafide, prior)
+    else:
+        calibration = fit_isotonic(trials.scores, trials.is_bonafide)
+    save_calibration(calibration, out)
+    systems = [(scores.stem, trials.scores), ("calibrated", calibration.apply(trials.scores))]
+    print_calibration_losses(systems, trials.is_bonafide)

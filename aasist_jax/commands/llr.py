@@ -1,0 +1,49 @@
+"""aasist-jax llr: Turn scores into log-likelihood ratios, or into P(spoof).
+
+The ratios are those of bona fide speech over spoof, in natural logarithms.
+"""
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aasist_jax.commands.options import CostFalseAlarm, CostMiss, PSpoof
+
+
+class Layout(enum.StrEnum):
+    """Layouts of a score file that hold no keys."""
+
+    asvspoof2021 = "2021"
+    asvspoof5 = "asvspoof5"
+
+
+def llr(
+    scores: Annotated[list[Path], typer.Option(help="Score file; one a system, in the order they were fitted.")],
+    calibration: Annotated[Path, typer.Option(help="JSON that `calibrate` or `fuse` wrote.")],
+    out: Annotated[Path, typer.Option(help="Score file to write.")],
+    layout: Annotated[Layout, typer.Option(help="Of the file to write.")] = Layout.asvspoof2021,
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Write P(spoof) at the prior --p-spoof instead.")
+    ] = False,
+    p_spoof: PSpoof = 0.05,
+    cost_miss: CostMiss = 1.0,
+    cost_false_alarm: CostFalseAlarm = 10.0,
+) -> None:
+    """Apply a calibration or a fusion, write the ratios, and print how many trials pass at these costs."""
+    import numpy as np
+
+    from aasist_jax.calibration.llr import bayes_decisions, load_calibration, probability_of_spoof
+    from aasist_jax.evaluation import score_files
+    from aasist_jax.metrics.detection_cost import DetectionCosts
+
+    costs = DetectionCosts(p_spoof, cost_miss, cost_false_alarm)
+    systems = [score_files.read_scores(path) for path in scores]
+    first = systems[0]
+    columns = [score_files.in_order(system, first.utterances, first.source) for system in systems]
+    ratios = load_calibration(calibration).apply(np.column_stack(columns))
+    accepted = int(bayes_decisions(ratios, costs).sum())
+    values = probability_of_spoof(ratios, p_spoof) if probability else ratios
+    score_files.write_scores(out, score_files.Scores(str(out), first.utterances, values), layout.value)
+    print(f"threshold {costs.bayes_threshold:.4f}: {accepted} of {ratios.size} accepted as bona fide")

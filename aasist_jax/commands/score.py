@@ -1,0 +1,248 @@
+"""aasist-jax score: Score audio files; a higher score is more human.
+
+By the published rule, the first window of each file alone is heard.
+
+Exit codes: 0 all scored; 1 failure, none scored, or stopped; 2 usage; 3 some not scored; 4 --fail-on-spoof.
+"""
+
+import enum
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from aasist_jax.commands import exit_codes
+from aasist_jax.commands.options import RARE, Channel, Weights, weights_folder
+from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, find_recordings, printable
+from aasist_jax.runtime.messages import print_error, say
+
+
+class Format(enum.StrEnum):
+    """How scores are printed."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class Windows(enum.StrEnum):
+    """Which windows of a recording are scored."""
+
+    first = "first"
+    all = "all"
+
+
+ROW_BY_ROW = (Format.jsonl, Format.csv)
+"""Formats that are written row by row, and can be gone on with."""
+
+
+def score(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Audio files, folders of them, patterns in quotes, or - for a file on standard input."),
+    ],
+    weights: Weights = None,
+    windows: Annotated[
+        Windows, typer.Option(help="The first window alone, or the mean over all windows.")
+    ] = Windows.first,
+    format: Annotated[
+        Format | None, typer.Option(help="How to print the scores; by default a table, or what --out ends in.")
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all their subfolders.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the scores to this file (.csv, .jsonl or .json), which must be new.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --out: what is in it already is not scored again.")
+    ] = False,
+    p_spoof: Annotated[
+        float | None, typer.Option(help="Prior of a spoof: also give P(spoof), where the weights are calibrated.")
+    ] = None,
+    fail_on_spoof: Annotated[bool, typer.Option("--fail-on-spoof", help="Exit with 4 if anything is a spoof.")] = False,
+    continue_on_error: Annotated[
+        bool,
+        typer.Option(
+            "--continue-on-error/--stop-on-error",
+            help="After a file that cannot be scored, go on with the others.",
+            rich_help_panel=RARE,
+        ),
+    ] = True,
+    channel: Channel = None,
+) -> None:
+    """Score recordings, print or write the rows, and exit with a code that tells how they ended."""
+    recordings = find_recordings(files, recursive=recursive)
+    options = ScoreOptions(windows.value, format or _format_of(out), p_spoof, out, resume, continue_on_error, channel)
+    if fault := check_options(recordings, options):
+        raise typer.BadParameter(fault)
+    # What loads JAX comes after what can fail at once.
+    from aasist_jax.runtime.start_up import prepare_to_compute
+
+    folder = weights_folder(weights)
+    prepare_to_compute()
+    try:
+        counts = score_recordings(recordings, folder, options)
+    except KeyboardInterrupt:
+        if out is None or options.format not in ROW_BY_ROW:
+            raise
+        raise KeyboardInterrupt(f"{out} keeps what is scored: the same command with --resume goes on") from None
+    if out is not None:
+        say(f"{out}: {summary(counts)}")
+    failed = counts["error"]
+    if failed and (failed == counts.total() or not continue_on_error):
+        raise typer.Exit(exit_codes.FAILURE)
+    if fail_on_spoof and counts["spoof"]:
+        raise typer.Exit(exit_codes.SPOOF)
+    if failed:
+        raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _format_of(out: Path | None) -> Format:
+    suffix = "" if out is None else out.suffix.removeprefix(".").lower()
+    return Format(suffix) if suffix in ("json", "jsonl", "csv") else Format.table
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How recordings are scored and where the rows go; see `aasist-jax score --help`."""
+
+    windows: Literal["first", "all"] = "first"
+    format: Format = Format.table
+    p_spoof: float | None = None
+    out: Path | None = None
+    resume: bool = False
+    continue_on_error: bool = True
+    channel: int | None = None
+
+    @property
+    def shows_rows(self) -> bool:
+        """Whether rows come to the terminal one by one, so that no other sign of progress is needed."""
+        return self.out is None and self.format in ROW_BY_ROW and sys.stdout.isatty()
+
+
+def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str:
+    """What is wrong with the options taken together, in a line; '' where nothing is."""
+    if options.out is not None and options.format is Format.table:
+        return f"--out {options.out}: a table is for reading; give --format json, jsonl or csv, or a name that ends so"
+    if options.p_spoof is not None and not 0 < options.p_spoof < 1:
+        return f"--p-spoof {options.p_spoof}: the prior of a spoof must lie between 0 and 1"
+    if options.resume and (options.out is None or options.format not in ROW_BY_ROW):
+        return "--resume: needs --out with the format jsonl or csv"
+    if options.resume and any(recording.name == STANDARD_INPUT for recording in recordings):
+        return "--resume: standard input cannot be told from another one; name a file"
+    return ""
+
+
+def score_recordings(recordings: Sequence[Recording], weights: Path, options: ScoreOptions) -> Counter[str]:
+    """Score recordings and print or write the rows; count how they ended (see `Row.outcome`).
+
+    Rows that an earlier run wrote to the same file count as well. What cannot be scored is told on standard error, and
+    unless `continue_on_error`, the first such recording is the last.
+
+    Raises:
+        WeightsError: no such weights, or a prior without a calibration.
+        ScoreFileError: the output cannot be gone on with.
+        OSError: the output cannot be written.
+    """
+    from aasist_jax.detection.detector import CALIBRATION_FILE
+    from aasist_jax.detection.files import load_detector, score_files
+    from aasist_jax.detection.resumable_rows import as_written
+    from aasist_jax.detection.row_text import Identity, opened_output
+    from aasist_jax.runtime.progress import with_progress
+
+    detector = load_detector(weights, options.p_spoof)
+    before: dict[str, str] = {}
+    with ExitStack() as stack:
+        file = None
+        if options.out is not None:
+            calibration = Identity.calibration_of(weights / CALIBRATION_FILE)
+            identity = Identity(
+                detector.weights.model_id, calibration, options.windows, options.p_spoof, options.channel
+            )
+            opened = opened_output(options.out, options.format.value, identity, resume=options.resume)  # type: ignore[arg-type]
+            file, before = stack.enter_context(opened)
+        done = {recording.name: before.get(as_written(recording.name)) for recording in recordings}
+        left = [recording for recording in recordings if done[recording.name] is None]
+        counts = Counter(outcome for outcome in done.values() if outcome is not None)
+        if counts["error"] and not options.continue_on_error:
+            left = []
+
+        rows = score_files(
+            detector, left, options.windows, options.p_spoof, channel=options.channel, of=len(recordings)
+        )
+        if not options.shows_rows:
+            rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
+        has_header = file is not None and os.fstat(file.fileno()).st_size > 0
+        write = partial(print, end="", file=file, flush=True)
+        print_rows(_watched(rows, counts, options.continue_on_error), options.format, write, header=not has_header)
+    return counts
+
+
+def _watched(rows: Iterator[Any], counts: Counter[str], continue_on_error: bool) -> Iterator[Any]:
+    """Count the rows, and tell on standard error of those without a result, where the rows may go to a file."""
+    for row in rows:
+        counts[row.outcome] += 1
+        if row.error:
+            print_error(row.error)
+        yield row
+        if row.error and not continue_on_error:
+            return
+
+
+def print_rows(rows: Iterable[Any], format: Format, write: Callable[[str], object], *, header: bool) -> None:
+    """Write rows as text, or print a table of them; where they end early, those that came are written all the same."""
+    from rich.console import Console
+
+    from aasist_jax.detection.row_text import write_rows
+
+    if format is not Format.table:
+        write_rows(rows, format.value, write, header=header)  # type: ignore[arg-type]
+        return
+    seen: list[Any] = []
+    try:
+        seen.extend(rows)
+    finally:
+        Console().print(table_of(seen))
+
+
+def table_of(rows: Sequence[Any]) -> Any:
+    """A table of rows (see `Row`) for a terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE)
+    calibrated = any(row.result and row.result.llr is not None for row in rows)
+    table.add_column("file", overflow="fold")
+    for name in ("label", "score", "seconds", "status"):
+        table.add_column(name, justify="right" if name in ("score", "seconds") else "left")
+    for name in ("LLR", "P(spoof)") if calibrated else ():
+        table.add_column(name, justify="right")
+    for row in rows:
+        result = row.result
+        file = Text(printable(row.file))
+        if result is None:
+            table.add_row(file, "", "", "", Text("error", "red"))
+            continue
+        colour = {"bonafide": "green", "spoof": "red"}.get(result.label or "", "")
+        score = "" if result.score is None else f"{result.score:+.3f}"
+        cells: list[Any] = [Text(result.label or "-", colour), score, f"{result.duration:.2f}", result.status]
+        if calibrated:
+            cells.append("" if result.llr is None else f"{result.llr:+.2f}")
+            cells.append("" if row.p_spoof is None else f"{row.p_spoof:.3f}")
+        table.add_row(file, *cells)
+    return table
+
+
+def summary(counts: Counter[str]) -> str:
+    """All that was scored in a line."""
+    names = {"bonafide": "bona fide", "spoof": "spoof", "": "nothing to judge", "error": "failed"}
+    told = [f"{counts[key]:,} {name}" for key, name in names.items() if counts[key]]
+    return f"{counts.total():,} recordings: {', '.join(told)}"

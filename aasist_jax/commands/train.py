@@ -1,0 +1,81 @@
+"""aasist-jax train: Train a detector, or go on with a run that was stopped.
+
+The same command goes on: a run can be killed at any moment. Exit codes: 0 complete; 1 failure; 2 usage; 75 stopped by
+SIGTERM or SIGINT behind a saved checkpoint.
+"""
+
+import functools
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aasist_jax.commands import exit_codes
+from aasist_jax.commands.options import ConfigKeys
+
+HOSTS = "Several hosts"
+
+
+def train(
+    config: Annotated[Path, typer.Option(help="Configuration: JSON, or an official .conf file.")],
+    output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME of the configuration).")] = None,
+    set_: ConfigKeys = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start from these weights: a folder, or the name of fetched ones.")
+    ] = None,
+    selection: Annotated[
+        str | None, typer.Option(help="dev (sound, the default) or published (chooses on eval, which leaks).")
+    ] = None,
+    coordinator: Annotated[str, typer.Option(help="HOST:PORT of process 0.", rich_help_panel=HOSTS)] = "",
+    processes: Annotated[int, typer.Option(help="Number of processes.", rich_help_panel=HOSTS)] = 0,
+    process_id: Annotated[int, typer.Option(help="This process, from 0.", rich_help_panel=HOSTS)] = -1,
+) -> None:
+    """Train as configured, on a corpus that is built first where the configuration says so."""
+    import jax
+
+    from aasist_jax.config import load_config
+    from aasist_jax.runtime.start_up import prepare_to_compute
+    from aasist_jax.training import loop
+    from aasist_jax.training.interruption import StopRequested
+    from aasist_jax.training.parallel import initialize_hosts
+    from aasist_jax.training.reporting import Reporter
+
+    overrides = list(set_ or [])
+    overrides += [f"train_config.init={init}"] if init else []
+    overrides += [f"train_config.selection={selection}"] if selection else []
+    experiment = load_config(config, overrides)
+    prepare_to_compute(
+        cpu_devices=experiment.train_config.cpu_devices,
+        join_hosts=functools.partial(initialize_hosts, coordinator, processes, process_id),
+    )
+    folder = output or Path("runs", config.stem)
+    is_first = jax.process_index() == 0
+    with Reporter(quiet=not is_first) as reporter:
+        if experiment.data_config.corpus:
+            _build_corpus(Path(experiment.database_path), reporter, quiet=not is_first)
+        try:
+            loop.train(experiment, folder, reporter)
+        except StopRequested:
+            reporter.say(f"stopped on request; the same command goes on from the newest checkpoint in {folder}")
+            raise typer.Exit(exit_codes.STOPPED) from None
+    if experiment.data_config.corpus:
+        _score_examples(Path(experiment.database_path, "examples"), folder / "weights")
+
+
+def _build_corpus(folder: Path, reporter: Any, *, quiet: bool) -> None:
+    """Build the quickstart corpus, or find it there from an earlier start."""
+    from aasist_jax.commands.build_corpus import build_showing_progress
+
+    summary = build_showing_progress(folder, quiet=quiet)
+    found = "found" if summary.reused else "built"
+    human, synthetic = sum(summary.bonafide.values()), sum(summary.spoof.values())
+    reporter.say(f"{folder}: {found}, {human} human and {synthetic} synthetic clips")
+
+
+def _score_examples(examples: Path, weights: Path) -> None:
+    """Score one human and one synthetic clip that training never heard."""
+    from aasist_jax.commands.score import ScoreOptions, score_recordings
+    from aasist_jax.detection.inputs import find_recordings
+
+    files = [examples / "human.flac", examples / "synthetic.flac"]
+    score_recordings(find_recordings(files), weights, ScoreOptions())

@@ -1,0 +1,51 @@
+"""What is known of each clip, as the numbers that networks and losses are given."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Int32
+
+from aasist_jax.data.utterances import Utterance
+
+LABEL_INDEX = {"spoof": 0, "bonafide": 1}
+"""The output of the model that stands for each label, as in the official weights."""
+
+UNKNOWN = -1
+"""The number of an attack or a speaker that has none."""
+
+
+def attack_names(utterances: Iterable[Utterance]) -> list[str]:
+    """The names of the attacks among these clips, sorted; a spoof of unstated kind ("unknown") adds none."""
+    return sorted({utterance.attack for utterance in utterances} - {"-", "unknown"})
+
+
+def speaker_names(utterances: Iterable[Utterance]) -> list[str]:
+    """The names of the speakers among these clips, sorted; clips of an unstated speaker ("-") add none."""
+    return sorted({utterance.speaker for utterance in utterances} - {"-"})
+
+
+def record_labels(
+    utterances: Sequence[Utterance], attacks: Sequence[str] | None = None, speakers: Sequence[str] | None = None
+) -> dict[str, Int32[np.ndarray, " clips"]]:
+    """Number the label, the attack and the speaker of each clip.
+
+    Args:
+        utterances: the clips.
+        attacks: the names that are numbered, in this order: `attack_names` of the training split, so that a number
+            means the same attack in every split. By default those of `utterances`.
+        speakers: the same for the speakers, `speaker_names`.
+
+    Returns:
+        Three arrays, each with one number a clip, in the order of `utterances`. `label`: as in `LABEL_INDEX`.
+        `attack`: 0 for bona fide speech, 1 plus the position in `attacks` for a spoof, -1 for an attack that is not
+        among them. `speaker`: the position in `speakers`, -1 for a speaker that is not among them.
+    """
+    attacks = attack_names(utterances) if attacks is None else attacks
+    speakers = speaker_names(utterances) if speakers is None else speakers
+    attack_numbers = {"-": 0} | {name: number for number, name in enumerate(attacks, start=1)}
+    speaker_numbers = {name: number for number, name in enumerate(speakers)}
+    return {
+        "label": np.array([LABEL_INDEX[utterance.label] for utterance in utterances], np.int32),
+        "attack": np.array([attack_numbers.get(utterance.attack, UNKNOWN) for utterance in utterances], np.int32),
+        "speaker": np.array([speaker_numbers.get(utterance.speaker, UNKNOWN) for utterance in utterances], np.int32),
+    }

@@ -1,0 +1,50 @@
+"""The model state that goes with averaged parameters, from one pass over the training data."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from aasist_jax.data.pipeline import TrainIterator
+from aasist_jax.models.family import ModelState, Variables, join_variables, split_variables
+from aasist_jax.training.averaging import estimate_state
+from aasist_jax.training.interruption import StopSignals
+from aasist_jax.training.parallel import on_host, replicate, split_over_devices
+from aasist_jax.training.reporting import Reporter
+from aasist_jax.training.run_setup import TrainingSetup
+from aasist_jax.training.state import RunState
+
+
+def averaged_variables(
+    state: RunState, setup: TrainingSetup, batches: TrainIterator, reporter: Reporter, signals: StopSignals
+) -> Variables:
+    """The averaged parameters with a state of their own, from the batches of the first epoch.
+
+    The state of no epoch fits the average. A family that does not say how it is estimated keeps the last one. The
+    checkpoint of the last step holds all that this needs, so nothing is saved on the way: a run that is stopped here
+    does it anew.
+
+    Raises:
+        StopRequested: a signal came.
+    """
+    candidates = state.candidates
+    if setup.state_function is None or setup.family.state_estimate is None:
+        return join_variables(candidates.average.params, on_host(state.train.model_state))
+    state_function = setup.state_function
+    example = split_variables(candidates.best)[1]
+    variables = replicate(join_variables(candidates.average.params, example))
+
+    def each_batch() -> Iterator[ModelState]:
+        batches.set_state({"next_batch": 0})
+        for i in range(setup.steps_per_epoch):
+            signals.stop_if_requested()
+            batch = next(batches)
+            inputs = {name: batch[name] for name in ("wave", "length") if name in batch}
+            numbers = np.full(len(batch["wave"]), i, np.int32)
+            update = state_function(variables, split_over_devices(inputs | {"step": numbers}))
+            reporter.clips("batch-norm statistics", i + 1, setup.steps_per_epoch)
+            # Every device has the same state: what it is computed from spans them all.
+            yield jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], update)
+
+    model_state = estimate_state(example, each_batch(), setup.family.state_estimate.finish)
+    return join_variables(candidates.average.params, model_state)

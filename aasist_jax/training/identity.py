@@ -1,0 +1,93 @@
+"""What must be the same when a run is resumed, and what is told when it differs."""
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from aasist_jax.config import ExperimentConfig, to_json
+from aasist_jax.data.splits import Split
+from aasist_jax.errors import TrainingError
+from aasist_jax.ops.choice import native_kernels
+
+PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "soundfile", "soxr")
+
+
+def run_identity(config: ExperimentConfig, splits: Mapping[str, Split], init: str) -> dict[str, Any]:
+    """What must be the same for a resumed run to end in the same bits.
+
+    Args:
+        config: of the experiment.
+        splits: the data by the names of the splits.
+        init: where the first weights come from: the seed, or the id of a model.
+    """
+    return {
+        "config": to_json(config),
+        "data": {name: split.fingerprint for name, split in splits.items()},
+        "init": init,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+    }
+
+
+def check_identity(root: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with a run that is not the one in the folder `root`.
+
+    Raises:
+        TrainingError: the two results of `run_identity` differ.
+    """
+    changed = differences(before, now)
+    if changed:
+        raise TrainingError(
+            f"{root}: holds a run that differs from what is asked for: {'; '.join(changed)}. "
+            "Undo the change to resume it, or give another --output"
+        )
+
+
+def describe_environment(seed: int) -> dict[str, Any]:
+    """State what the run runs on: versions, git revision, seed, devices, our C++ kernels or not, time."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_revision": _git_revision(),
+        "seed": seed,
+        "devices": [str(device) for device in jax.devices()],
+        "processes": jax.process_count(),
+        "native_kernels": native_kernels(),
+    }
+
+
+def software_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List what software differs between two results of `describe_environment`; the last bits then may, too."""
+    keys = ("python", "packages", "git_revision", "native_kernels")
+    return differences({key: before.get(key) for key in keys}, {key: now[key] for key in keys})
+
+
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """List where two JSON values differ, as `key: was X, is Y`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(k for k in now if k not in before)]
+        return [line for k in keys for line in differences(before.get(k), now.get(k), f"{key}.{k}" if key else k)]
+    return [] if before == now else [f"{key}: was {json.dumps(before)}, is {json.dumps(now)}"]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,177 @@
+"""Everything that a run needs and that stays as it is: made once, from the configuration."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aasist_jax.config import ExperimentConfig, to_json
+from aasist_jax.data.labels import record_labels
+from aasist_jax.data.pipeline import TrainDataset, train_dataset
+from aasist_jax.data.splits import Split, has_split, open_splits
+from aasist_jax.errors import TrainingError, WeightsError
+from aasist_jax.models.family import Family, Network, Variables, build_network, family_of, window_of
+from aasist_jax.training.averaging import make_state_step
+from aasist_jax.training.identity import differences, run_identity
+from aasist_jax.training.loss import loss_of
+from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
+from aasist_jax.training.parallel import AXIS, check_batch_size, first_host_first, on_host, parallel_map, parallel_step
+from aasist_jax.training.scoring import ScoreFunction, make_score_function
+from aasist_jax.training.state import RunState, first_state
+from aasist_jax.training.step import init_state, make_train_step, random_variables
+from aasist_jax.weights.folder import load_weights
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """The data and the compiled functions of a run.
+
+    Attributes:
+        config: of the experiment.
+        splits: the data by the names of the splits: train, dev, and eval where there is one.
+        clip_numbers: of every training clip its `attack` and `speaker`, where the loss asks for them; else empty.
+        identity: what must be the same when the run is resumed.
+        batches: the training data, epoch after epoch.
+        schedule: the learning rate by step, from 0.
+        step_function: `step(state, batch)`, one training step on all devices.
+        state_function: see `make_state_step`; on all devices. None where the family keeps its state as it is.
+        score_function: see `make_score_function`.
+    """
+
+    config: ExperimentConfig
+    splits: Mapping[str, Split]
+    clip_numbers: Mapping[str, np.ndarray]
+    identity: dict[str, Any]
+    batches: TrainDataset
+    schedule: Callable[[int], Any]
+    step_function: Callable[..., Any]
+    state_function: Callable[..., Any] | None
+    score_function: ScoreFunction
+
+    @property
+    def family(self) -> Family:
+        """What the configured network belongs to."""
+        return family_of(self.config.model_config)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which training sees every clip once, but for those of a last, partial batch."""
+        return self.batches.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_per_epoch * self.config.num_epochs
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Clips that are scored at a time, over all devices."""
+        return self.config.train_config.eval_batch_size or self.config.batch_size
+
+
+def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunState]:
+    """Check the data and make everything that a run needs; also its state before the first step.
+
+    Args:
+        config: of the experiment.
+        folder: of the run, which keeps notes of the clips that have been checked.
+
+    Raises:
+        TrainingError: batches do not fit the devices, or `freeze` names no parameter.
+        DataError: clips are missing or unreadable.
+        WeightsError: the weights that `init` names cannot be read, or are of another architecture.
+    """
+    options = config.train_config
+    check_batch_size(config.batch_size, "batch_size", options.accumulation)
+    check_batch_size(options.eval_batch_size or config.batch_size, "train_config.eval_batch_size")
+    names = ["train", "dev"] + (["eval"] if has_split(config, "eval") else [])
+    splits = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
+    variables, init = _first_variables(config)
+    window = window_of(config.model_config)
+    batches = train_dataset(
+        splits["train"].source,
+        samples=window.samples,
+        fill=window.fill,
+        batch_size=config.batch_size,
+        seed=options.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        workers=config.data_config.workers,
+    )
+    total_steps = batches.steps_per_epoch * config.num_epochs
+    params, untouched = variables["params"], never_trained(config.model_config)
+    frozen = frozen_by(options.freeze, params)
+    optimizer = make_optimizer(config.optim_config, total_steps, params, lambda path: untouched(path) or path in frozen)
+    family = family_of(config.model_config)
+    step = make_train_step(
+        _training_network(config, family),
+        optimizer,
+        class_weights=options.class_weights,
+        loss=loss_of(family),
+        accumulation=options.accumulation,
+        seed=options.seed,
+        frozen=frozen,
+        axis_name=AXIS,
+    )
+    clips = splits["train"].utterances
+    setup = TrainingSetup(
+        config=config,
+        splits=splits,
+        # Only a loss of the family's own asks for more than the label.
+        clip_numbers={} if family.loss is None else record_labels(clips),
+        identity=run_identity(config, splits, init),
+        batches=batches,
+        schedule=learning_rate(config.optim_config, total_steps),
+        step_function=parallel_step(step),
+        state_function=_state_function(config, family),
+        score_function=make_score_function(
+            config.model_config, build_network(config.model_config, dtype=jnp.dtype(options.dtype))
+        ),
+    )
+    return setup, first_state(init_state(variables, optimizer), variables)
+
+
+def _training_network(config: ExperimentConfig, family: Family) -> Network:
+    """Build the network for the training step, over all devices, with the augmentation that it does itself."""
+    if config.freq_aug and not family.masks_filters:
+        raise TrainingError(f"freq_aug: {family.name} has no filters to mask; leave it false")
+    augmentation = {"freq_aug": True} if config.freq_aug else {}
+    dtype = jnp.dtype(config.train_config.dtype)
+    network: Network = build_network(config.model_config, dtype=dtype, axis_name=AXIS, **augmentation)
+    return network
+
+
+def _state_function(config: ExperimentConfig, family: Family) -> Callable[..., Any] | None:
+    if family.state_estimate is None:
+        return None
+    options = config.train_config
+    network = build_network(config.model_config, dtype=jnp.dtype(options.dtype), axis_name=AXIS)
+    step = make_state_step(network, family.state_estimate.start, seed=options.seed, axis_name=AXIS)
+    return parallel_map(step)
+
+
+def _first_variables(config: ExperimentConfig) -> tuple[Variables, str]:
+    """Random weights from the seed, or those that `init` names; and where they come from."""
+    model, options = config.model_config, config.train_config
+    if not options.init:
+        return on_host(random_variables(model, options.seed)), f"seed {options.seed}"
+    from aasist_jax.weights.published import find_weights
+
+    weights = load_weights(find_weights(options.init))
+    family = family_of(model)
+    fits = type(weights.config) is type(model)
+    # A network may be trained on windows of another length.
+    if fits:
+        window = {name: getattr(model, name) for name in family.window_fields}
+        fits = dataclasses.replace(weights.config, **window) == model
+    if not fits:
+        raise WeightsError(
+            f"{options.init}: its architecture differs from the configuration's: "
+            + "; ".join(differences(to_json(weights.config), to_json(model)))
+        )
+    return weights.variables, weights.model_id

@@ -1,0 +1,88 @@
+"""A reader that leaves at once, as `| head` does: every file that was asked for is written, and the end is quiet."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasist_jax.commands import exit_codes
+from tests.conftest import REPOSITORY
+from tests.detection.call import write_call
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, a recording, and the scores and keys of a system."""
+    folder = write_call(tmp_path_factory.mktemp("pipes"))
+    soundfile.write(folder / "other.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 20_000), 16_000)
+    (folder / "text.wav").write_text("no audio")
+    random = np.random.default_rng(0)
+    rows = [(f"u{i}", "-" if i % 2 else f"A{i % 6}", "bonafide" if i % 2 else "spoof") for i in range(60)]
+    lines = [f"{' '.join(row)} {random.normal(2.0 * (row[2] == 'bonafide'))}\n" for row in rows]
+    (folder / "scores.txt").write_text("".join(lines))
+    return folder
+
+
+def run(*arguments: object, closed: str = "stdout") -> subprocess.CompletedProcess[bytes]:
+    """A command whose standard output, or standard error, goes to a pipe that nobody reads any more."""
+    read, write = os.pipe()
+    os.close(read)
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {closed: write}
+    line = [sys.executable, "-m", "aasist_jax", *map(str, arguments)]
+    try:
+        return subprocess.run(line, cwd=REPOSITORY, timeout=300, check=False, **streams)
+    finally:
+        os.close(write)
+
+
+def test_metrics_writes_its_report_and_its_numbers(scratch: Path, tmp_path: Path) -> None:
+    report, numbers = tmp_path / "report", tmp_path / "m.json"
+    done = run(
+        *("metrics", "--scores", scratch / "scores.txt", "--resamples", 5, "--report", report, "--json", numbers)
+    )
+    assert (done.returncode, done.stderr) == (exit_codes.FAILURE, f"report: {report}/report.html\n".encode())
+    assert json.loads(numbers.read_text()) == json.loads((report / "metrics.json").read_text())
+    assert {"report.html", "report.md", "det.svg"} <= set(os.listdir(report))
+
+
+def test_timeline_writes_its_segments_and_its_picture(scratch: Path, tmp_path: Path) -> None:
+    segments, plot = tmp_path / "s.json", tmp_path / "p.png"
+    options = ("--weights", scratch / "weights", "--segments", segments, "--plot", plot)
+    for format in ("table", "json"):
+        done = run("timeline", scratch / "call.wav", *options, "--format", format)
+        assert (done.returncode, done.stderr) == (exit_codes.FAILURE, b"")
+        assert json.loads(segments.read_text())["segments"]
+        assert plot.read_bytes().startswith(b"\x89PNG")
+        segments.unlink()
+        plot.unlink()
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_score_writes_every_row(scratch: Path, tmp_path: Path, closed: str) -> None:
+    """Also where nobody reads what is said of a file that cannot be scored, and the summary."""
+    out = tmp_path / "scores.jsonl"
+    files = (scratch / "text.wav", scratch / "call.wav", scratch / "other.wav")
+    done = run("score", *files, "--weights", scratch / "weights", "--out", out, closed=closed)
+    assert done.returncode == exit_codes.SOME_FAILED
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["error", "ok", "ok"]
+
+
+def test_quiet_leaves_errors_alone(scratch: Path, tmp_path: Path) -> None:
+    files = (scratch / "text.wav", scratch / "call.wav")
+    for number, before in enumerate((True, False)):
+        options = ("--weights", scratch / "weights", "--out", tmp_path / f"{number}.jsonl")
+        quiet = ("--quiet", "score", *files, *options) if before else ("score", *files, *options, "--quiet")
+        done = subprocess.run(
+            [sys.executable, "-m", "aasist_jax", *map(str, quiet)], cwd=REPOSITORY, capture_output=True, timeout=300
+        )
+        assert done.returncode == exit_codes.SOME_FAILED
+        assert done.stdout == b""
+        assert done.stderr.startswith(b"error: ")
+        assert done.stderr.count(b"\n") == 1

@@ -1,0 +1,564 @@
+"""`aasist-jax score`: formats, exit codes, one line for every fault, and what a start does not import."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasist_jax.commands.app import main, run
+from aasist_jax.detection.batches import score_in_batches
+from aasist_jax.detection.detector import Detector, Score
+from aasist_jax.detection.files import COLUMNS, score_files
+from aasist_jax.detection.inputs import find_recordings
+from aasist_jax.weights.folder import Source, save_weights
+from tests.conftest import REPOSITORY
+from tests.models import toy
+from tests.models.aasist.tiny import CONFIG, random_variables
+
+Output = tuple[int, str, str]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Runs `aasist-jax ARGUMENTS` in this process; gives exit code, standard output and standard error."""
+    # Else the command would keep compiled programs in the user's cache.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*arguments: object) -> Output:
+        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return int(stop.value.code or 0), output.out, output.err
+
+    with toy.registered():
+        yield run_command
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the toy, and recordings: sound ones, a silent one, one that is no audio."""
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    with toy.registered():
+        weights = toy.toy_weights()
+        save_weights(folder / "weights", weights.config, weights.variables, weights.source)
+    soundfile.write(folder / "long.wav", rng.uniform(-0.5, 0.5, 10_000), 16_000)
+    soundfile.write(folder / "stereo.wav", rng.uniform(-0.5, 0.5, (44_100, 2)), 44_100)
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    (folder / "text.wav").write_text("no audio\n" * 100)
+    return folder
+
+
+def rows(command: Any, scratch: Path, *arguments: object) -> tuple[int, list[dict[str, Any]], str]:
+    code, out, err = command("score", *arguments, "--weights", scratch / "weights", "--format", "jsonl")
+    return code, [json.loads(line) for line in out.splitlines()], err
+
+
+def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None:
+    files = [scratch / "long.wav", scratch / "stereo.wav"]
+    code, found, err = rows(command, scratch, *files)
+    assert (code, err) == (0, "")
+    detector = Detector.from_pretrained(scratch / "weights")
+    for file, row in zip(files, found, strict=True):
+        result = detector.score(file)
+        assert result.logits is not None
+        # One batch of two against two of one.
+        assert row == {
+            "file": str(file),
+            "label": result.label,
+            "score": pytest.approx(result.score, rel=1e-6),
+            "duration": result.duration,
+            "status": result.status,
+            "spoof_logit": pytest.approx(result.logits[0], rel=1e-6),
+            "bonafide_logit": pytest.approx(result.logits[1], rel=1e-6),
+            "llr": None,
+            "p_spoof": None,
+            "model_id": result.model_id,
+            "error": None,
+        }
+
+
+def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) -> None:
+    options = ("--weights", scratch / "weights", "--format", "jsonl")
+    detector = Detector.from_pretrained(scratch / "weights")
+    scores = []
+    for side in (0, 1):
+        code, out, _ = command("score", scratch / "stereo.wav", *options, "--channel", side)
+        assert code == 0
+        scores.append(json.loads(out)["score"])
+        assert scores[side] == pytest.approx(detector.score(scratch / "stereo.wav", channel=side).score, abs=1e-6)
+    assert scores[0] != scores[1]
+    code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 2)
+    assert code == 1
+    assert "no channel 2; there are 2" in errors
+
+    out = ("--out", tmp_path / "scores.jsonl")
+    assert command("score", scratch / "stereo.wav", *options, "--channel", 0, *out)[0] == 0
+    code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 1, *out, "--resume")
+    assert code == 1
+    assert "of another channel" in errors
+
+
+@pytest.mark.parametrize("prior", ["0", "1", "-0.5", "1.5", "nan", "inf"])
+def test_a_prior_that_is_none_claims_no_file(command: Any, scratch: Path, tmp_path: Path, prior: str) -> None:
+    out = tmp_path / "scores.csv"
+    options = ("--weights", scratch / "weights", "--out", out, f"--p-spoof={prior}")
+    code, _, err = command("score", scratch / "long.wav", *options)
+    assert code == 2
+    assert "the prior of a spoof must lie between 0 and 1" in err
+    assert not out.exists()
+
+
+def test_all_windows_are_an_option(command: Any, scratch: Path) -> None:
+    code, (row,), _ = rows(command, scratch, scratch / "long.wav", "--windows", "all")
+    # In batches of the same size: in others XLA sums the graph part in another order on some processors.
+    detector = Detector.from_pretrained(scratch / "weights")
+    (result,) = score_in_batches(detector, [lambda: scratch / "long.wav"], windows="all")
+    assert isinstance(result, Score)
+    assert code == 0
+    assert len(row["window_scores"]) == 3
+    assert row["window_scores"] == list(result.window_scores)
+    assert row["score"] == result.score
+
+
+def test_json_and_csv_hold_the_same_as_jsonl(command: Any, scratch: Path) -> None:
+    files = [scratch / name for name in ("long.wav", "text.wav", "silent.wav")]
+    _, expected, _ = rows(command, scratch, *files)
+    code, out, _ = command("score", *files, "--weights", scratch / "weights", "--format", "json")
+    assert code == 3
+    assert json.loads(out) == expected
+    code, out, _ = command("score", *files, "--weights", scratch / "weights", "--format", "csv")
+    assert code == 3
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert out.splitlines()[0] == ",".join(COLUMNS)
+    assert table == [{key: "" if value is None else str(value) for key, value in row.items()} for row in expected]
+
+
+def test_the_table_shows_every_file(command: Any, scratch: Path) -> None:
+    files = [scratch / name for name in ("long.wav", "silent.wav", "text.wav")]
+    code, out, err = command("score", *files, "--weights", scratch / "weights")
+    result = Detector.from_pretrained(scratch / "weights").score(files[0])
+    assert code == 3
+    lines = [line.split() for line in out.splitlines()]
+    assert ["file", "label", "score", "seconds", "status"] in lines
+    assert [str(files[0]), result.label, f"{result.score:+.3f}", "0.62", "ok"] in lines
+    assert [str(files[1]), "-", "1.00", "silent"] in lines
+    assert [str(files[2]), "error"] in lines
+    assert err.startswith(f"error: {files[2]}: not audio that can be decoded")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["long.wav"], 0),
+        (["silent.wav"], 0),
+        (["long.wav", "text.wav", "none.wav"], 3),
+        (["text.wav"], 1),
+        (["none.wav", "text.wav"], 1),
+    ],
+)
+def test_the_exit_code_tells_how_many_failed(command: Any, scratch: Path, names: list[str], expected: int) -> None:
+    code, found, err = rows(command, scratch, *(scratch / name for name in names))
+    assert code == expected
+    bad = [row for row in found if row["status"] == "error"]
+    assert [row["file"] for row in bad] == [str(scratch / name) for name in names if name in ("text.wav", "none.wav")]
+    assert err == "".join(f"error: {row['error']}\n" for row in bad)
+    assert all(row["label"] is row["score"] is row["spoof_logit"] is None for row in bad)
+
+
+@pytest.mark.parametrize("format", ["table", "json", "jsonl", "csv"])
+def test_a_missing_weights_folder_is_one_line_and_no_output(command: Any, scratch: Path, format: str) -> None:
+    for weights in (scratch / "none", scratch):
+        code, out, err = command("score", scratch / "long.wav", "--weights", weights, "--format", format)
+        assert (code, out) == (1, "")
+        assert err.startswith(f"error: {weights}: ")
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score"],
+        ["score", "a.wav", "--format", "xml"],
+        ["score", "a.wav", "--windows", "some"],
+        ["score", "a.wav", "--colour"],
+        ["score", "a.wav", "--segments", "b.json"],
+        ["score", "a.wav", "--vad"],
+        ["score", "a.wav", "--min-spoof", "2"],
+        ["scores", "a.wav"],
+        ["fetch-weights"],
+    ],
+)
+def test_wrong_usage_exits_with_2(command: Any, arguments: list[str]) -> None:
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+
+
+def test_names_that_are_no_text_are_printed_safely(command: Any, scratch: Path, tmp_path: Path) -> None:
+    for name in (b"caf\xe9.wav", b"red\x1b[31m\n.wav"):
+        file = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+        file.write_bytes((scratch / "long.wav").read_bytes())
+        for format in ("table", "json", "jsonl", "csv"):
+            code, out, err = command("score", file, "--weights", scratch / "weights", "--format", format)
+            assert (code, err) == (0, "")
+            out.encode("utf-8")
+            assert "\x1b[31m" not in out or format == "csv"
+        code, _, err = command("score", tmp_path / os.fsdecode(name + b"?"), "--weights", scratch / "weights")
+        assert code == 1
+        assert err.count("\n") == 1
+        assert "\x1b" not in err
+
+
+@pytest.fixture
+def folder(scratch: Path, tmp_path: Path) -> Path:
+    """A folder as people have them: two sound recordings, and all sorts of other things."""
+    for name in (b"b b.wav", b"caf\xe9\n.wav"):
+        os.link(scratch / "long.wav", os.path.join(os.fsencode(tmp_path), name))
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "gone.wav").symlink_to("nowhere.wav")
+    (tmp_path / "list.txt").write_text("not meant")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "memory.wav").symlink_to("/proc/self/mem")  # what not even root can read
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "text.wav").write_text("no audio")
+    return tmp_path
+
+
+def test_a_folder_with_bad_files_in_it(command: Any, scratch: Path, folder: Path) -> None:
+    code, found, err = rows(command, scratch, "-r", folder)
+    assert code == 3
+    outcomes = {os.path.relpath(row["file"], folder): row["status"] for row in found}
+    assert outcomes == {
+        "b b.wav": "ok",
+        "caf\udce9\n.wav": "ok",
+        "empty.wav": "error",
+        "gone.wav": "error",
+        "memory.wav": "error",
+        "pipe.wav": "error",
+        "text.wav": "error",
+    }
+    errors = [row["error"] for row in found if row["error"]]
+    assert err == "".join(f"error: {error}\n" for error in errors)
+    for error, reason in zip(errors, ("is empty", "no such file", "cannot be read", "not a file", ""), strict=True):
+        assert reason in error
+
+
+def test_a_folder_without_audio_and_a_pattern_without_a_match(command: Any, scratch: Path, tmp_path: Path) -> None:
+    code, found, err = rows(command, scratch, tmp_path, tmp_path / "*.wav")
+    assert (code, len(found)) == (1, 2)
+    assert err == (
+        f"error: {tmp_path}: no audio files in this folder; for its subfolders add --recursive\n"
+        f"error: {tmp_path}/*.wav: matches no file; check the pattern\n"
+    )
+    code, found, err = rows(command, scratch, scratch / "long.wav", tmp_path)
+    assert (code, [row["status"] for row in found]) == (3, ["ok", "error"])
+
+
+def test_a_recording_given_twice_is_scored_once(command: Any, scratch: Path) -> None:
+    code, found, _ = rows(command, scratch, scratch / "long.wav", scratch / "*ng.wav", scratch / "long.wav")
+    assert (code, [row["file"] for row in found]) == (0, [str(scratch / "long.wav")])
+
+
+def test_a_file_that_vanishes_is_a_row_like_any_other(command: Any, scratch: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.wav").hardlink_to(scratch / "long.wav")
+    recordings = find_recordings([tmp_path])
+    (tmp_path / "b.wav").unlink()
+    (tmp_path / "c.wav").chmod(0)
+    found = list(score_files(Detector.from_pretrained(scratch / "weights"), recordings))
+    (tmp_path / "c.wav").chmod(0o644)
+    assert [row.outcome == "error" for row in found] == [False, True, os.geteuid() != 0]
+    assert found[1].error == f"{tmp_path}/b.wav: no such file; give the path of an audio file"
+
+
+def test_stop_on_error_ends_with_the_first(command: Any, scratch: Path) -> None:
+    files = [scratch / name for name in ("long.wav", "text.wav", "stereo.wav")]
+    code, found, err = rows(command, scratch, *files, "--stop-on-error")
+    assert (code, [row["status"] for row in found], err.count("\n")) == (1, ["ok", "error"], 1)
+    code, found, _ = rows(command, scratch, *files, "--continue-on-error")
+    assert (code, [row["status"] for row in found]) == (3, ["ok", "error", "ok"])
+    code, found, err = rows(command, scratch, files[0], "--stop-on-error")
+    assert (code, len(found), err) == (0, 1, "")
+
+
+def test_fail_on_spoof_has_an_exit_code_of_its_own(command: Any, scratch: Path, tmp_path: Path) -> None:
+    judge = toy.toy_weights().variables["params"]["judge"]["kernel"]
+    for name, is_louder in (("one.wav", judge[:, 1] > judge[:, 0]), ("other.wav", judge[:, 1] < judge[:, 0])):
+        # What the toy hears is where in a period of its width the sound is loud.
+        soundfile.write(tmp_path / name, np.tile(np.where(is_louder, 0.5, 0.01), 100), 16_000)
+    _, found, _ = rows(command, scratch, tmp_path, scratch / "silent.wav")
+    by_label = {row["label"]: row["file"] for row in found}
+    assert set(by_label) == {"bonafide", "spoof", None}
+    bad = scratch / "text.wav"
+    for inputs, expected in (
+        ([by_label["bonafide"], by_label[None]], 0),
+        ([by_label["bonafide"], by_label["spoof"]], 4),
+        ([by_label["spoof"], bad], 4),
+        ([by_label["bonafide"], bad], 3),
+        ([bad], 1),
+    ):
+        assert rows(command, scratch, *inputs, "--fail-on-spoof")[0] == expected
+    assert rows(command, scratch, by_label["spoof"], bad, "--fail-on-spoof", "--stop-on-error")[0] == 1
+    assert rows(command, scratch, by_label["spoof"])[0] == 0
+
+
+@pytest.mark.parametrize("format", ["json", "jsonl", "csv"])
+def test_a_file_holds_what_is_printed_otherwise(command: Any, scratch: Path, folder: Path, format: str) -> None:
+    inputs = (folder, "--weights", scratch / "weights")
+    _, printed, _ = command("score", *inputs, "--format", format)
+    out = scratch / "new" / f"{folder.name}.{format}"
+    code, nothing, err = command("score", *inputs, "--out", out)
+    assert (code, nothing) == (3, "")
+    assert out.read_text() == printed
+    assert err.splitlines()[-1] == f"{out}: 7 recordings: {summary_of(printed)}, 5 failed"
+    code, nothing, err = command("score", *inputs, "--out", out)
+    assert (code, nothing) == (1, "")
+    assert err == f"error: {out}: is there already; go on with it by --resume, or remove it\n"
+    assert out.read_text() == printed
+    if format != "json":
+        # As if never ended: nothing is done again, and the exit code is that of all.
+        code, nothing, err = command("score", *inputs, "--out", out, "--resume")
+        assert (code, nothing) == (3, "")
+        assert err == f"{out}: 7 recordings: {summary_of(printed)}, 5 failed\n"
+        assert out.read_text() == printed
+        assert command("score", *inputs, "--out", out, "--resume", "--stop-on-error")[0] == 1
+        assert out.read_text() == printed
+
+
+def summary_of(printed: str) -> str:
+    return "2 bona fide" if "bonafide" in printed.replace("bonafide_logit", "") else "2 spoof"
+
+
+def test_a_file_resumed_grows_by_what_is_new(command: Any, scratch: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    common = ("--weights", scratch / "weights", "--out", out, "--resume")
+    assert command("score", scratch / "long.wav", *common)[0] == 0
+    first = out.read_text()
+    code, _, err = command("score", scratch / "stereo.wav", scratch / "long.wav", *common)
+    assert code == 0
+    assert out.read_text().startswith(first)
+    assert [row["file"] for row in csv.DictReader(io.StringIO(out.read_text()))] == [
+        str(scratch / n) for n in ("long.wav", "stereo.wav")
+    ]
+    assert "2 recordings" in err
+    code, _, err = command("score", scratch / "long.wav", *common, "--windows", "all")
+    assert (code, err) == (1, f"error: {out}: its scores are of another windows; give another --out\n")
+
+
+def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    arguments = (scratch / "stereo.wav", scratch / "long.wav", "--weights", scratch / "weights", "--out", out)
+    assert command("score", *arguments)[0] == 0
+    whole = out.read_text()
+    out.write_text("".join(whole.splitlines(keepends=True)[:2]))
+    # One that is left of a job of two is scored in a batch of two.
+    assert command("score", *arguments, "--resume")[0] == 0
+    assert out.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--resume"], "--resume: needs --out with the format jsonl or csv"),
+        (["--resume", "--out", "x.json"], "--resume: needs --out with the format jsonl or csv"),
+        (["--out", "x.txt"], "a table is for reading"),
+        (["--out", "x.csv", "--format", "table"], "a table is for reading"),
+        (["--resume", "--out", "x.csv", "-"], "standard input cannot be told from another one"),
+    ],
+)
+def test_options_that_do_not_go_together(command: Any, scratch: Path, options: list[str], reason: str) -> None:
+    code, out, err = command("score", scratch / "long.wav", "--weights", scratch / "weights", *options)
+    assert (code, out) == (2, "")
+    assert reason in err
+    assert not Path("x.csv").exists()
+
+
+def child(code_or_command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *code_or_command], cwd=REPOSITORY, capture_output=True, text=True, timeout=300, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def aasist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny AASIST with random weights, which a process of its own can load."""
+    folder = tmp_path_factory.mktemp("tiny") / "tiny"
+    return save_weights(folder, CONFIG, random_variables(), Source("tiny.pth", "0"))
+
+
+SCORE = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is not to be imported")
+
+sys.meta_path.insert(0, Blocked())
+from aasist_jax.commands.app import main
+main()
+"""
+
+
+def test_a_real_run_without_pytorch(aasist_folder: Path, scratch: Path) -> None:
+    arguments = ["score", str(scratch / "stereo.wav"), "--weights", str(aasist_folder), "--format", "json"]
+    done = child(["-c", SCORE, *arguments], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = json.loads(done.stdout)
+    result = Detector.from_pretrained(aasist_folder).score(scratch / "stereo.wav")
+    assert row["score"] == pytest.approx(result.score, rel=1e-4)
+    assert row["duration"] == pytest.approx(1, abs=1e-3)
+
+
+def test_the_script_is_the_same_command(scratch: Path) -> None:
+    done = child(["scripts/score.py", "none.wav", "--weights", str(scratch / "none")])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {scratch / 'none'}: ")
+    assert done.stderr.count("\n") == 1
+
+
+HELP = "import aasist_jax.commands.app as app; sys.argv = ['aasist-jax', *{}]\ntry: app.main()\nexcept SystemExit: pass"
+
+
+@pytest.mark.parametrize("code", ["import aasist_jax", HELP.format(["--help"]), HELP.format(["score", "--help"])])
+def test_a_start_imports_no_jax(code: str) -> None:
+    heavy = "{'jax', 'jaxlib', 'flax', 'torch', 'matplotlib', 'scipy', 'soundfile', 'orbax', 'grain'}"
+    done = child(["-c", f"import sys\n{code}\nprint('heavy:', sorted({heavy} & set(sys.modules)))"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_scoring_imports_only_what_it_needs(scratch: Path) -> None:
+    heavy = "{'torch', 'matplotlib', 'scipy', 'orbax', 'grain', 'optax', 'tensorboardX'}"
+    report = f"import atexit, sys; atexit.register(lambda: print('heavy:', sorted({heavy} & set(sys.modules)))); "
+    command = scoring(scratch, "jsonl", scratch / "long.wav")
+    command[2] = command[2].replace("import aasist_jax.commands.app", report + "import aasist_jax.commands.app")
+    done = child(command[1:], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""})
+    assert done.returncode == 0, done.stderr
+    score, imported = done.stdout.splitlines()
+    assert json.loads(score)["status"] == "ok"
+    assert imported == "heavy: []"
+
+
+def test_a_platform_that_jax_lacks_is_one_line(aasist_folder: Path, scratch: Path) -> None:
+    done = child(
+        ["-m", "aasist_jax.commands.app", "score", str(scratch / "long.wav"), "--weights", str(aasist_folder)],
+        env=os.environ | {"JAX_PLATFORMS": "abacus"},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: JAX finds no device to compute on: ")
+    assert done.stderr.count("\n") == 1
+
+
+# A shell starts what it puts in the background with SIGINT ignored, and children inherit that.
+TOY_MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from tests.models import toy; toy.register(toy.TOY); import aasist_jax.commands.app as c; c.main()"
+)
+
+
+def scoring(scratch: Path, format: str, *inputs: Path) -> list[str]:
+    """The command line of a process that scores with the toy."""
+    options = ["--weights", str(scratch / "weights"), "--format", format]
+    return [sys.executable, "-c", TOY_MAIN, "score", *options, *map(str, inputs)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_output_that_cannot_be_written_is_one_line(scratch: Path) -> None:
+    for format in ("table", "jsonl"):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                scoring(scratch, format, scratch / "long.wav"),
+                cwd=REPOSITORY,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=300,
+            )
+        assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
+
+
+def start(scratch: Path, folder: Path, files: int, format: str = "jsonl") -> subprocess.Popen[str]:
+    """A process that scores so many recordings."""
+    for index in range(files):
+        (folder / f"{index:05}.wav").hardlink_to(scratch / "long.wav")
+    return subprocess.Popen(
+        scoring(scratch, format, folder),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(scratch: Path, tmp_path: Path) -> None:
+    with start(scratch, tmp_path, 2000) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["status"] == "ok"
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_an_interruption_is_one_line(scratch: Path, tmp_path: Path) -> None:
+    with start(scratch, tmp_path, 10_000) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["status"] == "ok"
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    assert err == "error: interrupted\n"
+    # What was scored before is whole, and in order.
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["status"] for row in rows] == ["ok"] * len(rows)
+    assert [row["file"] for row in rows] == [str(tmp_path / f"{i + 1:05}.wav") for i in range(len(rows))]
+    assert len(rows) < 9_999
+
+
+def test_an_interruption_names_what_goes_on(scratch: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "clips", tmp_path / "scores.csv"
+    folder.mkdir()
+    for index in range(10_000):
+        (folder / f"{index:05}.wav").hardlink_to(scratch / "long.wav")
+    command = scoring(scratch, "csv", folder)
+    with subprocess.Popen([*command, "--out", str(out)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        while not (out.exists() and out.stat().st_size > 1000):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    assert err == f"error: interrupted; {out} keeps what is scored: the same command with --resume goes on\n"
+
+
+def test_a_fault_of_the_programs_own_is_not_hidden() -> None:
+    def broken() -> None:
+        raise AssertionError("a bug")
+
+    argv, sys.argv = sys.argv, ["broken"]
+    try:
+        with pytest.raises(AssertionError, match="a bug"):
+            run(broken)
+    finally:
+        sys.argv = argv

@@ -1,0 +1,41 @@
+"""A family without state: the mean magnitudes of bands of samples, judged by one layer. Its window is fixed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window
+from aasist_jax.models.layers import Linear
+from aasist_jax.models.linen import LinenNetwork
+
+
+@dataclass(frozen=True)
+class StatelessConfig:
+    """Windows of `samples`, in bands of `width` neighbouring ones."""
+
+    samples: int
+    width: int = 100
+
+
+class Stateless(nn.Module):
+    config: StatelessConfig
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, waves: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
+        bands = waves[:, : waves.shape[1] // self.config.width * self.config.width]
+        x = jnp.abs(bands.reshape(waves.shape[0], -1, self.config.width)).mean(1).astype(self.dtype)
+        return Outputs(Linear(2, self.dtype, name="judge")(10 * x).astype(jnp.float32), x)
+
+
+FAMILY = Family(
+    name="ToyStateless",
+    config_type=StatelessConfig,
+    build=lambda config, **options: LinenNetwork(Stateless(config, **options), config.samples),
+    window=lambda config: Window(config.samples, shortest=config.width),
+    names=CheckpointNames(),
+)
+MODEL_CONFIG = {"architecture": "ToyStateless", "samples": 4000}

@@ -1,0 +1,203 @@
+"""Families that nobody foresaw go through everything, and no line outside their own file knows of them.
+
+Each toy of `tests/models/toys` is of another kind: without state; of any length, with a state that is no batch norm and
+one logit; with a loss that asks for the attack, and bona fide as its first logit.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from aasist_jax.commands.app import main
+
+from aasist_jax.commands import exit_codes
+from aasist_jax.detection.detector import Detector
+from aasist_jax.training.epoch import StepRunner
+from aasist_jax.training.interruption import StopRequested
+from aasist_jax.weights.folder import load_weights
+from tests.models.toys import any_length, attack_types, stateless
+
+TOYS = (stateless, any_length, attack_types)
+RATE = 16_000
+SPLITS = {"train": 32, "dev": 12, "eval": 12}
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Humans are loud and machines quiet, by two attacks; clips are shorter and longer than a window."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, count in SPLITS.items():
+        for i in range(count):
+            human = i % 3 == 0
+            wave = rng.normal(scale=0.2 if human else 0.02, size=int(rng.integers(2500, 9000)))
+            soundfile.write(folder / f"{split}{i}.wav", wave.clip(-1, 1), RATE, subtype="FLOAT")
+            attack = "-" if human else ("vocoder", "splice")[i % 2]
+            rows.append((f"{split}{i}.wav", "bonafide" if human else "spoof", attack, f"speaker{i % 4}", split))
+    with (folder / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "attack", "speaker", "split"), *rows])
+    return folder / "clips.csv"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process, where the toys are registered."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def configuration(toy: ModuleType, clips: Path, folder: Path) -> Path:
+    path = folder / "toy.json"
+    document = {
+        "model_config": toy.MODEL_CONFIG,
+        "optim_config": {"base_lr": 0.05},
+        "data_config": {"layout": "csv"},
+        "train_config": {"checkpoint_steps": 1, "log_steps": 1},
+        "database_path": str(clips),
+        "batch_size": 8,
+        "num_epochs": 3,
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize("toy", TOYS, ids=[toy.FAMILY.name for toy in TOYS])
+@pytest.mark.usefixtures("toys")
+def test_a_new_family_goes_through_everything(
+    toy: ModuleType, clips: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration(toy, clips, tmp_path)
+    weights = train_and_resume(config, tmp_path, run, monkeypatch)
+    convert_there_and_back(config, weights, tmp_path, run)
+    scores = score_each_clip(weights, clips, tmp_path, run)
+    evaluate(config, weights, scores, tmp_path, run)
+    timeline_and_stream(weights, tmp_path, run)
+    export(weights, tmp_path, run)
+    code, _, said = run("explain", clips.parent / "dev0.wav", "--weights", weights)
+    assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
+    assert f"{toy.FAMILY.name}: scores of this family cannot be explained" in said
+
+
+def train_and_resume(config: Path, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that is stopped and goes on ends in the bits of one that was left alone, and has learnt."""
+    assert run("train", "--config", config, "--output", folder / "alone")[0] == 0
+    take_step = StepRunner.take_step
+
+    def stop_at_six(steps: StepRunner) -> None:
+        if steps._state.step == 6:
+            raise StopRequested
+        take_step(steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StepRunner, "take_step", stop_at_six)
+        assert run("train", "--config", config, "--output", folder / "stopped")[0] == exit_codes.STOPPED
+    code, _, said = run("train", "--config", config, "--output", folder / "stopped")
+    assert code == 0
+    assert "step 6 of 12" in said
+    for name in ("weights/model.safetensors", "scores/dev_final.txt", "scores/eval_final.txt"):
+        assert (folder / "stopped" / name).read_bytes() == (folder / "alone" / name).read_bytes()
+    summary = json.loads((folder / "alone" / "summary.json").read_text())
+    assert summary["eval"]["eer"] == 0
+    assert set(summary["eval"]["attacks"]) == {"vocoder", "splice"}
+    return folder / "alone" / "weights"
+
+
+def convert_there_and_back(config: Path, weights: Path, folder: Path, run: Run) -> None:
+    assert run("convert", weights, "--to-torch", folder / "toy.pth")[0] == 0
+    assert run("convert", folder / "toy.pth", "--config", config, "--output", folder / "back")[0] == 0
+    assert (folder / "back" / "model.safetensors").read_bytes() == (weights / "model.safetensors").read_bytes()
+
+
+def score_each_clip(weights: Path, clips: Path, folder: Path, run: Run) -> dict[str, float]:
+    """The command's scores are those that the network gives for the clip as the window rule fills it."""
+    code, out, _ = run("score", clips.parent, "--weights", weights, "--format", "jsonl")
+    rows = {Path(row["file"]).stem: row for row in map(json.loads, out.splitlines())}
+    assert code == 0
+    assert len(rows) == sum(SPLITS.values())
+    detector = Detector.from_pretrained(weights)
+    for name in ("eval0", "eval1", "eval2"):
+        wave, _ = soundfile.read(clips.parent / f"{name}.wav", dtype="float32")
+        start = wave[: detector.window]
+        fixed = detector.window_rule.fixed
+        expected = detector.logits((np.resize(start, detector.window) if fixed else start)[None])[0, 1]
+        assert rows[name]["score"] == pytest.approx(expected, abs=2e-5)
+        assert rows[name]["label"] == ("bonafide" if name == "eval0" else "spoof")
+    return {name: row["score"] for name, row in rows.items()}
+
+
+def evaluate(config: Path, weights: Path, scores: dict[str, float], folder: Path, run: Run) -> None:
+    options = ("--split", "eval", "--output", folder / "report", "--resamples", 0)
+    assert run("evaluate", "--config", config, "--weights", weights, *options)[0] == 0
+    assert json.loads((folder / "report" / "metrics.json").read_text())["eer"] == 0
+    rows = [line.split() for line in (folder / "report" / "eval.txt").read_text().splitlines()]
+    assert {row[0]: pytest.approx(float(row[3]), abs=2e-5) for row in rows} == {
+        name: score for name, score in scores.items() if name.startswith("eval")
+    }
+
+
+def timeline_and_stream(weights: Path, folder: Path, run: Run) -> None:
+    """A quiet second in a loud recording is found, by the file and by the stream alike."""
+    wave = np.random.default_rng(1).normal(scale=0.2, size=4 * RATE).astype(np.float32).clip(-1, 1)
+    wave[2 * RATE : 3 * RATE] *= 0.1
+    soundfile.write(folder / "long.wav", wave, RATE, subtype="FLOAT")
+    options = ("--segments", folder / "long.json", "--threshold", 0, "--hysteresis", 0)
+    assert run("timeline", folder / "long.wav", "--weights", weights, *options)[0] == 0
+    document = json.loads((folder / "long.json").read_text())
+    quiet = [segment for segment in document["segments"] if segment["label"] == "spoof"]
+    assert len(quiet) == 1
+    assert quiet[0]["start"] == pytest.approx(2, abs=0.3)
+    assert quiet[0]["end"] == pytest.approx(3, abs=0.3)
+
+    detector = Detector.from_pretrained(weights)
+    stream = detector.stream()
+    windows = [window for chunk in np.array_split(wave, 13) for window in stream.push(chunk)] + stream.finish()
+    assert [window.score for window in windows] == pytest.approx(
+        [window["score"] for window in document["windows"]], abs=2e-5
+    )
+    short = detector.stream()
+    short.push(wave[:1500])
+    assert short.finish()[0].score == pytest.approx(detector.score((wave[:1500], RATE)).score, abs=2e-5)
+
+
+def export(weights: Path, folder: Path, run: Run) -> None:
+    """What is written has been checked against the native scores; what cannot be written is told in a line."""
+    assert run("export", weights, "--format", "stablehlo", "--out", folder / "toy.zip")[0] == 0
+    code, _, said = run("export", weights, "--format", "onnx", "--out", folder / "toy.onnx")
+    assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
+    assert "has no ONNX form; export it as StableHLO" in said
+    assert not (folder / "toy.onnx").exists()
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_state_that_is_not_batch_norm_is_kept(clips: Path, tmp_path: Path, run: Run) -> None:
+    """The loudest sample that training heard stands in the weights, and not what it was at the start."""
+    config = configuration(any_length, clips, tmp_path)
+    assert run("train", "--config", config, "--output", tmp_path / "run")[0] == 0
+    state = load_weights(tmp_path / "run" / "weights").model_state
+    loudest = max(np.abs(soundfile.read(path)[0]).max() for path in clips.parent.glob("train*.wav"))
+    assert 0.5 * loudest < float(state["memory"]["loudest"]) <= max(loudest, 1)
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_a_family_lacks_is_told_before_the_first_step(clips: Path, tmp_path: Path, run: Run) -> None:
+    config = configuration(stateless, clips, tmp_path)
+    code, _, said = run("train", "--config", config, "--output", tmp_path / "run", "--set", "freq_aug=true")
+    assert code == exit_codes.FAILURE
+    assert said.strip().endswith("freq_aug: ToyStateless has no filters to mask; leave it false")

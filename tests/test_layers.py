@@ -1,0 +1,181 @@
+"""Imports point one way: from each package only to those below it, in no circle, and to no family by name."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "aasist_jax"
+
+LAYERS = (
+    "errors",
+    "runtime",
+    "audio",
+    "ops",
+    "features",
+    "models",
+    "config",
+    "weights",
+    "data",
+    "metrics",
+    "corpus",
+    "calibration",
+    "evaluation",
+    "training",
+    "detection",
+    "export",
+    "commands",
+)
+"""From the bottom up; docs/architecture.md says what each is for."""
+
+NOT_BENEATH = {("detection", "training"), ("detection", "evaluation"), ("corpus", "config"), ("data", "weights")}
+"""Layers that, though above, have no business with the other."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of this repository that a file imports, anywhere in it, but for what only type checkers see."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = [ast.Pass()]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {resolved for name in found if (resolved := resolve(name))}
+
+
+def resolve(name: str) -> str:
+    """The module that an imported name is, or lies in; '' for one of another project."""
+    parts = name.split(".")
+    while parts:
+        path = REPOSITORY.joinpath(*parts)
+        if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
+            return ".".join(parts)
+        parts.pop()
+    return ""
+
+
+def graph(folder: Path) -> dict[str, set[str]]:
+    return {module_name(path): imports_of(path) for path in sorted(folder.rglob("*.py"))}
+
+
+def layer(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def violations(modules: dict[str, set[str]]) -> list[str]:
+    """The imports that point up, or across a border that only one module may cross."""
+    found = []
+    for module, targets in modules.items():
+        own = layer(module)
+        for target in sorted(targets):
+            other = layer(target)
+            if not target.startswith("aasist_jax.") or own in ("", "__main__") or own == other:
+                pass
+            elif LAYERS.index(own) < LAYERS.index(other) or (own, other) in NOT_BENEATH:
+                found.append(f"{module} imports {target}")
+            if target.startswith("aasist_jax.ops.native") and own != "ops":
+                found.append(f"{module} imports {target}: only ops may")
+    return found
+
+
+def circles(modules: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import one another, by Tarjan's algorithm."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for target in modules.get(module, ()):
+            if target not in index:
+                visit(target)
+                low[module] = min(low[module], low[target])
+            elif target in stack:
+                low[module] = min(low[module], index[target])
+        if low[module] == index[module]:
+            group = [stack.pop()]
+            while group[-1] != module:
+                group.append(stack.pop())
+            if len(group) > 1 or module in modules.get(module, ()):
+                found.append(sorted(group))
+
+    for module in modules:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def test_every_import_points_down() -> None:
+    modules = graph(PACKAGE)
+    assert {layer(module) for module in modules} - {"", "__main__"} <= set(LAYERS)
+    assert violations(modules) == []
+
+
+def test_no_circle() -> None:
+    assert circles(graph(PACKAGE)) == []
+
+
+def test_an_import_turned_round_is_seen() -> None:
+    modules = graph(PACKAGE)
+    modules["aasist_jax.metrics.scores"] |= {"aasist_jax.evaluation.score_files"}
+    modules["aasist_jax.detection.detector"] |= {"aasist_jax.training.step", "aasist_jax.ops.native.kernels"}
+    assert violations(modules) == [
+        "aasist_jax.detection.detector imports aasist_jax.ops.native.kernels: only ops may",
+        "aasist_jax.detection.detector imports aasist_jax.training.step",
+        "aasist_jax.metrics.scores imports aasist_jax.evaluation.score_files",
+    ]
+    circular = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"e"}}
+    assert circles(circular) == [["a", "b", "c"], ["e"]]
+
+
+@pytest.mark.parametrize("folder", ["scripts", "benchmarks", "examples", "aasist_jax"])
+def test_nothing_but_tests_imports_tests(folder: str) -> None:
+    for module, targets in graph(REPOSITORY / folder).items():
+        assert not {target for target in targets if target == "tests" or target.startswith("tests.")}, module
+
+
+def test_only_doors_import_commands() -> None:
+    for module, targets in graph(PACKAGE).items():
+        if layer(module) not in ("commands", "__main__"):
+            assert not {target for target in targets if target.startswith("aasist_jax.commands")}, module
+
+
+def test_no_family_is_named_outside_its_folder() -> None:
+    """The package's own name, its command's and its errors' are no family's."""
+    own_name = re.compile(r"aasist[_-]?jax|AasistError|\"svg.hashsalt\": \"aasist\"", re.IGNORECASE)
+    families = [path.parent for path in (PACKAGE / "models").glob("*/__init__.py")]
+    assert families
+    for folder in families:
+        for path in PACKAGE.rglob("*.py"):
+            if folder in path.parents:
+                continue
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+                rest = own_name.sub("", line)
+                assert folder.name not in rest.lower(), f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}"
+
+
+def test_files_and_functions_have_a_size_that_is_read_at_once() -> None:
+    """At most 400 lines a file and 60 a function; the options of a verb are a list, and do not count."""
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                first = node.body[0].lineno if "commands" in path.parts else node.lineno
+                assert node.end_lineno - first < 60, f"{path}: {node.name}"
