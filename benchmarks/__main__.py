@@ -77,14 +77,13 @@ def _prepare(options: Options, scratch: Path) -> Options:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_path("aasist_jax") / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    from aasist_jax.runtime.memory import keep_freed_memory
-
-    keep_freed_memory()
     import jax
 
+    from aasist_jax.runtime.start_up import prepare_to_compute
     from aasist_jax.weights.published import find_weights
     from benchmarks.inputs import write_small_weights
 
+    prepare_to_compute()
     small, gpu = options.weights == "small", jax.default_backend() == "gpu"
     weights = write_small_weights(scratch / "small") if small else Path(find_weights(options.weights))
     return dataclasses.replace(options, weights=str(weights.resolve()), scratch=scratch, gpu=gpu)

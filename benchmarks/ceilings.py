@@ -50,7 +50,7 @@ def ceilings(options: Options) -> list[Table]:
             call = getattr(jax_programs, what)(options.weights, size)
             ms = take_turns(what, {what: Implementation(call, np.inf)}, rounds=options.rounds)[0].ms
             speed = 1e-6 * size * flops / ms
-            rows.append((what, size, ms, speed, speed / peaks[0]))
+            rows.append((what.replace("_", " "), size, ms, speed, speed / peaks[0]))
     return [
         Table(f"matrix products, {options.threads} threads", " | best:.4g", best),
         Table("share of the ceiling, float32", " | batch | ms:.4g | GFLOP/s:.4g | share:.0%", rows),

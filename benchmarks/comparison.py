@@ -112,7 +112,7 @@ def write_onnx_model(options: Options) -> dict[str, Any]:
 
 def _compare(what: str, sizes: tuple[int, ...], options: Options, *, compared: int) -> list[Table]:
     """Let the implementations take turns at every batch size; in inference, ours with every other one."""
-    rows, against, memory, taking_part = [], [], [], entries(what, options)
+    rows, against, memory, taking_part, shown = [], [], [], entries(what, options), what.replace("_", " ")
     for size in sizes:
         found: dict[str, Timing] = {}
         for names in groups(list(taking_part), beside=what == "inference"):
@@ -124,16 +124,16 @@ def _compare(what: str, sizes: tuple[int, ...], options: Options, *, compared: i
                     calls[name] = Implementation(processes[name].call, tolerance)
                 turns = take_turns(f"{what}, batch {size}", calls, rounds=options.rounds, compared=compared)
                 new = [one for one in turns if one.name not in found]
-                memory += [(what, size, one.name, processes[one.name].memory_mb("VmHWM")) for one in new]
+                memory += [(shown, size, one.name, processes[one.name].memory_mb("VmHWM")) for one in new]
             if turns[-1].name == OURS and what == "inference":
                 others = (one for one in new if one.name != OURS)
                 against += [(size, one.name, *ratios(one.seconds, turns[-1].seconds)) for one in others]
             found |= {one.name: one for one in new}
-        rows += [(what, size, found[name]) for name in taking_part]
+        rows += [(shown, size, found[name]) for name in taking_part]
     columns = "batch | implementation | times as fast:.2f | lowest:.2f | highest:.2f"
     return [
-        timing_table(f"{what}, medians of {options.rounds} rounds", rows),
-        Table(f"{what}, {OURS} in float32 against each, within a round", columns, against),
+        timing_table(f"{shown}, medians of {options.rounds} rounds", rows),
+        Table(f"{shown}, {OURS} in float32 against each, within a round", columns, against),
         Table("peak memory of the host, a process each", " | batch | implementation | peak (MB):.0f", memory),
     ]
 

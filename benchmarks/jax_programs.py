@@ -11,9 +11,8 @@ import numpy as np
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
 from aasist_jax.models.aasist.config import DropoutRates
-from aasist_jax.models.aasist.network import AASIST
-from aasist_jax.models.linen import LinenNetwork
-from aasist_jax.training.optimizer import make_optimizer, never_trained
+from aasist_jax.models.family import build_network, family_of
+from aasist_jax.training.optimizer import make_optimizer
 from aasist_jax.training.parallel import AXIS, batch_to_devices, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.folder import load_weights
@@ -62,10 +61,10 @@ def _step(weights: str, batch: int, dtype: str, axis_name: str | None = None) ->
     """Make the step that `scripts/train.py` takes, without dropout, its first state, and a batch of noise."""
     loaded = load_weights(weights)
     no_dropout = DropoutRates(graph=0.0, pool=0.0, branch=0.0, output=0.0)
-    model = AASIST(loaded.config, dtype=jnp.dtype(dtype), axis_name=axis_name, dropout=no_dropout)
-    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], never_trained(loaded.config))
+    network = build_network(loaded.config, dtype=jnp.dtype(dtype), axis_name=axis_name, dropout=no_dropout)
+    trains = family_of(loaded.config).trains
+    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], lambda path: not trains(path))
     # A copy: the state is donated to the step.
     state = init_state(jax.tree.map(jnp.array, loaded.variables), optimizer)
     clips = {"wave": noise(batch, loaded.config.nb_samp), "label": labels(batch)}
-    network = LinenNetwork(model, loaded.config.nb_samp, state=("batch_stats",))
     return make_train_step(network, optimizer, axis_name=axis_name), state, clips

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import soundfile
 from aasist_jax.audio.load import iter_audio
 from aasist_jax.detection.batches import score_in_batches
 from aasist_jax.detection.detector import BATCH_SIZE, Detector
-from aasist_jax.detection.stream import BLOCK, score_timeline
-from aasist_jax.runtime.memory import return_freed_memory
+from aasist_jax.detection.stream import score_timeline
+from aasist_jax.detection.timeline_plot import watched
 from benchmarks.inputs import RATE, recording
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child
@@ -101,18 +101,12 @@ def timeline(options: Options) -> list[Table]:
 def score_file(weights: str, path: str) -> Callable[[], int]:
     """Make a call that scores a recording over time and counts its windows; a program of a child process."""
     detector = Detector.from_pretrained(weights)
-    return lambda: len(score_timeline(detector, _giving_memory_back(iter_audio(path))).windows)
+    return lambda: len(score_timeline(detector, watched(iter_audio(path), None)).windows)
 
 
 def _fine(detector: Detector, wave: np.ndarray) -> Any:
-    return score_timeline(detector, _giving_memory_back(wave[i : i + BLOCK] for i in range(0, wave.size, BLOCK)))
-
-
-def _giving_memory_back(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    # As the command does. In the exact mode it would cost much, and flatter the ratio.
-    for block in blocks:
-        yield block
-        return_freed_memory()
+    # Giving memory back, as the command does. In the exact mode that would cost much, and flatter the ratio.
+    return score_timeline(detector, watched([wave], None))
 
 
 def _exact(detector: Detector, wave: np.ndarray, hop: float | None = None) -> Any:
