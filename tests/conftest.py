@@ -4,7 +4,8 @@ Shapes are checked by the `--jaxtyping-packages` of pyproject.toml.
 """
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,33 @@ def extra(module: str, name: str) -> Any:
 def reference() -> Path:
     """The folder of official weights, goldens and protocols."""
     return REFERENCE
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Runs `aasist-jax ARGUMENTS` in this process; gives exit code, standard output and standard error."""
+    from aasist_jax.commands.app import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return int(stop.value.code or 0), output.out, output.err
+
+    return run_command
+
+
+@pytest.fixture(scope="module")
+def toy_family() -> Iterator[None]:
+    """The family of `tests.models.toy` among the registered ones, while the tests of a module run."""
+    from tests.models import toy
+
+    with toy.registered():
+        yield
 
 
 @pytest.fixture

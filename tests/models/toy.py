@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +13,7 @@ import numpy as np
 from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window, register, unregister
 from aasist_jax.models.layers import BATCH_STATISTICS, BatchNorm, Linear
 from aasist_jax.models.linen import LinenNetwork
-from aasist_jax.weights.folder import Source, Weights
+from aasist_jax.weights.folder import Source, Weights, save_weights
 
 WINDOW, WIDTH = 4000, 100
 
@@ -82,3 +83,9 @@ def toy_weights(gain: float = 1.0) -> Weights:
         },
     }
     return Weights(ToyConfig(WINDOW, WIDTH), variables, Source("toy.pth", "0"), "toy-0123")
+
+
+def save_toy(folder: Path) -> Path:
+    """Write `toy_weights` as a weights folder; the family must be registered."""
+    weights = toy_weights()
+    return save_weights(folder, weights.config, weights.variables, weights.source)
