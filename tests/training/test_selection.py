@@ -9,10 +9,11 @@ import pytest
 
 from aasist_jax.evaluation.score_files import Trials
 from aasist_jax.metrics.tandem import asv_error_rates, min_tdcf_2019
+from aasist_jax.models.family import join_variables
 from aasist_jax.training.averaging import empty_average
 from aasist_jax.training.interruption import StopRequested
 from aasist_jax.training.selection import DevSelection, EvaluatedEpoch, PublishedSelection, Selection
-from aasist_jax.training.state import Candidates, make_variables
+from aasist_jax.training.state import Candidates
 
 ASV = asv_error_rates(np.array([2.0, 3.0, 4.0]), np.array([-3.0, -2.0, -1.0]), np.array([0.0, 1.0, 2.5]))
 PERFECT = ([2.0, 3.0], [-2.0, -3.0])
@@ -21,7 +22,7 @@ ALIKE = ([0.0, 0.0], [0.0, 0.0])
 
 
 def variables(value: float) -> Any:
-    return make_variables({"w": np.full(2, value, np.float32)}, {"mean": np.full(1, -value, np.float32)})
+    return join_variables({"w": np.full(2, value, np.float32)}, {"mean": np.full(1, -value, np.float32)})
 
 
 def start() -> Candidates:
