@@ -21,6 +21,7 @@ from aasist_jax.detection.detector import Detector, Score
 from aasist_jax.detection.files import COLUMNS, score_files
 from aasist_jax.detection.inputs import find_recordings
 from aasist_jax.weights.folder import Source, save_weights
+from tests.blocked_imports import run_without
 from tests.conftest import REPOSITORY
 from tests.models import toy
 from tests.models.aasist.tiny import CONFIG, random_variables
@@ -381,23 +382,9 @@ def aasist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_weights(folder, CONFIG, random_variables(), Source("tiny.pth", "0"))
 
 
-SCORE = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is not to be imported")
-
-sys.meta_path.insert(0, Blocked())
-from aasist_jax.commands.app import main
-main()
-"""
-
-
 def test_a_real_run_without_pytorch(aasist_folder: Path, scratch: Path) -> None:
-    arguments = ["score", str(scratch / "stereo.wav"), "--weights", str(aasist_folder), "--format", "json"]
-    done = child(["-c", SCORE, *arguments], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""})
+    options = ("--weights", aasist_folder, "--format", "json")
+    done = run_without(("torch",), "scripts/score.py", scratch / "stereo.wav", *options)
     assert (done.returncode, done.stderr) == (0, "")
     (row,) = json.loads(done.stdout)
     result = Detector.from_pretrained(aasist_folder).score(scratch / "stereo.wav")

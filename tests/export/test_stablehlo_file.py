@@ -1,8 +1,6 @@
 """StableHLO export: a program for any architecture, which JAX runs without the code that made it."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export import contract, stablehlo_file
 from aasist_jax.export.stablehlo_file import export_stablehlo
+from tests.blocked_imports import run_without
 from tests.conftest import REPOSITORY
 from tests.models import toy
 from tests.models.aasist import official
@@ -93,26 +92,10 @@ def test_nan_is_refused(detector: Detector, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-BLOCKED = """
-import runpy, sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("aasist_jax", "flax"):
-            raise ImportError(f"{name} is not to be imported")
-
-sys.meta_path.insert(0, Blocked())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_the_example_needs_nothing_of_this_package(detector: Detector, exported: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(8).uniform(-0.5, 0.5, 3 * WINDOW), 16_000)
-    arguments = ["examples/score_stablehlo.py", str(exported), str(tmp_path / "a.wav")]
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKED, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
+    packages = ("aasist_jax", "flax")
+    done = run_without(packages, "examples/score_stablehlo.py", exported, tmp_path / "a.wav")
     assert (done.returncode, done.stderr) == (0, "")
     score, file = done.stdout.rstrip("\n").split(" ", 1)
     assert file == str(tmp_path / "a.wav")

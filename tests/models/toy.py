@@ -14,6 +14,7 @@ from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window, r
 from aasist_jax.models.layers import BATCH_STATISTICS, BatchNorm, Linear
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.weights.folder import Source, Weights, save_weights
+from tests.models.toys.base import ToyModule
 
 WINDOW, WIDTH = 4000, 100
 
@@ -30,11 +31,7 @@ class ToyConfig:
             raise ValueError(f"width: expected 1 to nb_samp, got {self.width}")
 
 
-class Toy(nn.Module):
-    config: ToyConfig
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-
+class Toy(ToyModule):
     @nn.compact
     def __call__(self, wave: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
         gain = self.param("gain", nn.initializers.ones, (1,))
