@@ -34,6 +34,18 @@ ModelState = dict[str, Any]
 Variables = dict[str, Any]
 """`{"params": params, **model_state}`."""
 
+Waves = Float[Array, "batch samples"]
+"""Waveforms at 16 kHz, full scale 1."""
+
+Lengths = Int[Array, " batch"]
+"""How many samples of each waveform are there, from the first on; the rest is filling."""
+
+Spans = Int[Array, "batch 2"]
+"""First sample, and last but one, of each waveform that are there; the rest is filling."""
+
+EncoderFrames = Float[Array, "batch f frames c"]
+"""What an encoder makes of waveforms."""
+
 
 class Outputs(NamedTuple):
     """What a network says of a batch.
@@ -49,6 +61,10 @@ class Outputs(NamedTuple):
     embedding: Float[Array, "batch features"]
     frames: Float[Array, "batch frames classes"] | None = None
     others: Mapping[str, Array] = {}
+
+
+Applied = tuple[Outputs, ModelState]
+"""What a network gives: its outputs and its new state."""
 
 
 class RandomKeys(NamedTuple):
@@ -75,11 +91,11 @@ class Network(Protocol):
         self,
         params: Params,
         model_state: ModelState,
-        waves: Float[Array, "batch samples"],
-        lengths: Int[Array, " batch"] | None = None,
+        waves: Waves,
+        lengths: Lengths | None = None,
         train: bool = False,
         rng: RandomKeys | None = None,
-    ) -> tuple[Outputs, ModelState]:
+    ) -> Applied:
         """Run the network.
 
         Args:
@@ -103,12 +119,8 @@ class FrameNetwork(Network, Protocol):
     """A network that encodes a recording once, and judges any window by its frames alone."""
 
     def encode(
-        self,
-        params: Params,
-        model_state: ModelState,
-        pieces: Float[Array, "batch samples"],
-        valid: Int[Array, "batch 2"] | None = None,
-    ) -> Float[Array, "batch f frames c"]:
+        self, params: Params, model_state: ModelState, pieces: Waves, valid: Spans | None = None
+    ) -> EncoderFrames:
         """Encode pieces of longer recordings, in evaluation mode.
 
         `valid` is the span of samples of a piece, first to last but one, that belong to the recording; the rest is
@@ -116,9 +128,7 @@ class FrameNetwork(Network, Protocol):
         """
         ...
 
-    def classify(
-        self, params: Params, model_state: ModelState, frames: Float[Array, "batch f frames c"]
-    ) -> tuple[Outputs, ModelState]:
+    def classify(self, params: Params, model_state: ModelState, frames: EncoderFrames) -> Applied:
         """Judge windows by their frames, in evaluation mode: what `apply` gives for the same windows."""
         ...
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
-from aasist_jax.models.family import ModelState, Outputs, Params, RandomKeys
+from aasist_jax.models.family import Applied, EncoderFrames, Lengths, ModelState, Params, RandomKeys, Spans, Waves
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,11 @@ class LinenNetwork:
         self,
         params: Params,
         model_state: ModelState,
-        waves: Float[Array, "batch samples"],
-        lengths: Int[Array, " batch"] | None = None,
+        waves: Waves,
+        lengths: Lengths | None = None,
         train: bool = False,
         rng: RandomKeys | None = None,
-    ) -> tuple[Outputs, ModelState]:
+    ) -> Applied:
         """Run the module; see `Network`."""
         variables = {"params": params, **model_state}
         # What `apply` returns is the module's own affair, of which Flax's annotation can only guess.
@@ -54,19 +53,13 @@ class LinenNetwork:
         return outputs, {kind: updates[kind] for kind in self.state}
 
     def encode(
-        self,
-        params: Params,
-        model_state: ModelState,
-        pieces: Float[Array, "batch samples"],
-        valid: Int[Array, "batch 2"] | None = None,
-    ) -> jax.Array:
+        self, params: Params, model_state: ModelState, pieces: Waves, valid: Spans | None = None
+    ) -> EncoderFrames:
         """Run the module's method `encode`; see `FrameNetwork`."""
         frames: Any = self.module.apply({"params": params, **model_state}, pieces, valid, method="encode")
         return frames
 
-    def classify(
-        self, params: Params, model_state: ModelState, frames: Float[Array, "batch f frames c"]
-    ) -> tuple[Outputs, ModelState]:
+    def classify(self, params: Params, model_state: ModelState, frames: EncoderFrames) -> Applied:
         """Run the module's method `classify`; see `FrameNetwork`."""
         outputs: Any = self.module.apply({"params": params, **model_state}, frames, method="classify")
         return outputs, model_state

@@ -13,7 +13,10 @@ from aasist_jax.ops.native import kernels
 
 BATCH_NORM_EPSILON = 1e-5
 
-Moments = tuple[Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]
+PerChannel = Float[Array, " c"]
+"""One number for each channel."""
+
+Moments = tuple[PerChannel, PerChannel, Int[Array, ""]]
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
@@ -44,11 +47,7 @@ def _mean_sums(sums: tuple[Array, Array], n: Array, axis_name: str | None) -> tu
 
 
 def normalize(
-    x: Float[Array, "*batch c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
-    mean: Float[Array, " c"],
-    var: Float[Array, " c"],
+    x: Float[Array, "*batch c"], scale: PerChannel, bias: PerChannel, mean: PerChannel, var: PerChannel
 ) -> Float[Array, "*batch c"]:
     """(x - mean) / sqrt(var + epsilon) * scale + bias."""
     factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
@@ -57,8 +56,8 @@ def normalize(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def normalize_by_batch(
-    x: Float[Array, "*batch c"], scale: Float[Array, " c"], bias: Float[Array, " c"], axis_name: str | None
-) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]:
+    x: Float[Array, "*batch c"], scale: PerChannel, bias: PerChannel, axis_name: str | None
+) -> tuple[Float[Array, "*batch c"], PerChannel, PerChannel, Int[Array, ""]]:
     """`normalize` by the statistics of the batch; also returns these, which have no gradient, and what they count.
 
     The gradient is written out (Ioffe & Szegedy, 2015): one reading of the input and of the output's gradient for two
@@ -95,13 +94,13 @@ normalize_by_batch.defvjp(_forward, _backward)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def normalize_convolution_by_batch(
     x: Float[Array, "batch f t 1"],
-    kernel: Float[Array, "h w 1 d"],
-    kernel_bias: Float[Array, " d"],
-    scale: Float[Array, " d"],
-    bias: Float[Array, " d"],
+    kernel: Float[Array, "h w 1 c"],
+    kernel_bias: PerChannel,
+    scale: PerChannel,
+    bias: PerChannel,
     padding: kernels.Padding,
     axis_name: str | None,
-) -> tuple[Float[Array, "batch f2 t2 d"], Float[Array, " d"], Float[Array, " d"], Int[Array, ""]]:
+) -> tuple[Float[Array, "batch f2 t2 c"], PerChannel, PerChannel, Int[Array, ""]]:
     """`normalize_by_batch` of a convolution of one channel and its bias.
 
     The convolution's output is as large as the result; computing it again, a few products for each number, takes less
@@ -183,5 +182,5 @@ def _input_gradient(
     return _lead(factor, x) * (g - _lead(mean_g, x) - normalized * _lead(mean_product, x))
 
 
-def _lead(values: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Array:
+def _lead(values: PerChannel, x: Float[Array, "*batch c"]) -> Array:
     return values.reshape((1,) * (x.ndim - 1) + (-1,))

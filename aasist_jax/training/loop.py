@@ -25,7 +25,7 @@ from aasist_jax.training.run_folder import RunFolder
 from aasist_jax.training.run_log import RunLog
 from aasist_jax.training.run_setup import TrainingSetup, set_up
 from aasist_jax.training.saving import RunSaver, SaveSchedule
-from aasist_jax.training.selection import Choice, EvaluatedEpoch, Selection, make_selection
+from aasist_jax.training.selection import AveragedModel, Choice, EvaluatedEpoch, Selection, make_selection
 from aasist_jax.training.state import RunState
 from aasist_jax.weights.folder import Source, load_weights, save_weights
 
@@ -187,8 +187,10 @@ class _Run:
         choice = self.selection.choose(
             self.state.candidates,
             on_host(self.state.train.variables),
-            lambda: averaged_variables(self.state, self.setup, self.batches, self.reporter, self.signals),
-            lambda variables: self.scorer.score(variables, "dev", "dev_average.txt"),
+            AveragedModel(
+                lambda: averaged_variables(self.state, self.setup, self.batches, self.reporter, self.signals),
+                lambda variables: self.scorer.score(variables, "dev", "dev_average.txt"),
+            ),
         )
         summary: dict[str, Any] = {
             "selection": self.setup.config.train_config.selection,

@@ -47,6 +47,19 @@ class EvaluatedEpoch:
 
 
 @dataclass(frozen=True)
+class AveragedModel:
+    """The model of the averaged parameters, made and scored only where a selection asks for it.
+
+    Attributes:
+        estimate: gives its variables, at the cost of a pass over the training data.
+        score: scores dev with these variables.
+    """
+
+    estimate: Callable[[], Variables]
+    score: Callable[[Variables], Trials]
+
+
+@dataclass(frozen=True)
 class Choice:
     """The final weights.
 
@@ -83,20 +96,13 @@ class Selection(abc.ABC):
         """
 
     @abc.abstractmethod
-    def choose(
-        self,
-        candidates: Candidates,
-        last: Variables,
-        averaged: Callable[[], Variables],
-        score_average: Callable[[Variables], Trials],
-    ) -> Choice:
+    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
         """Choose the final weights.
 
         Args:
             candidates: of all epochs.
             last: variables of the last epoch.
-            averaged: gives the variables that go with the averaged parameters, at the cost of a pass over the data.
-            score_average: scores dev with them.
+            average: the model of the averaged parameters.
         """
 
 
@@ -120,23 +126,17 @@ class DevSelection(Selection):
             candidates = _with_averaged(candidates, epoch)
         return candidates, {}
 
-    def choose(
-        self,
-        candidates: Candidates,
-        last: Variables,
-        averaged: Callable[[], Variables],
-        score_average: Callable[[Variables], Trials],
-    ) -> Choice:
+    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
         """Choose the average unless the best epoch is better on dev; see `Selection`."""
-        average = averaged()
-        trials = score_average(average)
+        variables = average.estimate()
+        trials = average.score(variables)
         eer = equal_error_rate(trials.bonafide, trials.spoof).eer
         report = {
             "best": {"epoch": candidates.best_epoch, "dev_eer": candidates.best_dev_eer},
             "average": {"epochs": int(candidates.average.count), "dev_eer": eer},
         }
         if eer <= candidates.best_dev_eer:
-            return Choice("average", average, report)
+            return Choice("average", variables, report)
         return Choice("best", candidates.best, report)
 
 
@@ -170,19 +170,13 @@ class PublishedSelection(Selection):
             )
         return _with_averaged(candidates, epoch), found
 
-    def choose(
-        self,
-        candidates: Candidates,
-        last: Variables,
-        averaged: Callable[[], Variables],
-        score_average: Callable[[Variables], Trials],
-    ) -> Choice:
+    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
         """Choose the average, or the last epoch where none reached the EER that counts; see `Selection`."""
         count = int(candidates.average.count)
         report = {"best_epoch_by_eval_tdcf": candidates.best_epoch, "averaged": count}
         if count == 0:
             return Choice("last epoch (no dev EER reached 1 %)", last, report)
-        return Choice("average", averaged(), report)
+        return Choice("average", average.estimate(), report)
 
     def _min_tdcf(self, trials: Trials) -> float | None:
         """The min t-DCF of 2019, or None where a collapsed model scores nearly all trials alike."""

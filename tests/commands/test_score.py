@@ -384,7 +384,7 @@ def aasist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_real_run_without_pytorch(aasist_folder: Path, scratch: Path) -> None:
     options = ("--weights", aasist_folder, "--format", "json")
-    done = run_without(("torch",), "scripts/score.py", scratch / "stereo.wav", *options)
+    done = run_without(("torch",), "aasist_jax/__main__.py", "score", scratch / "stereo.wav", *options)
     assert (done.returncode, done.stderr) == (0, "")
     (row,) = json.loads(done.stdout)
     result = Detector.from_pretrained(aasist_folder).score(scratch / "stereo.wav")

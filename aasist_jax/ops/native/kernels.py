@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 Padding = tuple[int, int]
-
+PerChannel = Float[Array, " d"]
+"""One number for each channel of the output."""
 
 LANES = 8
 """Channels that the kernels for one channel take side by side: theirs must be a multiple."""
 
 
 def convolution(
-    x: Float[Array, "batch f t c"], kernel: Float[Array, "h 3 c d"], bias: Float[Array, " d"], *, pad_rows: int
+    x: Float[Array, "batch f t c"], kernel: Float[Array, "h 3 c d"], bias: PerChannel, *, pad_rows: int
 ) -> Float[Array, "batch f2 t d"]:
     """A convolution of up to two rows, `pad_rows` of zeros on either side and one time step."""
     batch, f, t, _ = x.shape
@@ -31,7 +32,7 @@ def kernel_gradient(
     *,
     height: int,
     pad_rows: int,
-) -> tuple[Float[Array, "{height} 3 c d"], Float[Array, " d"]]:
+) -> tuple[Float[Array, "{height} 3 c d"], PerChannel]:
     """Gradients of `convolution` for its kernel and its bias.
 
     With an `index`, `dy` is the gradient of the output max-pooled over time by 3, see `unpool_time`.
@@ -44,8 +45,8 @@ def kernel_gradient(
 
 
 def one_channel_moments(
-    x: Float[Array, "batch f t 1"], kernel: Float[Array, "h w 1 d"], bias: Float[Array, " d"], *, padding: Padding
-) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    x: Float[Array, "batch f t 1"], kernel: Float[Array, "h w 1 d"], bias: PerChannel, *, padding: Padding
+) -> tuple[PerChannel, PerChannel]:
     """Mean, and sum of squared deviations from it, of every channel of a convolution of one, which is not stored."""
     channels = _like(x, kernel.shape[-1])
     return _call("AasistJaxOneChannelMoments", (channels, channels), x, kernel, bias, **_padding(padding))
@@ -54,13 +55,13 @@ def one_channel_moments(
 def one_channel_gradient_sums(
     x: Float[Array, "batch f t 1"],
     kernel: Float[Array, "h w 1 d"],
-    bias: Float[Array, " d"],
+    bias: PerChannel,
     g: Float[Array, "batch f2 t2 d"],
-    mean: Float[Array, " d"],
-    inverse: Float[Array, " d"],
+    mean: PerChannel,
+    inverse: PerChannel,
     *,
     padding: Padding,
-) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+) -> tuple[PerChannel, PerChannel]:
     """sum(g) and sum(g * (y - mean) * inverse), where y is a convolution of one channel, which is not stored."""
     channels = _like(x, kernel.shape[-1])
     operands = (x, kernel, bias, g, mean, inverse)
@@ -70,16 +71,16 @@ def one_channel_gradient_sums(
 def one_channel_normalized_gradients(
     x: Float[Array, "batch f t 1"],
     kernel: Float[Array, "h w 1 d"],
-    bias: Float[Array, " d"],
+    bias: PerChannel,
     g: Float[Array, "batch f2 t2 d"],
-    mean: Float[Array, " d"],
-    inverse: Float[Array, " d"],
-    factor: Float[Array, " d"],
-    mean_g: Float[Array, " d"],
-    mean_product: Float[Array, " d"],
+    mean: PerChannel,
+    inverse: PerChannel,
+    factor: PerChannel,
+    mean_g: PerChannel,
+    mean_product: PerChannel,
     *,
     padding: Padding,
-) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
+) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], PerChannel]:
     """Gradients of a convolution of one channel for its input, its kernel and its bias.
 
     That of its output y, dy = factor * (g - mean_g - (y - mean) * inverse * mean_product), is batch norm's; neither y
@@ -149,9 +150,9 @@ def residual_block(
     x: Float[Array, "batch f t c"],
     valid: Int[Array, "batch 2"],
     kernel1: Float[Array, "2 3 c d"],
-    bias1: Float[Array, " d"],
+    bias1: PerChannel,
     kernel2: Float[Array, "2 3 d d"],
-    bias2: Float[Array, " d"],
+    bias2: PerChannel,
     shortcut: Float[Array, "taps c d"],
 ) -> Float[Array, "batch f t3 d"]:
     """A residual block in evaluation mode, batch norm folded in; `shortcut` has 3 taps, or none for the identity."""
