@@ -98,3 +98,13 @@ def toys() -> Iterator[None]:
     finally:
         for family in families:
             unregister(family.name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _freed_memory_goes_back() -> Iterator[None]:
+    """Commands that run in this process must not keep its freed memory: a program does one thing, the tests do all."""
+    from aasist_jax.runtime import start_up
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start_up, "keep_freed_memory", lambda: False)
+        yield
