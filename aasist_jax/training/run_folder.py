@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aasist_jax.errors import TrainingError
+from aasist_jax.runtime.files import write_text
 
 
 class RunFolder:
@@ -57,10 +58,8 @@ class RunFolder:
         """Write a JSON file whole or not at all."""
         if not self.is_writer:
             return
-        part = self.root / f".{name}.part"
         with writing(self.root / name):
-            part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-            os.replace(part, self.root / name)
+            write_text(self.root / name, json.dumps(value, indent=2) + "\n")
 
     def open_log(self, step: int, epoch: int) -> None:
         """Open the log to go on behind `step` and the evaluation of `epoch`; later lines were never saved and go."""
@@ -68,10 +67,8 @@ class RunFolder:
             return
         kept = [line for line in self._lines() if _is_before(line, step, epoch)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        part = self._log_path.with_name(f".{self._log_path.name}.part")
         with writing(self._log_path):
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, self._log_path)
+            write_text(self._log_path, text)
             self._log = self._log_path.open("a", encoding="utf-8")
 
     def log(self, **entry: Any) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import os
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from aasist_jax.errors import CheckpointError
+from aasist_jax.runtime.files import replacing
 from aasist_jax.weights.pickle_values import STORAGE_DTYPES, Dictionary, Storage, Tensor, Value, kind_of
 from aasist_jax.weights.pickle_writer import dump_pickle
 from aasist_jax.weights.torch_pickle import MAX_DIMENSIONS, MAX_PICKLE_BYTES, load_pickle
@@ -58,16 +58,10 @@ def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndar
     """
     target = Path(path)
     try:
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-        try:
-            with partial.open("xb") as file:
-                write_members(file, _members(tensors))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with replacing(target) as scratch, scratch.open("wb") as file:
+            write_members(file, _members(tensors))
+            file.flush()
+            os.fsync(file.fileno())
     except CheckpointError as error:
         raise CheckpointError(f"{os.fspath(path)!r} cannot be written: {error}") from None
     except (OSError, ValueError) as error:

@@ -11,6 +11,8 @@ import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from aasist_jax.runtime.files import replacing
+
 MANIFEST = "manifest.json"
 
 
@@ -51,12 +53,11 @@ def write_manifest(folder: Path, step: int, metric: float | None, leaves: dict[s
         _flush(folder / name)
         files[name] = _stored_file(folder / name)
     manifest = Manifest(step, metric, leaves, files)
-    draft = folder / f"{MANIFEST}.tmp"
-    draft.write_bytes(manifest.to_bytes())
-    _flush(draft)
-    for directory, _, _ in os.walk(folder):
-        _flush(Path(directory))
-    draft.replace(folder / MANIFEST)
+    with replacing(folder / MANIFEST) as scratch:
+        scratch.write_bytes(manifest.to_bytes())
+        _flush(scratch)
+        for directory, _, _ in os.walk(folder):
+            _flush(Path(directory))
     _flush(folder)
     _flush(folder.parent)
     return manifest
