@@ -94,10 +94,10 @@ def _start_or_resume(
         return
     check_identity(folder.root, restored.extras["identity"], setup.identity)
     state.take_up(restored.step, restored.state, restored.extras["progress"])
-    reporter.say(f"{folder.root}: going on behind step {state.step} of {setup.total_steps}")
+    reporter.say(f"{folder.root}: resuming after step {state.step} of {setup.total_steps}")
     changed = software_differences(folder.read_json("environment.json") or environment, environment)
     if changed:
-        reporter.say(f"other software than at the start, so the last bits may differ: {'; '.join(changed)}")
+        reporter.say(f"the software has changed, so results may differ in the last bits: {'; '.join(changed)}")
 
 
 @dataclass(frozen=True)

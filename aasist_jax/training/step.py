@@ -75,13 +75,15 @@ def make_train_step(
     state. The metrics are `loss` and `gradient_norm` of the global batch.
 
     Args:
-        network: built with the same `axis_name`.
-        optimizer: of the parameters.
-        class_weights: of spoof and bona fide in the loss.
-        loss: of the family; None for the weighted cross-entropy.
-        accumulation: pieces to cut the part into, which run one after another: batch norm sees one at a time.
-        seed: of the random numbers.
-        frozen: paths of parameters for which no gradient is computed: first layers spare most of the backward pass.
+        network: the network, built with the same `axis_name`.
+        optimizer: the optimizer of the parameters.
+        class_weights: weights of spoof and bona fide in the loss.
+        loss: the loss of the family; None for the weighted cross-entropy.
+        accumulation: number of pieces that the device's part is split into. They run one after another, and batch norm
+            uses the statistics of one piece at a time.
+        seed: seed of the random numbers.
+        frozen: paths of parameters for which no gradient is computed. Freezing the first layers saves most of the
+            backward pass.
     """
     loss = loss or cross_entropy()
 
