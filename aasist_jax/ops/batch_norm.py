@@ -1,4 +1,4 @@
-"""Batch normalisation over every axis but the last, with a backward pass of two readings."""
+"""Batch normalisation over every axis but the last, with a backward pass that reads its input only twice."""
 
 import functools
 from collections.abc import Callable
@@ -25,23 +25,23 @@ def _moments(x: Array) -> tuple[Array, Array]:
     return mean, jnp.square(x - _lead(mean, x)).sum(axes)
 
 
-def _join(mean: Array, squares: Array, places: int, axis_name: str | None) -> Moments:
+def _join(mean: Array, squared_deviations: Array, values: int, axis_name: str | None) -> Moments:
     """Mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
 
-    Deviations are taken from a mean, as the difference of squares loses digits in float32; those of several devices are
-    joined as Chan, Golub & LeVeque (1983) do.
+    The variance is computed from deviations from the mean, because E[x^2] - E[x]^2 loses digits in float32. Devices are
+    combined by the formula of Chan, Golub & LeVeque (1983).
     """
-    n = jnp.asarray(places, jnp.int32)
+    n = jnp.asarray(values, jnp.int32)
     if axis_name is not None:
         own, own_mean = n.astype(mean.dtype), mean
         n = jax.lax.psum(n, axis_name)
         mean = jax.lax.psum(own * own_mean, axis_name) / n.astype(mean.dtype)
-        squares = jax.lax.psum(squares + own * jnp.square(own_mean - mean), axis_name)
-    return mean, squares / n.astype(mean.dtype), n
+        squared_deviations = jax.lax.psum(squared_deviations + own * jnp.square(own_mean - mean), axis_name)
+    return mean, squared_deviations / n.astype(mean.dtype), n
 
 
 def _mean_sums(sums: tuple[Array, Array], n: Array, axis_name: str | None) -> tuple[Array, Array]:
-    # The statistics are those of all devices, so each device's input moves every device's output.
+    # The statistics span all devices, so the input of each device affects the output of every device.
     sum_g, sum_product = sums if axis_name is None else jax.lax.psum(sums, axis_name)
     return sum_g / n.astype(sum_g.dtype), sum_product / n.astype(sum_g.dtype)
 
@@ -58,10 +58,10 @@ def normalize(
 def normalize_by_batch(
     x: Float[Array, "*batch c"], scale: PerChannel, bias: PerChannel, axis_name: str | None
 ) -> tuple[Float[Array, "*batch c"], PerChannel, PerChannel, Int[Array, ""]]:
-    """`normalize` by the statistics of the batch; also returns these, which have no gradient, and what they count.
+    """`normalize` by the statistics of the batch; also returns the statistics, which have no gradient.
 
-    The gradient is written out (Ioffe & Szegedy, 2015): one reading of the input and of the output's gradient for two
-    sums, one for the result, where automatic differentiation of the statistics takes several.
+    The gradient is written out (Ioffe & Szegedy, 2015): it reads the input and the output's gradient once for two sums
+    and once for the result. Automatic differentiation of the statistics reads them more often.
 
     Returns:
         The result; mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
@@ -101,19 +101,19 @@ def normalize_convolution_by_batch(
     padding: kernels.Padding,
     axis_name: str | None,
 ) -> tuple[Float[Array, "batch f2 t2 c"], PerChannel, PerChannel, Int[Array, ""]]:
-    """`normalize_by_batch` of a convolution of one channel and its bias.
+    """`normalize_by_batch` of a convolution with one input channel and bias.
 
-    The convolution's output is as large as the result; computing it again, a few products for each number, takes less
-    time than writing and reading it.
+    The output of the convolution is recomputed in the backward pass: a few products per value take less time than
+    writing it to memory and reading it back.
     """
     xla = functools.partial(_of_convolution, _moments, padding=padding)
     native = functools.partial(kernels.one_channel_moments, padding=padding)
     operands = (x, kernel, kernel_bias)
-    means, squares = choice.choose(
+    means, squared_deviations = choice.choose(
         *operands, native=native, xla=xla, suits=convolution.suits_one_channel(kernel, padding)
     )
     y = convolution.convolve_and_add(*operands, padding)
-    mean, var, n = _join(means, squares, y.size // y.shape[-1], axis_name)
+    mean, var, n = _join(means, squared_deviations, y.size // y.shape[-1], axis_name)
     return normalize(y, scale, bias, mean, var), mean, var, n
 
 

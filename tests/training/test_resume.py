@@ -169,7 +169,7 @@ def test_other_software_is_told(bench: Bench, stopped_at_step_8: Path, tmp_path:
     environment["packages"]["jax"] = "0.1"
     path.write_text(json.dumps(environment))
     start = bench.start(folder)
-    assert start.until("other software")
+    assert start.until("the software has changed")
     assert 'packages.jax: was "0.1", is' in start.output.splitlines()[-1]
     assert start.end(signal.SIGTERM) == STOPPED
 
