@@ -119,7 +119,7 @@ def test_weights_are_fetched_and_then_found_without_a_network(hub: Hub, tmp_path
         assert first.returncode == 0, first.stderr
         folder = Path(first.stdout.strip())
         assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
-        assert Detector.from_pretrained(folder).weights.source == weights.source
+        assert Detector.from_pretrained(folder).weights.source == toy.toy_weights().source
         assert not any("anything_else" in request for request in hub.asked)
 
     asked = len(hub.asked)
