@@ -82,8 +82,7 @@ def make_train_step(
         accumulation: number of pieces that the device's part is split into. They run one after another, and batch norm
             uses the statistics of one piece at a time.
         seed: seed of the random numbers.
-        frozen: paths of parameters for which no gradient is computed. Freezing the first layers saves most of the
-            backward pass.
+        frozen: paths of parameters for which no gradient is computed, which saves that part of the backward pass.
     """
     loss = loss or cross_entropy()
 
