@@ -110,7 +110,7 @@ def room_tone(wave: Wave, samples: int, rng: np.random.Generator) -> OtherWave:
 
 
 def take_on(wave: Wave, reference: OtherWave, rng: np.random.Generator) -> Wave:
-    """Give a wave the long-term spectrum of a reference, and its room tone at the same relative level.
+    """Give a wave the long-term spectrum, the level and the room tone of a reference.
 
     The filter is a linear-phase FIR whose gain varies by at most 25 dB over frequency.
     """
