@@ -1,1 +1,1 @@
-"""From scores to log-likelihood ratios."""
+"""Calibration: turns scores into log-likelihood ratios."""

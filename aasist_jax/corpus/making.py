@@ -1,4 +1,4 @@
-"""One clip at a time: recording, copy or speech synthesis, then the channel. Finished steps are not redone."""
+"""Makes single clips: recording, copy or speech synthesis, then the channel. Finished steps are not repeated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from aasist_jax.runtime.files import replacing
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes clips; goes to worker processes whole.
+    """Makes clips; sent as a whole to worker processes.
 
     Attributes:
-        root: The unpacked packages.
-        env: In which their programs run.
-        output: The corpus; unfinished clips lie in `work/`, float32, before the channel.
-        seed: Of the corpus.
-        clips: Every clip by its name.
+        root: Root of the unpacked packages.
+        env: Environment in which their programs run.
+        output: Folder of the corpus; `work/` in it holds unfinished clips (float32, before the channel).
+        seed: Seed of the corpus.
+        clips: All clips by name.
     """
 
     root: Path
@@ -37,25 +37,25 @@ class Maker:
     clips: Mapping[str, Clip]
 
     def human(self, clip: Clip) -> None:
-        """Put recordings together and cut them to length."""
+        """Concatenate recordings and cut them to length."""
         if not self._raw(clip).exists():
             pieces = [load_recording(self.root / path).astype(np.float64) for path in clip.material]
             self._keep(clip, join(pieces, round(clip.seconds * SAMPLE_RATE)))
 
     def copy(self, clip: Clip) -> None:
-        """Send the original's unfinished clip through a vocoder."""
+        """Resynthesise the unfinished clip of the original with a vocoder."""
         if not self._raw(clip).exists():
             self._keep(clip, COPY_SYNTHESIS[clip.attack](self._origin(clip), self._rng(clip, 1)))
 
     def speech(self, clip: Clip) -> None:
-        """Have a system speak, put it together as recordings are, and match it to the original."""
+        """Synthesise speech, concatenate it like recordings, and match it to the original."""
         if not self._raw(clip).exists():
             pieces = speak(clip.attack, clip.voice, clip.material, self.env, self.root, clip.seed)
             wave = join(pieces, round(clip.seconds * SAMPLE_RATE))
             self._keep(clip, take_on(wave, self._origin(clip), self._rng(clip, 1)))
 
     def finish(self, clip: Clip) -> None:
-        """Through the channel, into the corpus."""
+        """Apply the channel and write the clip to the corpus."""
         path = clip_path(self.output, clip.split, clip.utterance)
         if not path.exists():
             wave = pass_through(_read(self._raw(clip)), clip.channel, self._rng(clip, 2))
@@ -80,7 +80,7 @@ def _read(path: Path) -> Float[np.ndarray, "samples"]:
 
 
 def _store(path: Path, wave: Float[np.ndarray, "samples"], container: str, subtype: str) -> None:
-    """Write a clip, whole or not at all, and make its folder."""
+    """Write a clip atomically, and create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as scratch:
         soundfile.write(scratch, wave, SAMPLE_RATE, format=container, subtype=subtype)

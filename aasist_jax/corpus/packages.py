@@ -1,4 +1,4 @@
-"""Debian packages without root: `apt-get download` into a folder of one's own, `dpkg-deb -x`, run from there."""
+"""Uses Debian packages without root: downloads them with apt, unpacks them with `dpkg-deb -x`, runs them there."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 from aasist_jax.errors import DataError
 
 Progress = Callable[[str, int, int], None]
-"""Called as `progress(stage, done, total)`; `done` never falls within a stage and ends at `total`."""
+"""Called as `progress(stage, done, total)`; `done` never decreases within a stage and ends at `total`."""
 
 OTHER_WAYS = (
     "train on recordings of your own (`aasist-jax train --config NAME --set data_config.layout=csv "
@@ -32,7 +32,7 @@ class Archive:
 
 
 def require_apt() -> None:
-    """Refuse to start where Debian packages cannot be fetched or unpacked.
+    """Check that Debian packages can be downloaded and unpacked here.
 
     Raises:
         DataError: `apt-get` or `dpkg-deb` is not on the PATH; the message names the other ways to data.
@@ -43,19 +43,19 @@ def require_apt() -> None:
 
 
 def fetch(downloads: Path, *, named: Sequence[str], programs: Sequence[str], progress: Progress) -> Path:
-    """Download and unpack packages; what an earlier call finished is not done again.
+    """Download and unpack packages; finished work of an earlier call is not repeated.
 
     Args:
-        downloads: A folder of the caller's; grows `archives/`, `unpacked/` and `apt/`.
-        named: Packages to fetch in any case, with nothing they depend on.
-        programs: Those among `named` whose missing shared libraries are fetched too.
-        progress: Told of the stages "download" (bytes) and "unpack" (packages).
+        downloads: A folder, in which `archives/`, `unpacked/` and `apt/` are created.
+        named: Packages to download, without their dependencies.
+        programs: Packages among `named` whose missing shared libraries are downloaded as well.
+        progress: Called for the stages "download" (bytes) and "unpack" (packages).
 
     Returns:
         The root of the unpacked tree (`usr/bin`, `usr/share`, ...).
 
     Raises:
-        DataError: A package is unknown, or the network fails. A later call goes on.
+        DataError: A package is unknown, or the network fails. A later call resumes.
     """
     root = downloads / "unpacked"
     stamps = downloads / "unpacked.stamps"
@@ -92,10 +92,10 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def run_program(arguments: Sequence[str], env: Mapping[str, str], *, stdin: str = "") -> str:
-    """Run a program of the unpacked tree and return what it prints.
+    """Run a program of the unpacked tree and return its output.
 
     Raises:
-        DataError: It is missing, fails or takes longer than a minute.
+        DataError: The program is missing, fails or takes longer than a minute.
     """
     program = shutil.which(arguments[0], path=env.get("PATH"))
     if program is None:
@@ -126,12 +126,11 @@ def _download(downloads: Path, named: Sequence[str], programs: Sequence[str], pr
     partial.mkdir(parents=True, exist_ok=True)
     progress("download", 0, 1)
     error = DataError("apt-get was not tried")
-    # The system's package lists first; they may be empty or out of date, and only root could refresh them.
+    # Try the system's package lists first. They may be empty or outdated, and only root can update them.
     for own_lists in (False, True):
         options = _apt_options(downloads, own_lists=own_lists)
         if own_lists:
-            # Nothing is said of a failure here: another source's fault may be no hindrance, and if it is,
-            # the next command says so.
+            # Errors are ignored here: a failed source may not be needed, and if it is, the next command fails.
             subprocess.run(["apt-get", *options, "update", "-qq"], capture_output=True)
         try:
             archives = _announced(options, named, programs)
@@ -148,7 +147,7 @@ def _apt_options(downloads: Path, *, own_lists: bool) -> list[str]:
     settings = {
         "Dir::Cache": str(cache),
         "Debug::NoLocking": "1",
-        # Root's apt would otherwise drop to a user who may not write into this folder.
+        # As root, apt would otherwise switch to a user who cannot write into this folder.
         "APT::Sandbox::User": "",
         "Acquire::Retries": "3",
         "Acquire::http::Timeout": "60",
@@ -160,7 +159,7 @@ def _apt_options(downloads: Path, *, own_lists: bool) -> list[str]:
 
 
 def _announced(options: Sequence[str], named: Sequence[str], programs: Sequence[str]) -> list[Archive]:
-    """The archives to fetch: the packages named, and the shared libraries that the programs lack here."""
+    """The archives to download: the named packages, and the shared libraries that the programs lack here."""
     wanted = parse_uris(_apt(options, "download", "--print-uris", "-qq", *named))
     needed = parse_uris(_apt(options, "install", "--print-uris", "-qq", "--no-install-recommends", *programs))
     known = {archive.package for archive in wanted}

@@ -1,4 +1,4 @@
-"""What the corpus will hold, decided before anything is made: every clip, its voice, attack and channel."""
+"""Plans the corpus before anything is made: every clip with its voice, attack and channel."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from aasist_jax.corpus.speech import VOICES, Voice
 SPLITS = ("train", "dev", "eval")
 
 SHORTEST, LONGEST = 2.6, 4.4
-"""The bounds between which a clip's length is drawn, in seconds."""
+"""The range from which the length of a clip is drawn, in seconds."""
 
 Kind = Literal["copy", "speech"]
 _T = TypeVar("_T")
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class ClipCounts:
-    """How many clips of both classes together each split holds; half of them are bona fide."""
+    """The number of clips of each split, of both classes together; half of them are bona fide."""
 
     train: int = 300
     dev: int = 96
@@ -32,9 +32,9 @@ class ClipCounts:
 
 @dataclass(frozen=True)
 class Attack:
-    """A synthesis system and the voices it has in each split it appears in: (system's name, language).
+    """A synthesis system and its voices, (system's name, language), in each split in which it is used.
 
-    Copy synthesis ("copy") speaks with the voices of the split's recordings and lists none.
+    Copy synthesis ("copy") uses the recordings of the split and lists no voices.
     """
 
     name: str
@@ -51,7 +51,7 @@ def _speech(name: str, **voices: tuple[tuple[str, str], ...]) -> Attack:
     return Attack(name, "speech", tuple(voices), voices)
 
 
-# No voice of one split is in another, and three attacks are in eval alone, one of them neural.
+# No voice is in two splits, and three attacks are only in eval, one of them neural.
 ATTACKS: tuple[Attack, ...] = (
     _copy("world", *SPLITS),
     _copy("griffin", *SPLITS),
@@ -75,11 +75,11 @@ class Clip:
     """One clip to be made.
 
     Attributes:
-        utterance: Its name in the protocol.
+        utterance: Name of the clip in the protocol.
         attack: "-" for bona fide.
         speaker: The voice's name; a copy has the speaker of its source.
         source: The package of the recordings, or the system.
-        seconds: The length to cut it to.
+        seconds: Length of the clip.
         channel: One of `channel.CHANNELS`.
         material: Recordings (paths below the unpacked root), for speech synthesis sentences; empty for a copy.
         origin: The bona fide utterance that is copied, or whose spectrum and room tone are taken on.
@@ -105,7 +105,7 @@ class Clip:
 
     @property
     def seed(self) -> int:
-        """A number of the clip's own, the same in every run."""
+        """A seed for the clip, the same in every run."""
         return zlib.crc32(self.utterance.encode())
 
 
@@ -115,15 +115,15 @@ def attacks_of(split: str) -> list[Attack]:
 
 
 def plan_corpus(counts: ClipCounts, seed: int, recordings: Mapping[Voice, Sequence[tuple[str, float]]]) -> list[Clip]:
-    """Decide on every clip.
+    """Plan all clips.
 
     Args:
         counts: Clips per split.
-        seed: Of every choice.
-        recordings: Per voice the paths and their seconds, as `speech.recordings` gives them.
+        seed: Seed of all choices.
+        recordings: Paths and lengths in seconds for each voice, from `speech.recordings`.
 
     Returns:
-        The clips split by split, bona fide first. Within a class, the channels are dealt out evenly.
+        The clips by split, bona fide first. Within a class, the channels are distributed evenly.
     """
     rng = np.random.default_rng([seed, 1])
     clips: list[Clip] = []
@@ -137,13 +137,13 @@ def plan_corpus(counts: ClipCounts, seed: int, recordings: Mapping[Voice, Sequen
 
 
 def _names(split: str, count: int, rng: np.random.Generator) -> Iterator[str]:
-    """Names whose order says nothing of the class."""
+    """Names whose order does not reveal the class."""
     numbers = rng.permutation(count)
     return iter([f"QS_{split[0].upper()}_{1_000_000 + number}" for number in numbers])
 
 
 def _channels(rng: np.random.Generator) -> Iterator[str]:
-    """Clean every second time; the others in turn."""
+    """Every second clip is clean; the others take the other channels in turn."""
     noisy = list(rng.permutation(CHANNELS[1:]))
     return cycle(name for other in noisy for name in (CHANNELS[0], str(other)))
 
@@ -162,7 +162,7 @@ def _human(
     for voice in islice(cycle(voices), count):
         seconds = float(rng.uniform(SHORTEST, LONGEST))
         material, there = [], 0.0
-        # Trimming may take up to half of a recording away; a long one is cut.
+        # Trimming may remove up to half of a recording; a long one is cut.
         while there < 2 * seconds:
             path, length = next(shuffled[voice])
             material.append(path)

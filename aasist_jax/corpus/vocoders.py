@@ -1,6 +1,6 @@
-"""Copy synthesis: a recording is analysed and spoken again by a vocoder.
+"""Copy synthesis: a recording is analysed and resynthesised by a vocoder.
 
-Every function takes and gives a wave of 16 kHz, float64, at the same length.
+Every function takes and returns a wave at 16 kHz, float64, of the same length.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def world(wave: Wave, rng: np.random.Generator) -> Wave:
 
 
 def world_coded(wave: Wave, rng: np.random.Generator) -> Wave:
-    """WORLD from what a statistical system predicts: 24 mel-cepstral coefficients, coarse aperiodicity, smooth F0."""
+    """WORLD with the features of a statistical system: 24 mel-cepstral coefficients, coarse aperiodicity, smooth F0."""
     f0, times = _pitch(wave)
     envelope = pyworld.cheaptrick(wave, f0, times, SAMPLE_RATE)
     size = 2 * (envelope.shape[1] - 1)
@@ -57,7 +57,7 @@ def world_coded(wave: Wave, rng: np.random.Generator) -> Wave:
 
 
 def griffin_lim(wave: Wave, rng: np.random.Generator) -> Wave:
-    """Phase found anew for an 80-band mel spectrogram (Griffin and Lim, IEEE Trans. ASSP 32, 1984)."""
+    """Phase reconstruction for an 80-band mel spectrogram (Griffin and Lim, IEEE Trans. ASSP 32, 1984)."""
     mel, inverse = _mel_and_inverse()
     magnitude = np.maximum((np.abs(_stft(wave)) @ mel.T) @ inverse.T, 0.0)
     spectrum = magnitude * np.exp(2j * np.pi * rng.random(magnitude.shape))
@@ -68,7 +68,7 @@ def griffin_lim(wave: Wave, rng: np.random.Generator) -> Wave:
 
 
 def lpc(wave: Wave, rng: np.random.Generator) -> Wave:
-    """Linear prediction of order 20; pulses where there is a pitch, noise where there is none.
+    """Linear prediction of order 20, excited by pulses in voiced and by noise in unvoiced speech.
 
     Atal and Hanauer, J. Acoust. Soc. Am. 50, 1971.
     """
@@ -137,7 +137,7 @@ def _pitch(wave: Wave) -> tuple[Float[np.ndarray, "hops"], Float[np.ndarray, "ho
 
 
 def _excitation(f0: Float[np.ndarray, "samples"], rng: np.random.Generator) -> Wave:
-    """Unit power: one pulse a period where `f0` is above zero, Gaussian noise elsewhere."""
+    """Excitation with unit power: one pulse per period where `f0` is above zero, Gaussian noise elsewhere."""
     turns = np.floor(np.cumsum(f0 / SAMPLE_RATE))
     pulses = np.diff(turns, prepend=0.0) > 0
     voiced = np.where(pulses, np.sqrt(SAMPLE_RATE / np.maximum(f0, 1.0)), 0.0)
@@ -145,7 +145,7 @@ def _excitation(f0: Float[np.ndarray, "samples"], rng: np.random.Generator) -> W
 
 
 def _predict(frame: Float[np.ndarray, "window"]) -> tuple[Float[np.ndarray, "order_and_1"], float]:
-    """Prediction-error filter and the gain that gives the frame its power back (autocorrelation method)."""
+    """Prediction-error filter, and the gain that restores the power of the frame (autocorrelation method)."""
     energy = float(frame @ frame)
     if energy < 1e-12:
         return np.eye(1, _LPC_ORDER + 1)[0], 0.0

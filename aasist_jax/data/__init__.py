@@ -1,1 +1,1 @@
-"""Data sets: layouts, splits, checks of the files and the Grain input pipeline (no JAX in here)."""
+"""Data sets: layouts, splits, checks of the files and the Grain input pipeline. Nothing here uses JAX."""

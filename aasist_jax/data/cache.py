@@ -1,4 +1,4 @@
-"""Decoded clips in one memory-mapped file, for data sets that are read many times over."""
+"""A cache of decoded clips in one memory-mapped file, for data sets that are read many times."""
 
 import contextlib
 import json
@@ -22,15 +22,15 @@ from aasist_jax.runtime.progress import with_progress
 
 FORMAT = "aasist_jax clips 1"
 CHUNK = 256
-"""Clips decoded before they are written: bounds the memory that a build takes."""
+"""Clips decoded at once before they are written; bounds the memory that building the cache takes."""
 
 
 class ClipCache:
     """Random access to the decoded clips of one list of utterances.
 
-    Clips are 16-bit, mono, 16 kHz: exact for sources of that kind (all of ASVspoof). Other sources lose what
-    rounding to 16 bits takes, at most 2**-16, and whatever exceeds full scale is clipped. Pickles as its path,
-    so that each worker process maps the file anew and all share its pages.
+    Clips are stored as 16-bit mono at 16 kHz, which is exact for sources in that format (all of ASVspoof). Other
+    sources are rounded to 16 bits, an error of at most 2**-16, and clipped at full scale. A cache is pickled as its
+    path, so that each worker process maps the file itself and all share its memory pages.
     """
 
     def __init__(self, data: Path, offsets: Sequence[int]):
@@ -39,11 +39,11 @@ class ClipCache:
         self._samples = np.memmap(data, dtype="<i2", mode="r")
 
     def __len__(self) -> int:
-        """Count of clips."""
+        """Number of clips."""
         return len(self._offsets) - 1
 
     def __getitem__(self, index: int) -> Float32[np.ndarray, "samples"]:
-        """The samples of clip `index` as `load_audio` gives them, in [-1, 1)."""
+        """The samples of clip `index` as from `load_audio`, in [-1, 1)."""
         clip = self._samples[self._offsets[index] : self._offsets[index + 1]]
         return np.asarray(clip, np.float32) / np.float32(32768)
 
@@ -52,16 +52,16 @@ class ClipCache:
 
 
 def open_cache(folder: Path, utterances: Sequence[Utterance], *, workers: int | None = None) -> ClipCache:
-    """Open the cache of these clips under `folder`, building it first where it is missing or damaged.
+    """Open the cache of these clips under `folder`; build it first if it is missing or damaged.
 
-    A cache belongs to ids, labels, paths, sizes and modification times: any change builds another. Its size and
-    checksum are verified here. Processes may build at once: each writes a file of its own, and an index that
-    names one of them appears whole.
+    A cache is identified by the clips' ids, labels, paths, sizes and modification times; if any of them changes, a new
+    one is built. Its size and checksum are verified here. Several processes may build a cache at the same time: each
+    writes its own file, and the index, which names one of them, is written atomically.
 
     Args:
-        folder: created where needed; holds caches of several lists side by side.
+        folder: created if needed; may hold the caches of several lists.
         utterances: the clips, in the order of their positions in the cache.
-        workers: decoding threads (default: one a core).
+        workers: decoding threads (default: one per core).
 
     Raises:
         DataError: a clip is missing or cannot be decoded; the disk is full.
@@ -114,7 +114,7 @@ def _decode(utterance: Utterance) -> Int16[np.ndarray, "samples"]:
 
 
 def _index(path: Path) -> dict[str, Any]:
-    """What the index says, or nothing where it is missing or damaged."""
+    """The content of the index; empty if it is missing or damaged."""
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -123,7 +123,7 @@ def _index(path: Path) -> dict[str, Any]:
 
 
 def _open_valid(path: Path, key: str, count: int) -> ClipCache | None:
-    """The cache that the index at `path` names, if every check holds."""
+    """The cache that the index at `path` names, or None if any check fails."""
     index = _index(path)
     if index.get("format") != FORMAT or index.get("fingerprint") != key:
         return None

@@ -1,4 +1,4 @@
-"""Tell whether a data set is still the one that a run, or a cache, was made from."""
+"""Fingerprints of data sets, to check that a data set is still the one that a run or a cache was made from."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ def fingerprint(utterances: Sequence[Utterance], *, exact: bool = False) -> str:
 
     Args:
         utterances: the clips.
-        exact: take in the paths and modification times too, so that it holds for these very files only.
+        exact: include the paths and modification times, so that the fingerprint identifies exactly these files.
 
     Raises:
         DataError: a clip's file is missing.

@@ -1,4 +1,4 @@
-"""The published archive of ASVspoof 2019 LA: unpack what is needed of it, and check what is there."""
+"""Unpacks the published archive of ASVspoof 2019 LA, as far as it is needed, and checks an unpacked folder."""
 
 import contextlib
 import os
@@ -18,16 +18,16 @@ from aasist_jax.runtime.download import Progress
 from aasist_jax.runtime.files import replacing
 
 TRIALS = {"train": 25_380, "dev": 24_844, "eval": 71_237}
-"""Clips of each split that the countermeasure protocols list (the flac folders hold some more, for the ASV)."""
+"""Number of clips that the countermeasure protocol of each split lists; the folders hold more, for the ASV."""
 
 _TOP = "LA"
 _PROTOCOLS = [protocol_path(Path(), split).as_posix() for split in ASVSPOOF2019_LISTS]
-# ASV scores, needed for the t-DCF, and the licence, which wants to travel along.
+# Protocols, the ASV scores for the t-DCF, and the licence, which must accompany the data.
 _TEXTS = re.compile(r"(ASVspoof2019_LA_[a-z_]+/)?[\w.-]+\.txt")
 _MOST_MEMBERS = 200_000
 _MOST_BYTES = 16 * 2**30
 _LARGEST_MEMBER = 64 * 2**20
-# FLAC hardly shrinks any more, protocols and scores shrink about tenfold.
+# Compression hardly reduces FLAC files; protocols and scores shrink about tenfold.
 _HIGHEST_RATIO = 100
 _BLOCK = 1 << 20
 
@@ -41,18 +41,18 @@ def unpack(
 ) -> None:
     """Unpack the texts (protocols, ASV scores, licence) and every listed clip of `LA.zip` into a new `folder`.
 
-    All is unpacked into `FOLDER.part`, checked there, and renamed at the end. After an interruption the files
-    that lie there whole (same length and CRC-32) are not written again.
+    Everything is unpacked into `FOLDER.part`, checked there, and renamed at the end. When an interrupted call is
+    repeated, complete files (same length and CRC-32) are not written again.
 
     Args:
-        archive: the zip file; its members lie under `LA/`.
-        folder: does not exist yet.
-        trials: how many clips each protocol must list.
+        archive: the zip file; its members are under `LA/`.
+        folder: the folder to create; must not exist yet.
+        trials: number of clips that each protocol must list.
         progress: called with the stage "unpack" and the bytes written.
 
     Raises:
-        DataError: the archive is damaged, hostile (paths that lead elsewhere, links, bombs) or not this data
-            set; no room; `folder` is there already. Nothing is written outside `FOLDER.part`.
+        DataError: the archive is damaged, malicious (paths that lead elsewhere, links, decompression bombs) or not
+            this data set; the disk is full; or `folder` exists already. Nothing is written outside `FOLDER.part`.
     """
     archive, folder = Path(archive), Path(folder)
     if os.path.lexists(folder):
@@ -67,8 +67,8 @@ def unpack(
             _extract(source, _named(members, [*texts, *clips], archive), part, progress)
         check(part, trials)
         os.replace(part, folder)
-    # All that zipfile raises on damage, by what the damaged bytes claim: no archive or a wrong CRC, broken deflate
-    # data, a member cut short, an unheard-of compression method or version, a name that is no UTF-8.
+    # All errors that zipfile raises for damaged archives: not an archive or a wrong CRC, invalid deflate data, a
+    # truncated member, an unknown compression method or version, a name that is not UTF-8.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{archive} is damaged ({error}); remove it and download it again") from error
     except OSError as error:
@@ -76,10 +76,10 @@ def unpack(
 
 
 def check(folder: Path | str, trials: Mapping[str, int] = TRIALS) -> dict[str, tuple[int, int]]:
-    """Make sure that the three protocols are whole and that every clip they list is there and not empty.
+    """Check that the protocols are complete and that every clip they list exists and is not empty.
 
     Returns:
-        Clips and bona fide clips of each split.
+        The number of clips and of bona fide clips of each split.
 
     Raises:
         DataError: a protocol or clips are missing, or a protocol does not list as many clips as `trials` says.
@@ -110,13 +110,13 @@ def _clips(folder: Path, trials: Mapping[str, int]) -> dict[str, list[Utterance]
 
 
 def _members(source: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
-    """The files under `LA/` by their names below it; the whole archive is refused for one hostile member."""
+    """The files under `LA/` by their names below it; a single malicious member makes the archive invalid."""
     infos = source.infolist()
     if len(infos) > _MOST_MEMBERS:
         raise DataError(f"{archive} has {len(infos):,} members, over the limit of {_MOST_MEMBERS:,}: not unpacked")
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
-        # `filename` has been altered by zipfile where it held a zero byte or, on Windows, backslashes.
+        # zipfile changes `filename` if it contains a zero byte or, on Windows, backslashes.
         name = info.orig_filename
         if fault := _fault(info):
             raise DataError(f"{archive}: member {name!r} {fault}: nothing of the archive is unpacked")
@@ -129,7 +129,7 @@ def _members(source: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInf
 
 
 def _fault(info: zipfile.ZipInfo) -> str | None:
-    """What makes a member unfit to be unpacked; None for a plain file or folder."""
+    """Why a member must not be unpacked; None for a plain file or folder."""
     name, kind = info.orig_filename, stat.S_IFMT(info.external_attr >> 16)
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or re.search(r"[\\:\x00-\x1f]", name):
@@ -174,7 +174,7 @@ def _extract(
     done = total - needed
     for name, info in left.items():
         target = part / name
-        # Written under another name first: a file with its own name is whole, whenever the run is killed.
+        # Written under another name first, so that a file with its final name is always complete.
         with replacing(target) as unfinished, source.open(info) as packed, unfinished.open("wb") as file:
             shutil.copyfileobj(packed, file, _BLOCK)
         done += info.file_size

@@ -1,4 +1,4 @@
-"""What is known of each clip, as the numbers that networks and losses are given."""
+"""Numbers for the label, attack and speaker of each clip, as networks and losses need them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,19 +8,19 @@ from jaxtyping import Int32
 from aasist_jax.data.utterances import Utterance
 
 LABEL_INDEX = {"spoof": 0, "bonafide": 1}
-"""The output of the model that stands for each label, as in the official weights."""
+"""The index of the model output for each label."""
 
 UNKNOWN = -1
-"""The number of an attack or a speaker that has none."""
+"""The number for an unknown attack or speaker."""
 
 
 def attack_names(utterances: Iterable[Utterance]) -> list[str]:
-    """The names of the attacks among these clips, sorted; a spoof of unstated kind ("unknown") adds none."""
+    """The names of the attacks among these clips, sorted, without "unknown"."""
     return sorted({utterance.attack for utterance in utterances} - {"-", "unknown"})
 
 
 def speaker_names(utterances: Iterable[Utterance]) -> list[str]:
-    """The names of the speakers among these clips, sorted; clips of an unstated speaker ("-") add none."""
+    """The names of the speakers among these clips, sorted, without "-" (unknown)."""
     return sorted({utterance.speaker for utterance in utterances} - {"-"})
 
 
@@ -31,14 +31,14 @@ def record_labels(
 
     Args:
         utterances: the clips.
-        attacks: the names that are numbered, in this order: `attack_names` of the training split, so that a number
-            means the same attack in every split. By default those of `utterances`.
-        speakers: the same for the speakers, `speaker_names`.
+        attacks: the attacks in the order of their numbers: `attack_names` of the training split, so that a number
+            means the same attack in every split. Default: those of `utterances`.
+        speakers: the speakers in the order of their numbers, from `speaker_names`. Default: those of `utterances`.
 
     Returns:
-        Three arrays, each with one number a clip, in the order of `utterances`. `label`: as in `LABEL_INDEX`.
-        `attack`: 0 for bona fide speech, 1 plus the position in `attacks` for a spoof, -1 for an attack that is not
-        among them. `speaker`: the position in `speakers`, -1 for a speaker that is not among them.
+        Three arrays with one number per clip, in the order of `utterances`. `label`: as in `LABEL_INDEX`. `attack`: 0
+        for bona fide speech, 1 plus the position in `attacks` for a spoof, -1 for an attack that is not in `attacks`.
+        `speaker`: the position in `speakers`, -1 for a speaker that is not in `speakers`.
     """
     attacks = attack_names(utterances) if attacks is None else attacks
     speakers = speaker_names(utterances) if speakers is None else speakers

@@ -1,10 +1,10 @@
 """From a list of utterances to batches: the Grain pipelines for training and evaluation.
 
-Every batch is a dictionary of arrays with a fixed shape: `wave` float32 (batch, samples), `label` int32 (batch,) with
-0 spoof and 1 bona fide, `index` int32 (batch,), the clip's position in the list of utterances.
+Every batch is a dictionary of arrays with fixed shapes: `wave` float32 (batch, samples), `label` int32 (batch,) with 0
+for spoof and 1 for bona fide, and `index` int32 (batch,), the clip's position in the list of utterances.
 
-A clip shorter than a window is filled up, by repeating it or with zeros. With zeros there is one more array, `length`
-int32 (batch,): how many samples of each window are the clip's own, from its start on.
+A clip shorter than a window is repeated or padded with zeros. With zeros there is one more array, `length` int32
+(batch,): the number of samples at the start of each window that belong to the clip.
 """
 
 import multiprocessing
@@ -31,13 +31,13 @@ Clip = dict[str, Any]
 Batch = dict[str, np.ndarray]
 
 Fill = Literal["repeat", "zeros"]
-"""How a clip that is shorter than a window fills it: repeated end to end, or followed by zeros."""
+"""How a clip shorter than a window is extended: repeated end to end, or padded with zeros."""
 
 
 class ClipSource:
     """Random access to whole clips: `{"wave": float32 (samples,), "label": int32, "index": int32}`.
 
-    Raises DataError, naming the protocol line, where a clip cannot be decoded.
+    Raises DataError, which names the protocol line, if a clip cannot be decoded.
     """
 
     def __init__(self, utterances: Sequence[Utterance], cache: ClipCache | None = None):
@@ -66,13 +66,13 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class RandomCrop(grain.transforms.RandomMap):
-    """Cut each clip to `samples` samples from a random start; a shorter one is filled up."""
+    """Crop each clip to `samples` samples from a random start; a shorter clip is extended."""
 
     samples: int
     fill: Fill = "repeat"
 
     def random_map(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip with its wave cut by `random_window`, or filled up."""
+        """The clip with its wave cropped by `random_window`, or extended."""
         wave = clip["wave"]
         if wave.size > self.samples:
             wave = random_window(wave, self.samples, rng)
@@ -81,14 +81,14 @@ class RandomCrop(grain.transforms.RandomMap):
 
 @dataclass(frozen=True)
 class FirstWindow(grain.transforms.Map):
-    """The first `samples` samples of the clip at a position, or silence for a position behind the last clip."""
+    """The first `samples` samples of the clip at a position, or silence for a position after the last clip."""
 
     source: ClipSource
     samples: int
     fill: Fill = "repeat"
 
     def map(self, position: int) -> Clip:
-        """The clip, its wave cut or filled up, and whether it is `valid`."""
+        """The clip with its wave cropped or extended, and `valid`: whether there is a clip at this position."""
         valid = position < len(self.source)
         silence: Clip = {"wave": np.zeros(self.samples, np.float32), "label": np.int32(0), "index": np.int32(-1)}
         clip = self.source[position] if valid else silence
@@ -96,7 +96,7 @@ class FirstWindow(grain.transforms.Map):
 
 
 def _filled(wave: Float32[np.ndarray, "samples"], length: int, fill: Fill) -> Clip:
-    """The first `length` samples of the clip, filled up; with zeros, also how many of them are the clip's own.
+    """The first `length` samples of the clip, extended if needed; with zeros, also the number of valid samples.
 
     Raises:
         AudioError: `wave` is empty.
@@ -122,23 +122,22 @@ def train_dataset(
 ) -> "TrainDataset":
     """Shuffled batches of random crops, the same for any number of processes and workers.
 
-    Every epoch has an order and crops of its own, all drawn from `seed`; its last partial batch is dropped. A
-    global batch is split into contiguous parts: process p of P gets rows p*batch_size/P up to
-    (p+1)*batch_size/P.
+    Every epoch has a different order and different crops, all drawn from `seed`; its last partial batch is dropped. A
+    global batch is split into contiguous parts: process p of P gets rows p*batch_size/P to (p+1)*batch_size/P - 1.
 
     Args:
         source: the clips.
         samples: length of a crop.
-        batch_size: of the global batch, over all processes.
+        batch_size: size of the global batch, over all processes.
         seed: 0 to 2**32 - 1.
-        process_index: this process.
-        process_count: must divide `batch_size`.
-        epochs: None goes on for ever.
+        process_index: index of this process.
+        process_count: number of processes; must divide `batch_size`.
+        epochs: number of epochs; None for no end.
         workers: decoding processes; 0 decodes in threads of this process.
-        fill: how a clip shorter than a window fills it; "zeros" adds the array `length`.
+        fill: how a clip shorter than a window is extended; "zeros" adds the array `length`.
 
     Raises:
-        DataError: fewer clips than a batch holds, or `process_count` does not divide `batch_size`.
+        DataError: there are fewer clips than a batch needs, or `process_count` does not divide `batch_size`.
     """
     if len(source) < batch_size:
         raise DataError(f"{len(source)} training clips do not fill one batch of {batch_size}; lower the batch size")
@@ -150,7 +149,7 @@ def train_dataset(
 
 
 class TrainDataset(grain.IterDataset):
-    """What `train_dataset` makes; `iter()` starts at the first batch."""
+    """The result of `train_dataset`; `iter()` starts at the first batch."""
 
     def __init__(self, batches: grain.MapDataset, steps_per_epoch: int, workers: int):
         super().__init__()
@@ -163,11 +162,11 @@ class TrainDataset(grain.IterDataset):
 
 
 class TrainIterator(grain.DatasetIterator):
-    """Batches from any position on; the position is the whole state.
+    """Iterates over batches from any position; the position is the whole state.
 
-    Since every batch follows from the seed and its position alone, a state carries over to another number of
-    workers, and to another number of processes with the same global batch size, which Grain's own
-    iterator state does not. Call `close()` when done: it ends the workers.
+    Every batch depends only on the seed and its position. So, unlike Grain's own iterator state, this state stays valid
+    for another number of workers, and of processes with the same global batch size. Call `close()` at the end; it ends
+    the workers.
     """
 
     def __init__(self, batches: grain.MapDataset, workers: int):
@@ -185,14 +184,14 @@ class TrainIterator(grain.DatasetIterator):
         return batch
 
     def get_state(self) -> dict[str, int]:
-        """The number of batches given so far: plain JSON."""
+        """The state as JSON values: the number of batches returned so far."""
         return {"next_batch": self._next_batch}
 
     def set_state(self, state: Any) -> None:
-        """Go on after the batch that `state` was taken behind.
+        """Continue after the batch after which `state` was taken.
 
         Raises:
-            DataError: not a state of this iterator.
+            DataError: `state` is not a state of this iterator.
         """
         position = state.get("next_batch") if isinstance(state, dict) else None
         if not isinstance(position, int) or not 0 <= position <= len(self._batches):
@@ -218,21 +217,21 @@ def eval_dataset(
     workers: int = 0,
     fill: Fill = "repeat",
 ) -> grain.IterDataset:
-    """Every clip's first window once, in order, in batches of one fixed shape.
+    """The first window of every clip, once and in order, in batches of one fixed shape.
 
     One more array, `valid` bool (batch,), is False for the rows that fill up the last batch: silence with the index -1.
-    Where there are lengths, that of such a row is a whole window, so that nobody who divides by it divides by zero.
-    Processes share a global batch as in `train_dataset`.
+    If there are lengths, such a row has the length of a whole window, so that dividing by it is safe. Processes share a
+    global batch as in `train_dataset`.
 
     Args:
         source: the clips.
         samples: length of the window.
-        batch_size: of the global batch, over all processes.
+        batch_size: size of the global batch, over all processes.
         start: position of the first clip.
-        process_index: this process.
-        process_count: must divide `batch_size`.
+        process_index: index of this process.
+        process_count: number of processes; must divide `batch_size`.
         workers: decoding processes; 0 decodes in threads of this process.
-        fill: how a clip shorter than a window fills it; "zeros" adds the array `length`.
+        fill: how a clip shorter than a window is extended; "zeros" adds the array `length`.
 
     Raises:
         DataError: `process_count` does not divide `batch_size`.
@@ -253,28 +252,28 @@ def _local_batches(
 
 
 def _prefetched(batches: grain.MapDataset, workers: int) -> grain.IterDataset:
-    """Read ahead: a few batches, since each may be megabytes (Grain's default is 500)."""
+    """Prefetch a few batches; each may take megabytes, so Grain's default of 500 is too many."""
     threads = max(1, (os.cpu_count() or 1) // max(workers, 1))
     dataset = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
     if workers == 0:
         return dataset
-    if not flags.FLAGS.is_parsed():  # Grain reads a flag of absl's here, which nobody parses outside absl.app
+    if not flags.FLAGS.is_parsed():  # Grain reads an absl flag here, and only absl.app parses these
         flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
     return dataset.mp_prefetch(options, worker_init_fn=_follow_parent)
 
 
 def _follow_parent(index: int, count: int) -> None:
-    """Let a decoding process end when, and only when, the process that it works for says so or is gone."""
-    # A terminal's Ctrl-C reaches every process of its group, and the batches up to the checkpoint are still needed.
+    """Make a decoding process end only when its parent process tells it to or has ended."""
+    # Ctrl-C in a terminal signals every process, but batches are still needed until the checkpoint is saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def outlive_nobody() -> None:
-        # Killed, the parent can tell nobody, and Grain's worker would wait for ever.
+    def end_with_parent() -> None:
+        # A parent that is killed cannot tell its workers, and Grain's worker would wait forever.
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=outlive_nobody, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Look at every clip before a run starts, so that no run dies of a bad file in its third hour."""
+"""Checks every clip before a run starts, so that a bad file does not end the run hours later."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from aasist_jax.runtime.progress import with_progress
 logger = logging.getLogger(__name__)
 
 MIN_SECONDS = 0.1
-"""Anything shorter holds no speech to judge."""
+"""Shorter clips are too short to be used."""
 
 
 Kind = Literal["missing", "unreadable", "too short", "duplicate"]
@@ -39,12 +39,12 @@ class Problem:
 def check_utterances(
     utterances: Sequence[Utterance], *, workers: int | None = None, deep: bool = False
 ) -> list[Problem]:
-    """Check every clip's file; at most one problem a clip, in the order of the list.
+    """Check the file of every clip; return at most one problem per clip, in the order of the list.
 
     Args:
         utterances: the clips.
-        workers: threads (default: one a core).
-        deep: decode each file to its end, which also finds damage behind an intact header.
+        workers: number of threads (default: one per core).
+        deep: decode each file completely, which also finds damage after an intact header.
     """
     first_of_id: dict[str, int] = {}
     first_of_path: dict[str, int] = {}
@@ -72,17 +72,17 @@ def usable_utterances(
     workers: int | None = None,
     deep: bool = False,
 ) -> list[Utterance]:
-    """The clips without problems.
+    """Return the clips without problems.
 
     Args:
         utterances: the clips.
         on_bad: "fail" raises if there is any problem; "skip" logs a warning and leaves the bad clips out.
-        report: where the full list of problems is written, one a line, if there are any.
+        report: file to which all problems, if there are any, are written, one per line.
         workers: as in `check_utterances`.
         deep: as in `check_utterances`.
 
     Raises:
-        DataError: problems, and `on_bad` is "fail"; or no clip is left.
+        DataError: there are problems and `on_bad` is "fail", or no clip is left.
     """
     problems = check_utterances(utterances, workers=workers, deep=deep)
     if not problems:

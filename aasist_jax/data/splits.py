@@ -1,4 +1,4 @@
-"""The data set of an experiment: its splits, checked before the first step."""
+"""Opens the splits of an experiment's data set and checks them before the first step."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -17,12 +17,12 @@ from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 
 OneHostFirst = Callable[[Callable[[], ClipCache]], ClipCache]
-"""Runs a function on every host of a run, on one of them before the others, and gives each host its result."""
+"""Calls a function on every host of a run, on one host before the others, and returns its result."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split, ready to be read."""
+    """One split of a data set, with access to its clips."""
 
     name: str
     source: ClipSource
@@ -35,10 +35,10 @@ class Split:
 
 
 def read_split(config: ExperimentConfig, name: str) -> list[Utterance]:
-    """Read the list of a split's clips, as the configuration says that the data set is laid out.
+    """Read the list of a split's clips in the configured layout.
 
     Raises:
-        DataError: there is no such layout or split, or its list is faulty.
+        DataError: there is no such layout or split, or its list has errors.
     """
     layout = find_layout(config.data_config.layout)
     utterances = layout.read(Path(config.database_path), name, config.track)
@@ -48,7 +48,7 @@ def read_split(config: ExperimentConfig, name: str) -> list[Utterance]:
 
 
 def has_split(config: ExperimentConfig, name: str) -> bool:
-    """Tell whether the data set has a split of that name. Where it cannot be read, reading any split says why.
+    """Whether the data set has a split of that name. False also if it cannot be read; `read_split` says why.
 
     Raises:
         DataError: there is no such layout.
@@ -65,21 +65,21 @@ def open_splits(
     is_writer: bool = True,
     one_host_first: OneHostFirst = lambda function: function(),
 ) -> dict[str, Split]:
-    """Check every file of every split, decode what is to be cached, and fingerprint the data.
+    """Check every file of every split, build the cache if one is configured, and fingerprint the data.
 
-    All faults of all splits are reported together, before anything else is done.
+    The problems of all splits are reported together, before anything else is done.
 
     Args:
-        config: says where the data set lies, how it is laid out, and whether its decoded clips are cached.
-        names: of the splits.
-        report_folder: gets `bad_files_SPLIT.txt` where files are bad, and `checked_SPLIT.txt` where all are good, so
-            that the same files are not decoded again to check them.
-        is_writer: write into `report_folder`. Of the hosts of one run, one alone should.
-        one_host_first: how the hosts of one run build a cache on a disk that they share; alone by default.
+        config: gives the path and layout of the data set, and whether to cache decoded clips.
+        names: names of the splits.
+        report_folder: receives `bad_files_SPLIT.txt` for a split with bad files, and `checked_SPLIT.txt` for a good
+            split, so that its files are not decoded again in a later check.
+        is_writer: whether to write into `report_folder`; only one of the hosts of a run should.
+        one_host_first: how the hosts of a run build a cache on a shared disk; by default there is one host.
 
     Raises:
-        DataError: there is no such layout or split; files are missing or unreadable and the configuration does not
-            say to skip them; a split has clips of one label only.
+        DataError: there is no such layout or split; files are missing or unreadable and are not configured to be
+            skipped; or a split has clips of one label only.
     """
     checked, faults = {}, []
     for name in names:
@@ -98,7 +98,7 @@ def open_splits(
     splits = {}
     for name, utterances in checked.items():
         mark = fingerprint(utterances)
-        # True dev labels would still choose the best of many random models.
+        # Dev labels are shuffled, too: with true labels, dev would select the best of many random models.
         if name in ("train", "dev") and config.train_config.shuffle_labels:
             utterances = shuffled_labels(utterances, config.train_config.seed)
         cache = None
@@ -110,7 +110,7 @@ def open_splits(
 
 
 def _checked(config: ExperimentConfig, name: str, report_folder: Path, is_writer: bool) -> list[Utterance]:
-    """Read a split and decode every file to its end, once: the same files are not checked again on a resume."""
+    """Read a split and decode every file completely. Files that have been checked are not decoded again."""
     utterances = read_split(config, name)
     note = report_folder / f"checked_{name}.txt"
     all_there = note.exists() and all(utterance.path.is_file() for utterance in utterances)
@@ -124,7 +124,7 @@ def _checked(config: ExperimentConfig, name: str, report_folder: Path, is_writer
 
 
 def shuffled_labels(utterances: list[Utterance], seed: int) -> list[Utterance]:
-    """Deal the labels out anew at random: a control, on which nothing can be learnt."""
+    """Shuffle the labels at random, as a control experiment in which nothing can be learnt."""
     order = np.random.default_rng(seed).permutation(len(utterances))
     return [
         replace(utterance, label=utterances[i].label, attack=utterances[i].attack)

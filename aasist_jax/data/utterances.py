@@ -1,4 +1,4 @@
-"""A labelled clip, and what the readers of every layout share."""
+"""A labelled clip, and functions that the readers of all layouts share."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ LABEL_NAMES: dict[str, Label] = {
     "fake": "spoof",
     "synthetic": "spoof",
 }
-"""The words that a CSV file may use for the two labels, in any case."""
+"""The words for the two labels in CSV files, in upper or lower case."""
 
 SHOWN = 20
-"""How many faults a message lists before it only counts them."""
+"""The most problems that a message lists; further ones are only counted."""
 
 Row = TypeVar("Row")
 
@@ -31,8 +31,8 @@ Row = TypeVar("Row")
 class Utterance:
     """One clip and what is known about it.
 
-    `attack` is "-" for bona fide speech, and "unknown" for a spoof of unstated kind; `speaker` is "-" where
-    unknown. `origin` is the FILE:LINE that lists the clip, for messages.
+    `attack` is "-" for bona fide speech and "unknown" for a spoof of unknown kind; `speaker` is "-" if it is unknown.
+    `origin` is the FILE:LINE that lists the clip, for messages.
     """
 
     utterance: str
@@ -44,13 +44,13 @@ class Utterance:
 
 
 def shown(faults: list[str]) -> str:
-    """The first `SHOWN` faults, one a line, and how many more there are."""
+    """The first `SHOWN` problems, one per line, and the number of further ones."""
     more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     return "\n".join(f"  {fault}" for fault in [*faults[:SHOWN], *more])
 
 
 def make_utterance(utterance: str, path: Path, label: Label, attack: str, speaker: str, origin: str) -> Utterance:
-    """Make an utterance; a label and an attack that do not go together are a ValueError."""
+    """Make an utterance; raise ValueError if the label contradicts the attack."""
     if (label == "bonafide") != (attack == "-"):
         raise ValueError(f"label {label} does not go with attack {attack!r}")
     return Utterance(utterance, path, label, attack, speaker, origin)
@@ -59,7 +59,7 @@ def make_utterance(utterance: str, path: Path, label: Label, attack: str, speake
 def parse_all(
     listing: Path, rows: Iterable[tuple[int, Row]], parse: Callable[[Row, str], Utterance]
 ) -> list[Utterance]:
-    """Parse every row before complaining, so that a list is mended in one go."""
+    """Parse all rows and report all errors at once, so that a list can be corrected in one go."""
     utterances: dict[str, Utterance] = {}
     faults = []
     for number, row in rows:
@@ -83,7 +83,7 @@ def read_text(path: Path) -> str:
     """Read a text file, UTF-8 with or without a byte order mark.
 
     Raises:
-        DataError: it cannot be read, or is no text.
+        DataError: the file cannot be read, or is not text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")

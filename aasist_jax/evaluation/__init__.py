@@ -1,1 +1,1 @@
-"""Score files, tables, plots and reports on top of the metrics."""
+"""Evaluation: score files, tables, plots and reports with the metrics."""

@@ -1,4 +1,4 @@
-"""Error rates of the groups of a data set: by attack, codec, speaker, language, or any column of the keys."""
+"""Error rates by group: by attack, codec, speaker, language, or any other column of the keys."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,22 +11,22 @@ from aasist_jax.metrics.bootstrap import Interval, Resampling, Sampling, bootstr
 from aasist_jax.metrics.error_rates import equal_error_rate, equal_error_rate_of
 
 MOST_GROUPS = 200
-"""A column with more values than this names trials rather than telling kinds apart."""
+"""Columns with more values than this are not broken down, because they identify trials rather than groups."""
 
 BINS_FROM = 12
-"""A column of numbers with more values than this is cut into quarters."""
+"""Numeric columns with more values than this are divided into quartiles."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """One kind of trial.
+    """The trials with one value in a column.
 
     Attributes:
-        value: What the column says of them.
-        n_bonafide: Bona fide trials it is measured on.
-        n_spoof: Spoofs it is measured on.
-        eer: Equal error rate; None where a class has no trial of this kind.
-        interval: Of the rate, where one was asked for.
+        value: The value.
+        n_bonafide: Number of bona fide trials in the error rate.
+        n_spoof: Number of spoofs in the error rate.
+        eer: Equal error rate; None if a class has no trials.
+        interval: Interval of the rate; None if none was requested.
     """
 
     value: str
@@ -43,16 +43,16 @@ def break_down(
     resampling: Resampling | None = None,
     speaker_column: str | None = None,
 ) -> list[Group]:
-    """Equal error rate for every value of a column, worst first; values without one of the classes last.
+    """Equal error rate for every value of a column, worst first; values with only one class last.
 
-    Where bona fide trials and spoofs share no value, as with attacks, the column tells spoofs apart and every
-    kind is measured against all bona fide trials.
+    If bona fide trials and spoofs share no value, as with attacks, every group of spoofs is measured against all bona
+    fide trials.
 
     Args:
         trials: Scored trials.
-        column: One of their columns. Numbers are cut into quarters.
-        resampling: How the interval of each rate is made; None for no intervals.
-        speaker_column: Draw whole speakers, as this column names them, instead of clips.
+        column: One of their columns. Numeric columns with many values are divided into quartiles.
+        resampling: Number of resamples and confidence of the intervals; None for no intervals.
+        speaker_column: Column that names the speakers, to draw whole speakers instead of clips.
     """
     values = binned(trials.columns[column])
     is_bonafide = trials.is_bonafide
@@ -79,7 +79,7 @@ def break_down(
 
 
 def informative_columns(trials: Trials) -> list[str]:
-    """The columns that tell at least two kinds of trial apart, and not every trial from every other.
+    """The columns that divide the trials into at least 2 and at most `MOST_GROUPS` groups.
 
     Attacks come first and speakers last.
     """
@@ -88,7 +88,7 @@ def informative_columns(trials: Trials) -> list[str]:
 
 
 def binned(column: Shaped[np.ndarray, "trials"]) -> Shaped[np.ndarray, "trials"]:
-    """The column itself, or, where it holds many different numbers, the quarter each number falls into."""
+    """The column itself, or, if it has many different numbers, the quartile of each number."""
     try:
         numbers = column.astype(np.float64)
     except ValueError:

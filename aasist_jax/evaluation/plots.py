@@ -1,4 +1,4 @@
-"""The plots of a report, drawn as SVG text. Matplotlib is imported when the first one is drawn."""
+"""The plots of a report, as SVG text. Matplotlib is imported when the first plot is drawn."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ DET_POINTS_PER_UNIT = 100
 
 def det_plot(systems: Mapping[str, Trials]) -> str:
     """Detection error trade-off curves on normal-deviate axes, with the equal error rate of each system."""
-    # A slow import, which commands that draw nothing do not wait for.
+    # Imported here because the import is slow and many commands draw nothing.
     from scipy.special import ndtri
 
     figure, axes = _canvas(5.4, 5.0)
@@ -30,7 +30,7 @@ def det_plot(systems: Mapping[str, Trials]) -> str:
         curve = det_points(trials.bonafide, trials.spoof)
         inside = (curve.miss > 0) & (curve.miss < 1) & (curve.false_alarm > 0) & (curve.false_alarm < 1)
         x, y = ndtri(curve.false_alarm[inside]), ndtri(curve.miss[inside])
-        # What a screen can tell apart; a long trial list has a point for each of its scores.
+        # Keep only points that a screen can show separately; long lists have a point per score.
         cells = np.round(np.stack([x, y]) * DET_POINTS_PER_UNIT)
         seen = np.any(np.diff(cells, axis=1, prepend=np.inf) != 0, axis=0)
         axes.plot(x[seen], y[seen], color=colour, label=name, drawstyle="steps-post", linewidth=1.6)
@@ -51,7 +51,7 @@ def det_plot(systems: Mapping[str, Trials]) -> str:
 
 
 def histogram_plot(trials: Trials) -> str:
-    """How the scores of the two classes are spread, each class to its own scale, and the EER threshold."""
+    """Histograms of the scores of the two classes, each normalised separately, and the EER threshold."""
     figure, axes = _canvas(6.4, 3.4)
     low, high = np.quantile(trials.scores, [0.0005, 0.9995])
     edges = np.linspace(low, high, 70).tolist()
@@ -66,7 +66,7 @@ def histogram_plot(trials: Trials) -> str:
 
 
 def error_rate_plot(groups: Sequence[Group], pooled_eer: float) -> str:
-    """Equal error rate of each group with its interval, worst on top, and the rate over all trials."""
+    """Equal error rate of each group with its interval, worst at the top, and the rate over all trials."""
     shown = [group for group in groups if group.eer is not None][:30]
     figure, axes = _canvas(6.4, 0.9 + 0.27 * max(len(shown), 3))
     rates = [100 * (group.eer or 0.0) for group in shown]
@@ -84,17 +84,17 @@ def error_rate_plot(groups: Sequence[Group], pooled_eer: float) -> str:
 
 
 def calibration_plot(trials: Trials) -> str:
-    """What each score is worth as evidence, by pooling adjacent violators, against what it claims to be worth."""
+    """The measured log-likelihood ratio of each score, by pooling adjacent violators, against the score itself."""
     figure, axes = _canvas(6.4, 3.8)
     hull = roc_convex_hull(trials.bonafide, trials.spoof)
     bonafide_share, spoof_share = np.diff(hull.miss), -np.diff(hull.false_alarm)
     mixed = (bonafide_share > 0) & (spoof_share > 0)
-    worth = np.log(bonafide_share[mixed] / spoof_share[mixed])
+    measured = np.log(bonafide_share[mixed] / spoof_share[mixed])
     edges = np.minimum(hull.thresholds, trials.scores.max())
     left, right = edges[:-1][mixed], edges[1:][mixed]
-    axes.hlines(worth, left, right, color=BONAFIDE, linewidth=2.2, label="measured")
-    if worth.size:
-        low, high = min(left.min(), worth.min()), max(right.max(), worth.max())
+    axes.hlines(measured, left, right, color=BONAFIDE, linewidth=2.2, label="measured")
+    if measured.size:
+        low, high = min(left.min(), measured.min()), max(right.max(), measured.max())
         axes.plot([low, high], [low, high], color="0.5", linestyle="--", linewidth=1, label="perfectly calibrated")
     axes.set(xlabel="Score, taken as a log-likelihood ratio", ylabel="Log-likelihood ratio (natural log)")
     axes.grid(color="0.92")
@@ -115,7 +115,7 @@ def _svg(figure: "Figure") -> str:
     import matplotlib
 
     text = io.StringIO()
-    # Fixed ids and no date: the same numbers give the same file.
+    # Fixed ids and no date, so that the same numbers give the same file.
     with matplotlib.rc_context({"svg.hashsalt": "aasist", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""A report of one evaluation: a self-contained HTML page, the same in Markdown, and the numbers as JSON."""
+"""Writes the report of an evaluation: a self-contained HTML page, the same in Markdown, and the metrics as JSON."""
 
 import base64
 import html
@@ -60,11 +60,11 @@ def write_report(
     """Write report.html, report.md with its SVG plots, and metrics.json into a folder; return the HTML page.
 
     Args:
-        folder: Made where it is missing.
+        folder: The folder; created if it is missing.
         evaluation: The metrics of the system.
-        trials: What they were computed from.
+        trials: The trials from which they were computed.
         other: Name and trials of a second system, for the DET curve.
-        comparison: Of the system with the second one.
+        comparison: The comparison of the system with the second one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     systems = {evaluation.system: trials} | ({other[0]: other[1]} if other else {})
@@ -92,7 +92,7 @@ def write_report(
 
 
 def metrics_json(evaluation: Evaluation, comparison: Mapping[str, Comparison] | None = None) -> str:
-    """The numbers as JSON text; every float reads back as the same float64."""
+    """The metrics as JSON text; every float is read back as the same float64."""
     content: dict[str, Any] = evaluation.as_json()
     if comparison:
         content["comparison"] = {

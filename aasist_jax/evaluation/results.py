@@ -26,13 +26,13 @@ from aasist_jax.metrics.tandem import AsvErrorRates
 
 @dataclass(frozen=True)
 class BootstrapOptions:
-    """How intervals are made.
+    """Options of the bootstrap intervals.
 
     Attributes:
-        resamples: 0 for no intervals.
+        resamples: Number of resamples; 0 for no intervals.
         confidence: Share of the resamples inside an interval.
         by_speaker: Draw whole speakers instead of clips.
-        by_attack: Draw whole attacks too, on the spoofs' side.
+        by_attack: Draw whole attacks as well, among the spoofs.
         seed: The same seed gives the same intervals.
     """
 
@@ -44,17 +44,17 @@ class BootstrapOptions:
 
     @property
     def resampling(self) -> Resampling:
-        """How often trials are drawn; there is none without resamples."""
+        """The resampling with these options; raises ScoresError if `resamples` is 0."""
         return Resampling(self.resamples, self.confidence, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The metrics; rates from 0 to 1, costs normalised, calibration losses in bits.
+    """The metrics of a system: rates from 0 to 1, normalised costs, calibration losses in bits.
 
-    What needs ASV scores is None without them: both t-DCFs, the t-EER and `asv`. So is `min_a_dcf` without the scores
-    of spoofing-aware verification. `eer_per_attack` is empty where the keys name no attacks. `intervals` holds the
-    interval of each metric by its name, and `breakdowns` the groups of each column.
+    Metrics that need ASV scores (both t-DCFs, the t-EER and `asv`) are None without them, and so is `min_a_dcf` without
+    the scores of spoofing-aware verification. `eer_per_attack` is empty if the keys name no attacks. `intervals` holds
+    the interval of each metric by name, and `breakdowns` the groups of each column.
     """
 
     system: str
@@ -81,7 +81,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The metrics as JSON can hold them; an infinite threshold becomes a string."""
+        """The metrics as JSON values; an infinite threshold becomes a string."""
         return _finite_or_text(asdict(self))
 
 
@@ -95,24 +95,24 @@ def evaluate(
 ) -> Evaluation:
     """Compute every metric of one system.
 
-    The ASV's trials are held fixed in the intervals, as the challenges hold its error rates. For the a-DCF clips are
-    drawn, each class by itself, whatever is drawn for the other metrics.
+    The trials of the ASV are held fixed in the intervals, because the challenges fix its error rates. For the a-DCF,
+    clips are always drawn, separately in each class, whatever is drawn for the other metrics.
 
     Args:
-        trials: The countermeasure's.
-        system: What a report calls it.
-        asv_scores: Of the verification system beside the countermeasure, for t-DCF and t-EER.
-        costs: Of minDCF and actDCF.
-        bootstrap: How intervals are made.
-        sasv_scores: Of one system that verifies speakers and turns spoofs away, for the a-DCF.
+        trials: The trials of the countermeasure.
+        system: Name of the system, for reports.
+        asv_scores: Scores of the verification system in tandem with the countermeasure, for t-DCF and t-EER.
+        costs: Costs for minDCF and actDCF.
+        bootstrap: Options of the intervals.
+        sasv_scores: Scores of one system that verifies speakers and rejects spoofs, for the a-DCF.
 
     Raises:
-        ScoresError: The scores do not suit a metric.
-        ScoreFileError: Speakers or attacks are to be drawn and the keys do not name them.
+        ScoresError: A metric cannot be computed from the scores.
+        ScoreFileError: Speakers or attacks should be drawn, but the keys do not name them.
     """
     costs, bootstrap = costs or DetectionCosts(), bootstrap or BootstrapOptions()
     asv = tandem.asv_error_rates(*asv_scores.classes) if asv_scores else None
-    # Thresholds depend on the scale of the scores: they have intervals, and no place in a comparison.
+    # Thresholds depend on the scale of the scores: they get intervals, but are not compared between systems.
     statistics = _statistics(asv_scores, asv, costs) | {
         "eer_threshold": lambda curve: error_rates.equal_error_rate_of(curve)[1],
         "min_dcf_threshold": lambda curve: detection_cost.cheapest_threshold_of(curve, costs),
@@ -148,7 +148,7 @@ def evaluate(
 
 
 def _sign_warning(eer: float) -> list[str]:
-    """What to say where the scores seem to be turned round."""
+    """The warning for scores whose sign seems to be reversed."""
     if eer <= 0.5:
         return []
     return [
@@ -166,9 +166,9 @@ def compare(
     """Compare system A with system B, metric by metric, on the trials of one key file.
 
     Raises:
-        ScoreFileError: The two are not on the same trials, or speakers or attacks are to be drawn and the keys do
-            not name them.
-        ScoresError: The scores do not suit a metric, or there are no resamples.
+        ScoreFileError: The systems are not scored on the same trials, or speakers or attacks should be drawn but the
+            keys do not name them.
+        ScoresError: A metric cannot be computed from the scores, or `resamples` is 0.
     """
     if not np.array_equal(a.utterances, b.utterances):
         raise ScoreFileError("the two systems are not scored on the same trials; use one key file for both")
@@ -220,7 +220,7 @@ def _sampling(trials: Trials, bootstrap: BootstrapOptions) -> Sampling:
 
 
 def _finite_or_text(value: Any) -> Any:
-    """The same nest of dictionaries and lists, with the name of every float that JSON has no word for."""
+    """A copy of nested dictionaries and lists in which floats that JSON lacks are replaced by their names."""
     if isinstance(value, dict):
         return {name: _finite_or_text(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

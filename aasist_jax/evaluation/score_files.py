@@ -2,12 +2,12 @@
 
 Scores and keys are joined by utterance id, never by line order.
 
-Score layouts, one trial a line: ASVspoof 2019 `utterance attack key score`; ASVspoof 2021 `utterance score`;
-ASVspoof 5 `filename<TAB>cm-score` under a header of those words.
+Score layouts, one trial per line: ASVspoof 2019 `utterance attack key score`; ASVspoof 2021 `utterance score`;
+ASVspoof 5 `filename<TAB>cm-score` with a header of these names.
 
-Key layouts: the countermeasure protocols of ASVspoof 2019, 2021 (`trial_metadata.txt` of LA, PA and DF) and 5; a
-score file of the 2019 layout; any table (tabs, commas or spaces) with a header that names an utterance and
-a key column.
+Key layouts: the countermeasure protocols of ASVspoof 2019, 2021 (`trial_metadata.txt` of LA, PA and DF) and 5; a score
+file in the 2019 layout; any table (separated by tabs, commas or spaces) with a header that names an utterance and a key
+column.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,18 +42,18 @@ KEY_LAYOUTS = {
         *("vocoder", "task", "team", "gender_pair", "language"),
     ),
 }
-"""Columns of the layouts without a header, by their number; a column without a name is left out."""
+"""Columns of the layouts without a header, by number of columns; columns with an empty name are ignored."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The truth about trials, in the order of a file.
+    """The true classes of trials, in the order of a file.
 
     Attributes:
-        source: What messages call them, such as the file's path.
-        utterances: Utterance ids, each once.
+        source: Name for messages, such as the path of the file.
+        utterances: Utterance ids, without duplicates.
         is_bonafide: True for bona fide speech, False for a spoof.
-        columns: What else the file says, column by column, as text.
+        columns: The other columns of the file by name, as text.
     """
 
     source: str
@@ -62,7 +62,7 @@ class Keys:
     columns: Mapping[str, Shaped[np.ndarray, "trials"]]
 
     def where(self, column: str, value: str) -> "Keys":
-        """The trials whose `column` says `value`.
+        """The trials whose `column` has the value `value`.
 
         Raises:
             ScoreFileError: There is no such column, or no such trial.
@@ -82,10 +82,10 @@ class Scores:
     """The scores of a file, in its order.
 
     Attributes:
-        source: What messages call them, such as the file's path.
-        utterances: Utterance ids, each once.
-        scores: Finite; higher means bona fide.
-        keys: The keys that a file of the 2019 layout holds beside the scores.
+        source: Name for messages, such as the path of the file.
+        utterances: Utterance ids, without duplicates.
+        scores: Finite scores; higher means bona fide.
+        keys: The keys that a file in the 2019 layout also contains.
     """
 
     source: str
@@ -100,10 +100,10 @@ class Trials:
 
     Attributes:
         utterances: Utterance ids.
-        scores: Higher means bona fide.
+        scores: Scores; higher means bona fide.
         is_bonafide: True for bona fide speech, False for a spoof.
-        columns: What else the keys say, column by column, as text.
-        warnings: What a reader should know before trusting the metrics; one line each.
+        columns: The other columns of the keys by name, as text.
+        warnings: Warnings that concern the metrics, one line each.
     """
 
     utterances: Shaped[np.ndarray, "trials"]
@@ -127,8 +127,8 @@ def read_scores(path: Path) -> Scores:
     """Read a score file of any of the three layouts.
 
     Raises:
-        ScoreFileError: The file cannot be read, a line is not of its layout, an utterance comes twice, or a
-            score is not a finite number.
+        ScoreFileError: The file cannot be read, a line does not fit the layout, an utterance is duplicated, or a score
+            is not a finite number.
     """
     rows = list(read_rows(path))
     if not rows:
@@ -151,10 +151,10 @@ def read_scores(path: Path) -> Scores:
 
 
 def write_scores(path: Path, trials: Scores | Trials, layout: ScoreLayout) -> None:
-    """Write scores in one of the three layouts; every score reads back as the same float64.
+    """Write scores in one of the three layouts; every score is read back as the same float64.
 
     Raises:
-        ScoreFileError: The 2019 layout is asked for without keys.
+        ScoreFileError: The 2019 layout is requested, but there are no keys.
     """
     numbers = [repr(float(score)) for score in trials.scores]
     if layout == "2019":
@@ -176,8 +176,8 @@ def read_keys(path: Path) -> Keys:
     """Read a key file: a challenge's protocol, a score file of the 2019 layout, or a table with a header.
 
     Raises:
-        ScoreFileError: The file cannot be read or is of no known layout, a line does not fit it, an utterance
-            comes twice, or a key is neither `bonafide` nor `spoof`.
+        ScoreFileError: The file cannot be read or has an unknown layout, a line does not fit the layout, an utterance
+            is duplicated, or a key is neither `bonafide` nor `spoof`.
     """
     rows = list(read_rows(path))
     if not rows:
@@ -213,7 +213,7 @@ def read_keys(path: Path) -> Keys:
 
 
 def in_order(scores: Scores, utterances: Shaped[np.ndarray, "trials"], source: str) -> Float[np.ndarray, "trials"]:
-    """The scores of these utterances, in their order. `source` is where the utterances are from, for messages.
+    """The scores of the given utterances, in their order; `source` names the file of the utterances in messages.
 
     Raises:
         ScoreFileError: An utterance has no score.
@@ -230,11 +230,11 @@ def in_order(scores: Scores, utterances: Shaped[np.ndarray, "trials"], source: s
 
 
 def join(scores: Scores, keys: Keys) -> Trials:
-    """The scores of the keys' trials, in the keys' order. Scores without a key are left out, with a warning.
+    """Join scores and keys, in the order of the keys. Scores without a key are left out, with a warning.
 
     Raises:
-        ScoreFileError: A trial has no score, a class has no trial, the score file's own keys contradict the keys,
-            or the scores are decisions: fewer than three differ.
+        ScoreFileError: A trial has no score, a class has no trial, the keys in the score file contradict the given
+            keys, or there are fewer than three different scores, so that they are decisions.
     """
     joined = in_order(scores, keys.utterances, keys.source)
     if scores.keys is not None:

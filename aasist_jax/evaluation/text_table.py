@@ -1,4 +1,4 @@
-"""Reading tables of text, one trial a line, with complaints that name the line."""
+"""Reads text tables with one trial per line; error messages name the line."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from aasist_jax.errors import ScoreFileError
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and columns of every line that is not blank.
+    """Yield line number and columns of every line that is not blank.
 
-    The columns are separated by tabs or commas, whichever the first line holds, or else by spaces.
+    The columns are separated by tabs if the first line contains one, else by commas, else by spaces.
 
     Raises:
-        ScoreFileError: The file cannot be read, or is no text.
+        ScoreFileError: The file cannot be read, or is not text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -30,10 +30,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def check_width(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> None:
-    """Refuse the first line that has another number of columns.
+    """Check that all lines have `width` columns.
 
     Raises:
-        ScoreFileError: There is one.
+        ScoreFileError: A line has another number; the message names the first.
     """
     for line, row in rows:
         if len(row) != width:
@@ -41,10 +41,10 @@ def check_width(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -
 
 
 def check_unique(path: Path, utterances: Shaped[np.ndarray, "trials"]) -> None:
-    """Refuse utterances that come more than once.
+    """Check that no utterance occurs more than once.
 
     Raises:
-        ScoreFileError: There are some.
+        ScoreFileError: An utterance does.
     """
     names, counts = np.unique(utterances, return_counts=True)
     twice = names[counts > 1]
@@ -55,10 +55,10 @@ def check_unique(path: Path, utterances: Shaped[np.ndarray, "trials"]) -> None:
 
 
 def parse_scores(path: Path, words: Sequence[tuple[int, str]]) -> Float[np.ndarray, "trials"]:
-    """The numbers that stand in these lines, given as line number and word.
+    """Parse the scores, given as line number and text.
 
     Raises:
-        ScoreFileError: Some are no finite numbers.
+        ScoreFileError: Some are not finite numbers.
     """
     numbers = np.empty(len(words))
     unusable = []

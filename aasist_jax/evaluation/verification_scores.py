@@ -1,7 +1,7 @@
 """Score files of speaker verification, in the layouts of the ASVspoof challenges.
 
-ASVspoof 2019: `group key score`, one trial a line. ASVspoof 5 (track 2): a table of scores and a table of keys, each
-under a header.
+ASVspoof 2019: `group key score`, one trial per line. ASVspoof 5 (track 2): a table of scores and a table of keys, each
+with a header.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ class VerificationScores:
 
 
 def read_asv_scores(path: Path) -> VerificationScores:
-    """Read verification scores, one trial a line: `group key score`, key target, nontarget or spoof.
+    """Read verification scores, one trial per line: `group key score`, with key target, nontarget or spoof.
 
     Raises:
-        ScoreFileError: The file cannot be read, a line is not of that layout, a score is not a finite number,
-            or a class has no trial.
+        ScoreFileError: The file cannot be read, a line does not fit the layout, a score is not a finite number, or a
+            class has no trial.
     """
     rows = list(read_rows(path))
     check_width(path, rows, 3)
@@ -49,13 +49,13 @@ def read_asv_scores(path: Path) -> VerificationScores:
 def read_sasv_scores(path: Path, keys: Path) -> VerificationScores:
     """Read scores and keys of spoofing-aware verification in the layouts of ASVspoof 5, track 2.
 
-    Both are tables under a header: the scores with the columns `filename` and `sasv-score`, the keys with `filename`
-    and `asv-label` (target, nontarget or spoof). They are joined by the file name, and by the claimed speaker where
-    both have a column `spk`. Scores without a key are left out.
+    Both are tables with a header: the scores with the columns `filename` and `sasv-score`, the keys with `filename` and
+    `asv-label` (target, nontarget or spoof). They are joined by file name and, if both have a column `spk`, by claimed
+    speaker. Scores without a key are left out.
 
     Raises:
-        ScoreFileError: A file cannot be read, has not those columns, or holds a trial twice; a trial has no score, or
-            one that is not a finite number; a class has no trial.
+        ScoreFileError: A file cannot be read, lacks these columns, or has duplicate trials; a trial has no score, or
+            one that is not a finite number; or a class has no trial.
     """
     score_lines, scored = _verification_table(path, SASV_SCORE)
     key_lines, keyed = _verification_table(keys, SASV_KEY)

@@ -1,9 +1,9 @@
-"""How far a metric can be trusted: bootstrap intervals, and the paired comparison of two systems.
+"""Uncertainty of metrics: bootstrap intervals, and the paired comparison of two systems.
 
-Efron and Tibshirani, "An Introduction to the Bootstrap", 1993. Trials of one speaker are alike, so resampling
-single clips makes intervals too narrow where speakers are few; whole speakers, and for the spoofs whole
-attacks, can be drawn instead. With both, a trial counts as often as its speaker was drawn times as often as
-its attack was (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007).
+Efron and Tibshirani, "An Introduction to the Bootstrap", 1993. Trials of one speaker are correlated, so resampling
+single clips gives too narrow intervals if there are few speakers. Whole speakers and, for spoofs, whole attacks can be
+drawn instead. With both, the count of a trial is the count of its speaker times the count of its attack (Owen, "The
+pigeonhole bootstrap", Annals of Applied Statistics 1, 2007).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,19 +17,19 @@ from aasist_jax.metrics.error_rates import ErrorCurve, PerResample, distinct_thr
 from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores, checked
 
 Statistic = Callable[[ErrorCurve], PerResample]
-"""A metric of many resamples at once, such as `min_dcf_of`; one number for each."""
+"""A metric computed for many resamples at once, such as `min_dcf_of`; returns one number per resample."""
 
 CHUNK_ELEMENTS = 200_000
-"""How many trials times resamples are held in memory at once."""
+"""The largest product of trials and resamples that is held in memory at once."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What is drawn with replacement. As it stands: single clips, each class by itself.
+    """The units that are drawn with replacement. By default single clips, separately in each class.
 
     Attributes:
-        bonafide_speakers: Speaker of each bona fide trial. Speakers are drawn over both classes together, so
-            both speaker arrays are given or neither.
+        bonafide_speakers: Speaker of each bona fide trial. Speakers are drawn from both classes together, so give
+            both speaker arrays or neither.
         spoof_speakers: Speaker of each spoof.
         spoof_attacks: Attack of each spoof.
     """
@@ -45,10 +45,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How many resamples are drawn, and how much of them an interval holds.
+    """The number of resamples, and the confidence of the intervals.
 
     Attributes:
-        resamples: How many; at least 1.
+        resamples: Number of resamples, at least 1.
         confidence: Share of the resamples inside an interval, between 0 and 1.
         seed: The same seed gives the same result.
 
@@ -68,7 +68,7 @@ class Resampling:
 
     def interval(self, estimate: float, draws: Float[np.ndarray, "resamples"]) -> "Interval":
         """The percentile interval of an estimate, from its values on the resamples."""
-        # A threshold may be infinite, and between infinite values there is nothing to interpolate.
+        # Thresholds may be infinite, and infinite values cannot be interpolated.
         method: Literal["linear", "nearest"] = "linear" if np.isfinite(draws).all() else "nearest"
         low, high = np.quantile(draws, [(1 - self.confidence) / 2, (1 + self.confidence) / 2], method=method)
         return Interval(estimate, float(low), float(high), self.confidence)
@@ -86,12 +86,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """System A against system B on the same trials.
+    """The comparison of system A with system B on the same trials.
 
     Attributes:
-        difference: The metric of A less that of B, with its interval.
-        p_value: Two-sided: how readily resamples turn the sign of the difference. Never below
-            2 / (resamples + 1).
+        difference: The metric of A minus that of B, with its interval.
+        p_value: Two-sided p-value, from the share of resamples in which the sign of the difference is reversed. At
+            least 2 / (resamples + 1).
     """
 
     difference: Interval
@@ -173,17 +173,17 @@ def bootstrap_classes(
     *classes: Float[np.ndarray, "_"],
     resampling: Resampling = RESAMPLING,
 ) -> Interval:
-    """Percentile interval of any function of any number of classes, such as `min_a_dcf`; clips are drawn.
+    """Percentile interval of a function of any number of classes, such as `min_a_dcf`; clips are drawn.
 
-    It calls the function once a resample, which is slower than `bootstrap_intervals`.
+    The function is called once per resample, which is slower than `bootstrap_intervals`.
 
     Args:
         statistic: Takes the scores of the classes, in the order given, and returns a number.
         *classes: Scores of each class.
-        resampling: How often they are drawn, and what the interval holds.
+        resampling: Number of resamples, and confidence of the interval.
 
     Raises:
-        ScoresError: The function finds fault with the scores.
+        ScoresError: The function rejects the scores.
     """
     random = np.random.default_rng(resampling.seed)
     draws = [
@@ -194,7 +194,7 @@ def bootstrap_classes(
 
 @dataclass(frozen=True)
 class _Trials:
-    """Two classes of scores, each in rising order, and where each threshold falls among them."""
+    """The order of the scores of two classes, and the number of scores below each threshold."""
 
     thresholds: np.ndarray
     bonafide_order: np.ndarray
@@ -221,7 +221,7 @@ class _Trials:
         bonafide_counts: Int[np.ndarray, "resamples bonafide"] | None = None,
         spoof_counts: Int[np.ndarray, "resamples spoof"] | None = None,
     ) -> ErrorCurve:
-        """The error counts when each trial counts as often as it was drawn; once each by default."""
+        """The error counts with each trial counted as often as it was drawn; by default once."""
         if bonafide_counts is None or spoof_counts is None:
             return ErrorCurve(self.thresholds, self.bonafide_below, self.spoof_order.size - self.spoof_below)
         missed = _running_total(bonafide_counts[:, self.bonafide_order])[:, self.bonafide_below]
@@ -238,14 +238,14 @@ def _running_total(counts: Int[np.ndarray, "resamples trials"]) -> Int[np.ndarra
 def _draws(
     bonafide: int, spoof: int, sampling: Sampling, resampling: Resampling
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """How often each trial is drawn (resamples, trials), class by class, a chunk of resamples at a time."""
+    """Yield how often each trial is drawn, (resamples, trials) per class, in chunks of resamples."""
     random = np.random.default_rng(resampling.seed)
     rows = max(1, CHUNK_ELEMENTS // (bonafide + spoof))
     left = resampling.resamples
     while left:
         rows = min(rows, left)
         bonafide_counts, spoof_counts = _draw_chunk(random, rows, bonafide, spoof, sampling)
-        # A draw of few speakers can leave a class out; it says nothing about error rates.
+        # With few speakers, a draw may have no trial of one class; it is dropped, as it has no error rates.
         usable = (bonafide_counts.sum(axis=1) > 0) & (spoof_counts.sum(axis=1) > 0)
         if not usable.any():
             raise ScoresError("hardly any resample holds both classes; draw clips instead of speakers")
@@ -271,6 +271,6 @@ def _draw_chunk(
 
 
 def _counts(random: np.random.Generator, rows: int, units: int) -> Int[np.ndarray, "rows units"]:
-    """How often each of the units is drawn when as many are drawn as there are, with replacement."""
+    """How often each unit is drawn when `units` of them are drawn with replacement."""
     drawn = random.integers(0, units, size=(rows, units), dtype=np.int32)
     return np.stack([np.bincount(row, minlength=units) for row in drawn])

@@ -1,4 +1,4 @@
-"""How good scores are as log-likelihood ratios (bona fide over spoof, natural log).
+"""Calibration loss: the quality of scores as log-likelihood ratios (bona fide over spoof, natural log).
 
 Brümmer and du Preez, "Application-independent evaluation of speaker detection", Computer Speech and Language
 20, 2006.
@@ -11,7 +11,7 @@ from aasist_jax.metrics.scores import BonafideScores, SpoofScores
 
 
 def cllr_bits(bonafide: BonafideScores, spoof: SpoofScores) -> float:
-    """Cost of the log-likelihood ratio in bits; 1 for a system that always says "no idea", 0 at best.
+    """Cost of the log-likelihood ratio in bits: 0 at best, 1 for a system that always returns 0.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -22,16 +22,16 @@ def cllr_bits(bonafide: BonafideScores, spoof: SpoofScores) -> float:
 def cllr_bits_of(curve: ErrorCurve) -> PerResample:
     """Cllr in bits; see `cllr_bits`."""
     scores = curve.thresholds[:-1]
-    # In floating point, where the product with a vector is fast.
+    # As floating-point shares, because NumPy's matrix product of integers is slow.
     bonafide_share, spoof_share = np.diff(curve.miss), -np.diff(curve.false_alarm)
     nats = bonafide_share @ np.logaddexp(0, -scores) + spoof_share @ np.logaddexp(0, scores)
     return nats / (2 * np.log(2))
 
 
 def min_cllr_bits(bonafide: BonafideScores, spoof: SpoofScores) -> float:
-    """Cllr after the best monotone calibration of these very trials, in bits; from 0 to 1.
+    """Cllr after the optimal monotone calibration on the same trials, in bits; from 0 to 1.
 
-    That calibration gives the trials between two vertices of the ROC's convex hull one likelihood ratio, the
+    This calibration assigns one likelihood ratio to all trials between two vertices of the convex hull of the ROC: the
     share of bona fide trials there over the share of spoofs.
 
     Raises:
@@ -41,7 +41,7 @@ def min_cllr_bits(bonafide: BonafideScores, spoof: SpoofScores) -> float:
 
 
 def min_cllr_bits_of(curve: ErrorCurve) -> PerResample:
-    """Least Cllr in bits; see `min_cllr_bits`."""
+    """Minimum Cllr in bits; see `min_cllr_bits`."""
     bits = np.empty(curve.missed.shape[:-1])
     for resample in np.ndindex(bits.shape):
         hull = roc_convex_hull_of(ErrorCurve(curve.thresholds, curve.missed[resample], curve.accepted[resample]))

@@ -1,4 +1,4 @@
-"""Detection cost: what the two errors cost at stated priors (ASVspoof 5 evaluation plan, 2024)."""
+"""Detection cost: the expected cost of the two errors at given priors (ASVspoof 5 evaluation plan, 2024)."""
 
 import math
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class DetectionCosts:
 
     Attributes:
         p_spoof: Prior probability of a spoof, between 0 and 1.
-        miss: Cost of turning a bona fide trial away, above 0.
-        false_alarm: Cost of letting a spoof through, above 0.
+        miss: Cost of rejecting a bona fide trial, above 0.
+        false_alarm: Cost of accepting a spoof, above 0.
     """
 
     p_spoof: float = 0.05
@@ -42,12 +42,12 @@ class DetectionCosts:
 
     @property
     def uninformed(self) -> float:
-        """Cost of the better of two blind rules: accept all, or turn all away."""
+        """Cost of the better of two uninformed rules: accept all trials, or reject all."""
         return min(self.miss_weight, self.false_alarm_weight)
 
     @property
     def bayes_threshold(self) -> float:
-        """The log-likelihood ratio (bona fide over spoof, natural log) at which accepting begins to pay."""
+        """The log-likelihood ratio (bona fide over spoof, natural log) from which on accepting costs less."""
         return -math.log(self.miss_weight / self.false_alarm_weight)
 
 
@@ -57,7 +57,7 @@ ASVSPOOF5_COSTS = DetectionCosts()
 def expected_cost(
     bonafide: BonafideScores, spoof: SpoofScores, threshold: float, costs: DetectionCosts = ASVSPOOF5_COSTS
 ) -> float:
-    """Mean cost of a trial when scores at or above the threshold are accepted, in the unit of `costs`.
+    """Mean cost per trial if scores at or above the threshold are accepted, in the unit of `costs`.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -67,12 +67,12 @@ def expected_cost(
 
 
 def least_cost_of(curve: ErrorCurve, miss_weight: float, false_alarm_weight: float) -> PerResample:
-    """Least weighted sum of the two error rates over all thresholds."""
+    """Minimum over all thresholds of the weighted sum of the two error rates."""
     return np.min(_costs_of(curve, miss_weight, false_alarm_weight), axis=-1)
 
 
 def min_dcf(bonafide: BonafideScores, spoof: SpoofScores, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
-    """Least expected cost over all thresholds, over the uninformed cost; from 0 to 1.
+    """Minimum expected cost over all thresholds, divided by the uninformed cost; from 0 to 1.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -81,12 +81,12 @@ def min_dcf(bonafide: BonafideScores, spoof: SpoofScores, costs: DetectionCosts 
 
 
 def min_dcf_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> PerResample:
-    """Least normalised costs; see `min_dcf`."""
+    """Minimum normalised costs; see `min_dcf`."""
     return least_cost_of(curve, costs.miss_weight, costs.false_alarm_weight) / costs.uninformed
 
 
 def cheapest_threshold(bonafide: BonafideScores, spoof: SpoofScores, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
-    """The lowest threshold at which `min_dcf` is reached; infinite where accepting nothing is best.
+    """The lowest threshold that gives `min_dcf`; infinite if it is best to accept nothing.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -95,12 +95,12 @@ def cheapest_threshold(bonafide: BonafideScores, spoof: SpoofScores, costs: Dete
 
 
 def cheapest_threshold_of(curve: ErrorCurve, costs: DetectionCosts = ASVSPOOF5_COSTS) -> PerResample:
-    """Lowest thresholds of least cost; see `cheapest_threshold`."""
+    """Lowest thresholds of minimum cost; see `cheapest_threshold`."""
     return curve.thresholds[np.argmin(_costs_of(curve, costs.miss_weight, costs.false_alarm_weight), axis=-1)]
 
 
 def act_dcf(bonafide: BonafideScores, spoof: SpoofScores, costs: DetectionCosts = ASVSPOOF5_COSTS) -> float:
-    """Expected cost at the Bayes threshold over the uninformed cost: scores taken as log-likelihood ratios.
+    """Expected cost at the Bayes threshold, divided by the uninformed cost; scores are log-likelihood ratios.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.

@@ -1,8 +1,8 @@
 """Error rates of a detector whose higher scores mean bona fide.
 
-A trial is accepted as bona fide when its score is at or above the threshold. A miss is a bona fide trial
-that is turned away, a false alarm is a spoof that is let through. Functions that end in `_of` take the
-error counts of one set of trials or of many resamples of it at once.
+A trial is accepted as bona fide if its score is at or above the threshold. A miss is a bona fide trial that is
+rejected, a false alarm is a spoof that is accepted. Functions whose names end in `_of` take the error counts of one set
+of trials or of many resamples of it at once.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from jaxtyping import Float, Int
 from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores, checked
 
 PerResample = Float[np.ndarray, "*resamples"] | float
-"""A number for each resample, or the one number of a curve that has no resample axis."""
+"""One number per resample, or a single number for a curve without a resample axis."""
 
 
 @dataclass(frozen=True)
 class EqualErrorRate:
-    """Where the two error rates meet.
+    """The error rate at which miss rate and false-alarm rate are equal.
 
     Attributes:
         eer: The rate, from 0 to 1.
-        threshold: The score at which it is found.
+        threshold: The threshold that gives it.
     """
 
     eer: float
@@ -31,7 +31,7 @@ class EqualErrorRate:
 
 @dataclass(frozen=True)
 class ErrorCurve:
-    """Both errors counted at every threshold that makes a difference. All two-class metrics follow from it.
+    """The number of misses and false alarms at every distinct threshold; all two-class metrics use it.
 
     Attributes:
         thresholds: The distinct scores, rising, then infinity.
@@ -55,7 +55,7 @@ class ErrorCurve:
 
 
 def det_points(bonafide: BonafideScores, spoof: SpoofScores) -> ErrorCurve:
-    """Every operating point a threshold can reach: one per distinct score, and the one that accepts nothing.
+    """All operating points: one per distinct score, and one that accepts nothing.
 
     The detection error trade-off curve is these points on normal-deviate axes (Martin et al., "The DET
     curve in assessment of detection task performance", Eurospeech 1997).
@@ -81,10 +81,9 @@ def distinct_thresholds(bonafide: BonafideScores, spoof: SpoofScores) -> Float[n
 def equal_error_rate(bonafide: BonafideScores, spoof: SpoofScores) -> EqualErrorRate:
     """Equal error rate by the rule of the ASVspoof challenges (evaluation plan of ASVspoof 2019).
 
-    The trials are turned away one by one in the order of their scores, bona fide first where scores tie.
-    The rate is the mean of miss and false-alarm rate at the first step where the two are nearest; the
-    threshold is the score turned away last, or 0.001 below the lowest score where the rates are nearest
-    before any step.
+    The trials are rejected one by one in the order of their scores, bona fide first for equal scores. The rate is the
+    mean of miss and false-alarm rate at the first step where the two are nearest. The threshold is the score rejected
+    last, or 0.001 below the lowest score if the rates are nearest before the first step.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -96,13 +95,13 @@ def equal_error_rate(bonafide: BonafideScores, spoof: SpoofScores) -> EqualError
 def equal_error_rate_of(curve: ErrorCurve) -> tuple[PerResample, PerResample]:
     """Rates and thresholds by the challenges' rule; see `equal_error_rate`."""
     bonafide, spoof = curve.missed[..., -1], curve.accepted[..., 0]
-    # The difference of the rates rises with every trial turned away, so the two steps around its change of
-    # sign are the only candidates. Both lie among the trials of one score: `tied`.
+    # The difference of the rates increases with every rejected trial, so the only candidates are the two steps
+    # around its change of sign. Both are among the trials of one score: `tied`.
     below = curve.missed * spoof[..., None] < curve.accepted * bonafide[..., None]
     tied = np.sum(below, axis=-1) - 1
     missed_before, missed_after = _take(curve.missed, tied), _take(curve.missed, tied + 1)
     accepted_before = _take(curve.accepted, tied)
-    # In units of one over (bonafide * spoof), what is still missing before either class of the tie goes.
+    # The difference of the rates, times bonafide * spoof, before each class of the tied trials is rejected.
     gap_before = accepted_before * bonafide - missed_before * spoof
     gap_between = accepted_before * bonafide - missed_after * spoof
     among_bonafide = gap_between <= 0
@@ -115,15 +114,15 @@ def equal_error_rate_of(curve: ErrorCurve) -> tuple[PerResample, PerResample]:
     earlier = np.abs(earlier_miss - earlier_false_alarm) <= np.abs(later_miss - later_false_alarm)
     eer = np.where(earlier, (earlier_miss + earlier_false_alarm) / 2, (later_miss + later_false_alarm) / 2)
     untouched = earlier & (earlier_missed == missed_before) & (earlier_accepted == accepted_before)
-    turned_away_last = np.concatenate([[curve.thresholds[0] - 0.001], curve.thresholds[:-1]])
-    return eer, turned_away_last[tied + 1 - untouched]
+    last_rejected = np.concatenate([[curve.thresholds[0] - 0.001], curve.thresholds[:-1]])
+    return eer, last_rejected[tied + 1 - untouched]
 
 
 def roc_convex_hull(bonafide: BonafideScores, spoof: SpoofScores) -> ErrorCurve:
     """Vertices of the lower convex hull of the operating points, by pooling adjacent violators.
 
-    Between two vertices lie the trials that the best monotone calibration gives one likelihood ratio (Fawcett
-    and Niculescu-Mizil, "PAV and the ROC convex hull", Machine Learning 68, 2007).
+    The optimal monotone calibration assigns one likelihood ratio to all trials between two vertices (Fawcett and
+    Niculescu-Mizil, "PAV and the ROC convex hull", Machine Learning 68, 2007).
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -133,11 +132,11 @@ def roc_convex_hull(bonafide: BonafideScores, spoof: SpoofScores) -> ErrorCurve:
 
 def roc_convex_hull_of(curve: ErrorCurve) -> ErrorCurve:
     """Hull of one curve without a resample axis; see `roc_convex_hull`."""
-    # A slow import, which commands that need no hull do not wait for.
+    # Imported here because the import is slow and many commands do not need it.
     from scipy.optimize import isotonic_regression
 
     bonafide_there, spoof_there = np.diff(curve.missed), -np.diff(curve.accepted)
-    # Scores that a resample did not draw.
+    # Leave out scores that a resample did not draw.
     drawn = np.flatnonzero(bonafide_there + spoof_there)
     trials_there = (bonafide_there + spoof_there)[drawn]
     pooled = isotonic_regression(bonafide_there[drawn] / trials_there, weights=trials_there)
@@ -148,9 +147,9 @@ def roc_convex_hull_of(curve: ErrorCurve) -> ErrorCurve:
 def convex_hull_equal_error_rate(bonafide: BonafideScores, spoof: SpoofScores) -> EqualErrorRate:
     """Equal error rate on the convex hull of the ROC: where the hull crosses miss = false alarm.
 
-    It is the largest error rate that a prior can force on an ideal monotone calibration of these scores, so
-    never above one half (Brümmer and de Villiers, "The BOSARIS toolkit user guide", 2011). The threshold is
-    interpolated between the two vertices of the crossing.
+    It is the largest error rate over all priors after optimal monotone calibration of these scores, so at most one half
+    (Brümmer and de Villiers, "The BOSARIS toolkit user guide", 2011). The threshold is interpolated between the two
+    vertices of the crossing.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -171,7 +170,7 @@ def convex_hull_equal_error_rate_of(curve: ErrorCurve) -> PerResample:
 
 
 def area_under_curve(bonafide: BonafideScores, spoof: SpoofScores) -> float:
-    """Area under the ROC: how often a bona fide trial outscores a spoof, a tie counting half.
+    """Area under the ROC: the probability that a bona fide trial scores higher than a spoof; ties count half.
 
     Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the
     other", Annals of Mathematical Statistics 18, 1947.
@@ -188,7 +187,7 @@ def area_under_curve_of(curve: ErrorCurve) -> PerResample:
 
 
 def error_rates_at(bonafide: BonafideScores, spoof: SpoofScores, threshold: float) -> tuple[float, float]:
-    """Miss and false-alarm rate when every score at or above the threshold is accepted.
+    """Miss and false-alarm rate if every score at or above the threshold is accepted.
 
     Raises:
         ScoresError: A class is empty, or a score is NaN or infinite.
@@ -198,7 +197,7 @@ def error_rates_at(bonafide: BonafideScores, spoof: SpoofScores, threshold: floa
 
 
 def threshold_for_miss_rate(bonafide: BonafideScores, rate: float) -> float:
-    """The highest threshold whose miss rate is at most `rate`; infinite where `rate` is 1.
+    """The highest threshold whose miss rate is at most `rate`; infinite if `rate` is 1.
 
     Raises:
         ScoresError: `rate` is not from 0 to 1, there are no scores, or one is NaN or infinite.
@@ -209,7 +208,7 @@ def threshold_for_miss_rate(bonafide: BonafideScores, rate: float) -> float:
 
 
 def threshold_for_false_alarm_rate(spoof: SpoofScores, rate: float) -> float:
-    """The lowest threshold whose false-alarm rate is at most `rate`; minus infinity where `rate` is 1.
+    """The lowest threshold whose false-alarm rate is at most `rate`; minus infinity if `rate` is 1.
 
     Raises:
         ScoresError: `rate` is not from 0 to 1, there are no scores, or one is NaN or infinite.
@@ -227,7 +226,7 @@ def _take(counts: np.ndarray, point: np.ndarray | np.integer) -> np.ndarray | np
 
 
 def _allowed_errors(rate: float, trials: int) -> int:
-    """The largest count of errors whose rate is at most `rate`, free of rounding in `rate * trials`."""
+    """The largest number of errors whose rate is at most `rate`, unaffected by rounding in `rate * trials`."""
     if not 0 <= rate <= 1:
         raise ScoresError(f"the error rate {rate} is not from 0 to 1; write 1 % as 0.01")
     count = round(rate * trials)

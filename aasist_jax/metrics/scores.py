@@ -1,4 +1,4 @@
-"""What every metric asks of the scores it is given."""
+"""The requirements of every metric on its scores."""
 
 import numpy as np
 from jaxtyping import Float
@@ -17,14 +17,14 @@ class ScoresError(AasistError, ValueError):
 
 
 def checked(scores: Float[np.ndarray, "trials"], name: str) -> Float[np.ndarray, "trials"]:
-    """Return the scores in float64, or say what is wrong with them.
+    """Check the scores and return them in float64.
 
     Args:
         scores: Real scores, any order.
-        name: What an error calls them, such as "bona fide".
+        name: Name for error messages, such as "bona fide".
 
     Raises:
-        ScoresError: There are none, or one is NaN or infinite.
+        ScoresError: There are no scores, or one is NaN or infinite.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.size == 0:

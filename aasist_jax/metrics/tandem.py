@@ -1,4 +1,4 @@
-"""Countermeasure and speaker verification (ASV) judged together."""
+"""Metrics of countermeasure and speaker verification (ASV) together: t-DCF, a-DCF and t-EER."""
 
 import math
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from aasist_jax.metrics.scores import BonafideScores, ScoresError, SpoofScores, 
 
 @dataclass(frozen=True)
 class AsvErrorRates:
-    """Error rates, from 0 to 1, of a verification system held at one threshold.
+    """Error rates, from 0 to 1, of a verification system at a fixed threshold.
 
     Attributes:
         eer: Equal error rate of targets against non-targets.
-        threshold: The threshold: that of the equal error rate.
+        threshold: The threshold, that of the equal error rate.
         p_fa: Share of non-targets accepted.
-        p_miss: Share of targets turned away.
-        p_miss_spoof: Share of spoofs turned away.
+        p_miss: Share of targets rejected.
+        p_miss_spoof: Share of spoofs rejected.
     """
 
     eer: float
@@ -49,7 +49,7 @@ class _Priors:
 
 @dataclass(frozen=True)
 class TandemCosts(_Priors):
-    """Priors, and costs of the errors of ASV and countermeasure each; the defaults are those of ASVspoof 2019."""
+    """Priors, and separate costs for the errors of ASV and countermeasure; the defaults are those of ASVspoof 2019."""
 
     asv_miss: float = 1.0
     asv_false_alarm: float = 10.0
@@ -95,10 +95,10 @@ def asv_error_rates(
 def min_tdcf_2019(
     bonafide: BonafideScores, spoof: SpoofScores, asv: AsvErrorRates, costs: TandemCosts = ASVSPOOF2019_COSTS
 ) -> float:
-    """Least normalised tandem detection cost over the countermeasure's thresholds, ASVspoof 2019's form.
+    """Minimum normalised tandem detection cost over the thresholds of the countermeasure, as in ASVspoof 2019.
 
     Kinnunen et al., "t-DCF: a detection cost function for the tandem assessment of spoofing countermeasures
-    and automatic speaker verification", Odyssey 2018, equation 10, without the ASV's own share of the cost.
+    and automatic speaker verification", Odyssey 2018, equation 10, without the cost of the ASV's own errors.
 
     Raises:
         ScoresError: A class is empty, a score is NaN or infinite, fewer than three scores differ, or the ASV
@@ -108,7 +108,7 @@ def min_tdcf_2019(
 
 
 def min_tdcf_2019_of(curve: ErrorCurve, asv: AsvErrorRates, costs: TandemCosts = ASVSPOOF2019_COSTS) -> PerResample:
-    """Least costs; see `min_tdcf_2019`. The ASV's error rates are held fixed."""
+    """Minimum costs; see `min_tdcf_2019`. The error rates of the ASV are held fixed."""
     miss_weight = (
         costs.p_target * (costs.cm_miss - costs.asv_miss * asv.p_miss)
         - costs.p_nontarget * costs.asv_false_alarm * asv.p_fa
@@ -120,10 +120,10 @@ def min_tdcf_2019_of(curve: ErrorCurve, asv: AsvErrorRates, costs: TandemCosts =
 def min_tdcf_2021(
     bonafide: BonafideScores, spoof: SpoofScores, asv: AsvErrorRates, costs: SpoofAwareCosts = SPOOF_AWARE_COSTS
 ) -> float:
-    """Least normalised tandem detection cost over the countermeasure's thresholds, ASVspoof 2021's form.
+    """Minimum normalised tandem detection cost over the thresholds of the countermeasure, as in ASVspoof 2021.
 
     Kinnunen et al., "Tandem assessment of spoofing countermeasures and automatic speaker verification:
-    fundamentals", IEEE/ACM TASLP 28, 2020. The cost of the ASV's own errors is in it, so even a perfect
+    fundamentals", IEEE/ACM TASLP 28, 2020. It includes the cost of the ASV's own errors, so even a perfect
     countermeasure does not reach 0.
 
     Raises:
@@ -134,7 +134,7 @@ def min_tdcf_2021(
 
 
 def min_tdcf_2021_of(curve: ErrorCurve, asv: AsvErrorRates, costs: SpoofAwareCosts = SPOOF_AWARE_COSTS) -> PerResample:
-    """Least costs; see `min_tdcf_2021`. The ASV's error rates are held fixed."""
+    """Minimum costs; see `min_tdcf_2021`. The error rates of the ASV are held fixed."""
     asv_cost = costs.p_target * costs.miss * asv.p_miss + costs.p_nontarget * costs.nontarget_false_alarm * asv.p_fa
     miss_weight = costs.p_target * costs.miss - asv_cost
     false_alarm_weight = costs.p_spoof * costs.spoof_false_alarm * (1 - asv.p_miss_spoof)
@@ -166,7 +166,7 @@ def min_a_dcf(
     spoof: SpoofScores,
     costs: SpoofAwareCosts = SPOOF_AWARE_COSTS,
 ) -> float:
-    """Least normalised architecture-agnostic detection cost over the thresholds of one verification score.
+    """Minimum normalised architecture-agnostic detection cost over the thresholds of one verification score.
 
     One system gives one score and should accept targets only. Shim et al., "a-DCF: an architecture agnostic
     metric with application to spoofing-robust speaker verification", Odyssey 2024, equations 1 and 2.
@@ -205,14 +205,14 @@ def tandem_equal_error_rate(
     nontarget: Float[np.ndarray, "nontarget"],
     asv_spoof: Float[np.ndarray, "asv_spoof"],
 ) -> TandemEqualErrorRate:
-    """Concurrent t-EER: where the tandem's miss, non-target and spoof false-alarm rates are all one.
+    """Concurrent t-EER: the point at which the tandem's miss, non-target and spoof false-alarm rates are equal.
 
-    A tandem accepts what the countermeasure and the ASV both accept, taken as independent. Kinnunen et al.,
-    "t-EER: parameter-free tandem evaluation of countermeasures and biometric comparators", IEEE TPAMI 2023.
-    For every ASV threshold the countermeasure's threshold is taken where the miss rate is nearest to the mean
-    of the two false-alarm rates (a spoof prior of one half); of those pairs the one is taken whose three
-    rates lie closest together, and their mean is the rate. (Where the ASV stops spoofs better than it stops
-    non-targets there may be no such point; the rate is then that of the nearest pair.)
+    A tandem accepts a trial if both countermeasure and ASV accept it; their errors are assumed to be independent.
+    Kinnunen et al., "t-EER: parameter-free tandem evaluation of countermeasures and biometric comparators", IEEE TPAMI
+    2023. For every ASV threshold, the countermeasure's threshold is chosen so that the miss rate is nearest to the mean
+    of the two false-alarm rates (a spoof prior of one half). Of these pairs, the one whose three rates are closest
+    together is used, and the mean of its rates is the result. (If the ASV rejects spoofs better than non-targets, there
+    may be no point of equality; the result is then that of the nearest pair.)
 
     Args:
         bonafide: Countermeasure scores of bona fide trials.
@@ -233,7 +233,7 @@ def tandem_equal_error_rate_of(
     nontarget: Float[np.ndarray, "nontarget"],
     asv_spoof: Float[np.ndarray, "asv_spoof"],
 ) -> PerResample:
-    """Rates; see `tandem_equal_error_rate`. The ASV's trials are held fixed."""
+    """Rates; see `tandem_equal_error_rate`. The trials of the ASV are held fixed."""
     rates = np.empty(cm.missed.shape[:-1])
     for resample in np.ndindex(rates.shape):
         one = ErrorCurve(cm.thresholds, cm.missed[resample], cm.accepted[resample])
@@ -248,7 +248,7 @@ def _tandem_equal_error_rate(
     asv = det_points(checked(target, "target"), checked(nontarget, "non-target"))
     spoofs = np.sort(checked(asv_spoof, "ASV spoof"))
     asv_spoof_accepted = (spoofs.size - np.searchsorted(spoofs, asv.thresholds)) / spoofs.size
-    # A countermeasure can only add misses: an ASV threshold that misses more than it lets through is no use.
+    # A countermeasure only adds misses, so ASV thresholds that miss more than they falsely accept are excluded.
     usable = asv.miss <= (asv.false_alarm + asv_spoof_accepted) / 2
     asv_thresholds, asv_spoof_accepted = asv.thresholds[usable], asv_spoof_accepted[usable]
     asv_miss, asv_false_alarm = asv.miss[usable], asv.false_alarm[usable]
@@ -261,9 +261,8 @@ def _tandem_equal_error_rate(
             [1 - passed * (1 - asv_miss), passed * asv_false_alarm, cm_false_alarm[point] * asv_spoof_accepted]
         )
 
-    # The miss rate only rises and both false-alarm rates only fall with the countermeasure's threshold, so
-    # the first point where the miss rate is not the lower is found by bisection, for all ASV thresholds at
-    # once.
+    # With the countermeasure's threshold, the miss rate increases and both false-alarm rates decrease. So the first
+    # point where the miss rate is not the lower one is found by bisection, for all ASV thresholds at once.
     low = np.zeros(asv_thresholds.size, dtype=np.int64)
     high = np.full_like(low, cm.thresholds.size - 1)
     while np.any(low < high):

@@ -1,1 +1,1 @@
-"""What a program needs around its work: memory, progress, downloads."""
+"""Services that every program needs: devices, memory, files, messages, progress, downloads."""

@@ -1,6 +1,6 @@
-"""The colours of every drawing, so that bona fide speech and spoofs look the same wherever they are drawn."""
+"""The colours of all figures, so that bona fide speech and spoofs look the same everywhere."""
 
 BONAFIDE = "#1f6f8b"
 SPOOF = "#c8553d"
 SYSTEMS = (BONAFIDE, SPOOF, "#6a994e", "#7b5ea7")
-"""Of several systems in one drawing, in their order."""
+"""The colours of several systems in one figure, in order."""

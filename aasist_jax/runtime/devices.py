@@ -1,4 +1,4 @@
-"""The device that JAX computes on: named by the user before JAX starts, and checked once JAX has started."""
+"""The device that JAX computes on: chosen before JAX starts its devices, and checked afterwards."""
 
 import os
 import sys
@@ -9,11 +9,11 @@ _chosen = ""
 
 
 def choose_device(name: str) -> None:
-    """Have JAX compute on a device; to be called before JAX looks for devices, which it does only once.
+    """Choose the device that JAX computes on. Must be called before JAX looks for devices, which it does only once.
 
     Args:
-        name: `cpu`; `gpu` for all the GPUs that there are; or the number of a GPU, from 0, for that one alone. A number
-            counts the GPUs that CUDA_VISIBLE_DEVICES leaves visible.
+        name: `cpu`; `gpu` for all GPUs; or the number of one GPU, from 0, among those that CUDA_VISIBLE_DEVICES makes
+            visible.
 
     Raises:
         ConfigError: the name is none of these.
@@ -22,7 +22,7 @@ def choose_device(name: str) -> None:
     if name == "cpu":
         settings = {"JAX_PLATFORMS": "cpu"}
     elif name == "gpu" or (name.isascii() and name.isdecimal()):
-        # JAX takes GPUs where there are any. To name their platforms would be to demand both NVIDIA's and AMD's.
+        # By default JAX uses GPUs if there are any. Naming the platforms would require both NVIDIA's and AMD's.
         settings = {"JAX_PLATFORMS": ""}
         if name != "gpu":
             settings |= {"JAX_CUDA_VISIBLE_DEVICES": name, "JAX_ROCM_VISIBLE_DEVICES": name}
@@ -39,10 +39,10 @@ def choose_device(name: str) -> None:
 
 
 def check_devices() -> None:
-    """Start JAX's devices, or say in one line why there are none to compute on.
+    """Start JAX's devices and check that the chosen one is available.
 
     Raises:
-        AasistError: JAX finds no device, or not the one that `choose_device` named.
+        AasistError: JAX finds no device, or not the one given to `choose_device`.
     """
     import jax
 

@@ -1,7 +1,7 @@
-"""Download one file over HTTP(S): resumed where it broke off, checked before it takes its name.
+"""Downloads one file over HTTP(S). Interrupted downloads are resumed, and files are checked before they get their name.
 
-While a file is under way its bytes lie in `PATH.part`, and what the server said of it in `PATH.part.json`.
-A run that is killed leaves both; the next one asks the server (RFC 9110, Range, If-Range) for the rest alone.
+During a download, the received bytes are in `PATH.part` and the server's description of the file in `PATH.part.json`.
+A killed run leaves both, and the next one only requests the rest (RFC 9110, Range, If-Range).
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from aasist_jax.runtime.http import (
 )
 
 Progress = Callable[[str, int, int | None], None]
-"""Called as `progress(stage, bytes done, bytes in all or None)`; stages: "download", "check" and "unpack"."""
+"""Called as `progress(stage, bytes done, total bytes or None)`; stages: "download", "check" and "unpack"."""
 
 _BLOCK = 1 << 20
 _LONGEST_WAIT = 60.0
@@ -43,7 +43,7 @@ _DIGITS = {"sha256": 64, "md5": 32}
 
 @dataclasses.dataclass(frozen=True)
 class _Promise:
-    """What the caller knows of the file beforehand."""
+    """What the caller expects of the file."""
 
     digests: dict[str, str]
     size: int | None
@@ -55,7 +55,7 @@ class _Promise:
         return min((n for n in (self.size, self.max_bytes) if n is not None), default=None)
 
     def check_total(self, url: str, total: int | None) -> None:
-        """Refuse a file by its announced length, before any of it is fetched."""
+        """Check the length that the server announces, before anything is downloaded."""
         if total is None:
             return
         if self.size is not None and total != self.size:
@@ -67,7 +67,7 @@ class _Promise:
             raise DownloadError(f"cannot download {url}: it has {total:,} bytes, over the limit of {self.max_bytes:,}")
 
     def breach(self, path: Path, progress: Progress | None) -> str | None:
-        """What is wrong with the file at `path`, in words; None where all is as promised."""
+        """How the file at `path` differs from what is expected, in words; None if it does not."""
         length = path.stat().st_size
         if self.size is not None and length != self.size:
             return f"it has {length:,} bytes, not {self.size:,}"
@@ -102,28 +102,28 @@ def download(
     attempts: int = 4,
     backoff: float = 1.0,
 ) -> Path:
-    """Download `url` to `path` and return `path`; a file that is there already is checked and left as it is.
+    """Download `url` to `path` and return `path`; an existing file is checked and left as it is.
 
-    A broken download goes on from `PATH.part`; it starts over where the server's file has changed, and where
-    the server cannot send a part of it. `path` appears only when length and checksums are right.
+    An interrupted download is resumed from `PATH.part`. It starts over if the file on the server has changed or the
+    server cannot send a part of it. `path` is only created once length and checksums are correct.
 
     Args:
         url: an http or https address.
-        path: where the file shall lie; missing folders are made.
+        path: path of the file; missing folders are created.
         sha256: the expected SHA-256, 64 hexadecimal digits.
         md5: the expected MD5, 32 hexadecimal digits.
         size: the expected length in bytes.
         max_bytes: the most bytes to accept.
         progress: called with every block received or checked.
-        timeout: seconds without a sign of life until the connection counts as broken.
-        attempts: how many times in a row a passing fault (a broken connection, HTTP 408, 425, 429, 500, 502,
-            503, 504) may happen; one that brought at least 1 MiB counts from one again.
-        backoff: seconds to wait after the first fault; doubles with each further one.
+        timeout: seconds without data after which the connection counts as broken.
+        attempts: number of temporary errors in a row (a broken connection, HTTP 408, 425, 429, 500, 502, 503, 504)
+            after which to give up. The count starts again after an attempt that received at least 1 MiB.
+        backoff: seconds to wait after the first error; doubles with each further one.
 
     Raises:
-        UnreachableError: the server cannot be reached or does not give the file.
-        DownloadError: the address, the network, the server, the disk or the file's content is at fault. What
-            has arrived stays in `PATH.part`; a whole file with wrong content is kept as `PATH.rejected`.
+        UnreachableError: the server cannot be reached or does not provide the file.
+        DownloadError: another problem with the address, network, server, disk or content. Received data stays in
+            `PATH.part`; a complete file with wrong content is kept as `PATH.rejected`.
     """
     path = Path(path)
     promise = _Promise(_digests(sha256=sha256, md5=md5), size, max_bytes)
@@ -135,7 +135,7 @@ def download(
         path.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(part) as file:
             if path.exists():
-                # Another process finished while this one waited for the lock.
+                # Another process has finished in the meantime.
                 return _present(path, promise, progress)
             _Transfer(url, file, note, promise, progress, timeout).receive_all(attempts, backoff)
             os.fsync(file.fileno())
@@ -166,7 +166,7 @@ def _present(path: Path, promise: _Promise, progress: Progress | None) -> Path:
 
 
 def _rejected(url: str, part: Path, path: Path, breach: str) -> str:
-    """Put a whole file with wrong content aside, so that it is not taken for a beginning; return the complaint."""
+    """Rename a complete file with wrong content, so that it is not resumed; return the error message."""
     rejected = path.with_name(f"{path.name}.rejected")
     os.replace(part, rejected)
     return (
@@ -177,10 +177,10 @@ def _rejected(url: str, part: Path, path: Path, breach: str) -> str:
 
 @contextlib.contextmanager
 def _exclusive(part: Path) -> Iterator[BinaryIO]:
-    """The partial file open for appending, by one process at a time; a failure does not leave it empty."""
+    """Open the partial file for appending, locked against other processes; remove it if it is empty after an error."""
     with part.open("ab") as file:
-        # The kernel drops the lock with the process, however it ends. Windows has no such lock: there, two
-        # downloads of one file at once are caught by the checksum.
+        # The kernel releases the lock when the process ends, for whatever reason. Windows has no such lock; there,
+        # the checksum detects two downloads of the same file at once.
         if sys.platform != "win32":
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,7 +198,7 @@ def _exclusive(part: Path) -> Iterator[BinaryIO]:
 
 @dataclasses.dataclass(frozen=True)
 class _Transfer:
-    """How one file gets from `url` into `file`, the partial file; `note` is where the server's words of it are kept."""
+    """Transfers one file from `url` to `file`, the partial file; `note` is the path of the server's description."""
 
     url: str
     file: BinaryIO
@@ -208,7 +208,7 @@ class _Transfer:
     timeout: float
 
     def receive_all(self, attempts: int, backoff: float) -> None:
-        """Ask again after passing faults until the file is whole."""
+        """Send requests until the file is complete, with retries after temporary errors."""
         failures = 0
         while True:
             before = self.file.seek(0, os.SEEK_END)
@@ -227,7 +227,7 @@ class _Transfer:
                 time.sleep(min(max(fault.wait, backoff * 2 ** (failures - 1)), _LONGEST_WAIT))
 
     def receive(self) -> None:
-        """Send one request and append what arrives; return when the file is whole, else raise `PassingFault`."""
+        """Send one request and append the data; return if the file is complete, else raise `PassingFault`."""
         have = self.file.seek(0, os.SEEK_END)
         known = _recall(self.note) if have else None
         if known and known.total == have:
@@ -245,7 +245,7 @@ class _Transfer:
             arrived = have if response.status == 206 else 0
             _check_space(self.note.parent, (source.total or self.promise.size or 0) - arrived)
             if response.status == 200:
-                # Truncate first: a kill between the two must not leave old bytes under a new description.
+                # Truncate first: a process killed in between must not leave old data with a new description.
                 self.file.truncate(0)
                 self.note.write_text(json.dumps(dataclasses.asdict(source)))
             have = self._append(response, arrived, source.total)
@@ -254,18 +254,18 @@ class _Transfer:
             raise PassingFault(f"the connection ended after {have:,} of {expected:,} bytes")
 
     def _range_headers(self, have: int, known: RemoteFile | None) -> dict[str, str]:
-        """The headers that ask for the rest; none where the beginning cannot be trusted to belong to it."""
+        """The headers that request the rest; none if the rest might not belong to the same file."""
         if not known:
             return {}
         if known.url == self.url and known.validator:
             return {"Range": f"bytes={have}-", "If-Range": known.validator}
         if self.promise.digests and known.total is not None:
-            # From another mirror the tags differ; length and checksum say whether it is the same file.
+            # Another mirror has other tags; length and checksum verify that it is the same file.
             return {"Range": f"bytes={have}-"}
         return {}
 
     def _check_answer(self, response: http.client.HTTPResponse, source: RemoteFile) -> None:
-        """Refuse what could not be checked or is not what was promised, before any of it is fetched."""
+        """Check the response before its body is read: it must be verifiable and of the expected length."""
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
             raise DownloadError(f"cannot download {self.url}: the server insists on encoding it as {encoding}")
@@ -278,7 +278,7 @@ class _Transfer:
         promise.check_total(self.url, source.total)
 
     def _append(self, response: http.client.HTTPResponse, have: int, total: int | None) -> int:
-        """Write the answer's body to the end of the file; return how many bytes the file then has."""
+        """Append the body of the response to the file; return the length of the file."""
         limit = self.promise.limit
         while True:
             try:
@@ -298,7 +298,7 @@ class _Transfer:
 
 
 def _recall(note: Path) -> RemoteFile | None:
-    """What an earlier run noted; None where the note is missing, cut short or not ours."""
+    """The description that an earlier run saved; None if it is missing, incomplete or invalid."""
     try:
         source = RemoteFile(**json.loads(note.read_text()))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and their hashes."""
+"""Atomic writing of files, and their hashes."""
 
 import contextlib
 import hashlib
@@ -9,11 +9,11 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a scratch file, which takes the place of `path` when the block has ended well.
+    """Yield the path of a temporary file, which replaces `path` when the block ends without an error.
 
-    Whoever reads `path` finds the old file or the new one, never half of either. Where the block fails, the scratch
-    file is removed and what was there stays. A symbolic link stays, and its target is replaced. What is no regular
-    file, such as a pipe or `/dev/stdout`, cannot be replaced and is written to directly.
+    A reader of `path` sees either the old file or the new one, never an incomplete one. If the block raises, the
+    temporary file is removed and `path` is unchanged. For a symbolic link, its target is replaced. A path that is not a
+    regular file, such as a pipe or `/dev/stdout`, cannot be replaced and is written directly.
 
     Raises:
         OSError: the file cannot be written.
@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
-    # Of this process alone: two that write the same file at once do not disturb each other.
+    # The name contains the process id, so that two processes can write the same file at once.
     scratch = target.with_name(f".{target.name}.{os.getpid()}.writing")
     try:
         yield scratch
@@ -31,28 +31,28 @@ def replacing(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             scratch.unlink()
         if isinstance(error, OSError) and str(error.filename) == str(scratch):
-            # Nobody has heard of the scratch file.
+            # Report the path that the caller knows.
             error.filename = str(path)
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all.
+    """Write a UTF-8 text file atomically.
 
-    What UTF-8 cannot express, such as the bytes of a file name that is no text, becomes an escape sequence.
+    Characters that UTF-8 cannot encode, such as undecodable bytes of a file name, are written as escape sequences.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with replacing(path) as scratch:
         scratch.write_bytes(content)
@@ -62,7 +62,7 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, as 64 hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""One HTTP(S) request for a file, or for the rest of one, and what the server says of the file (RFC 9110)."""
+"""One HTTP(S) request for a file or the rest of one, and the server's description of the file (RFC 9110)."""
 
 import dataclasses
 import http.client
@@ -16,7 +16,7 @@ _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class PassingFault(Exception):
-    """A fault that may pass, worth another attempt; `wait` is how many seconds the server asks for."""
+    """A temporary error, after which another attempt may succeed; `wait` is the delay in seconds that it asks for."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -24,7 +24,7 @@ class PassingFault(Exception):
 
 
 class FileChanged(PassingFault):
-    """What has arrived does not belong to the file that the server has now; start over."""
+    """The received data does not belong to the file now on the server; the download must start over."""
 
     def __init__(self) -> None:
         super().__init__("the file on the server has changed")
@@ -32,7 +32,7 @@ class FileChanged(PassingFault):
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """What the server said of the file, to tell later whether the rest still belongs to the beginning."""
+    """The server's description of a file, used to check later that the rest belongs to the same file."""
 
     url: str
     etag: str | None
@@ -41,11 +41,11 @@ class RemoteFile:
 
     @property
     def validator(self) -> str | None:
-        """What If-Range may carry: a strong entity tag, or else the date (RFC 9110, 13.1.5)."""
+        """The value for If-Range: a strong entity tag, or else the date (RFC 9110, 13.1.5)."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
     def differs(self, now: "RemoteFile") -> bool:
-        """Whether the server now tells of another file than it did; not every server heeds If-Range."""
+        """Whether `now` describes another file; needed because not every server supports If-Range."""
         pairs: list[tuple[object, object]] = [(self.total, now.total)]
         if self.url == now.url:
             pairs += [(self.etag, now.etag), (self.last_modified, now.last_modified)]
@@ -71,10 +71,10 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
 
 
 def check_address(url: str) -> None:
-    """Refuse what is no plain http or https address.
+    """Check that an address is a plain http or https address.
 
     Raises:
-        DownloadError: it is another scheme, names no host, holds a name or a password, or characters to be escaped.
+        DownloadError: it has another scheme, no host, a user name or password, or characters that must be escaped.
     """
     try:
         address = urllib.parse.urlsplit(url)
@@ -86,17 +86,17 @@ def check_address(url: str) -> None:
 
 
 def open_url(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
-    """Send a GET request, follow redirects, and return the answer, its body yet to be read.
+    """Send a GET request, follow redirects, and return the response with its body unread.
 
     Args:
         url: an http or https address.
-        headers: of the request, beside the User-Agent.
-        timeout: seconds without a sign of life until the connection counts as broken.
+        headers: headers of the request, in addition to the User-Agent.
+        timeout: seconds without data after which the connection counts as broken.
 
     Raises:
-        FileChanged: the range that the headers ask for is not within the file.
-        PassingFault: another attempt may succeed.
-        UnreachableError: none will: the server does not give the file, or its certificate is not valid.
+        FileChanged: the requested range is not within the file.
+        PassingFault: a temporary error; another attempt may succeed.
+        UnreachableError: the server does not provide the file, or its certificate is not valid.
         DownloadError: an unsafe redirect.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "aasist-jax", **headers})
@@ -129,14 +129,14 @@ def open_url(url: str, headers: dict[str, str], timeout: float) -> http.client.H
 
 
 def described(url: str, response: http.client.HTTPResponse) -> RemoteFile:
-    """What an answer says of the whole file, even where it carries a part of it."""
+    """The description of the whole file, from a response that may contain only a part of it."""
     headers = response.headers
     total = content_range(headers)[1] if response.status == 206 else response.length
     return RemoteFile(url, headers.get("ETag"), headers.get("Last-Modified"), total)
 
 
 def content_range(headers: Message) -> tuple[int | None, int | None]:
-    """First byte and length of the whole file, from a Content-Range header; None for what it does not say."""
+    """First byte and total length from a Content-Range header; None for values that are not given."""
     value = headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(?:(\d{1,18})|\*)", value)
     if not match:
@@ -146,7 +146,7 @@ def content_range(headers: Message) -> tuple[int | None, int | None]:
 
 
 def in_words(error: Exception) -> str:
-    """The reason of a network error in a few words."""
+    """The reason for a network error in a few words."""
     reason = getattr(error, "reason", error)
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror

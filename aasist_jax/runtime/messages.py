@@ -1,4 +1,4 @@
-"""What is told on standard error: errors always, news unless the user asked for quiet."""
+"""Messages on standard error: errors and warnings always, news unless the user asked for quiet."""
 
 import contextlib
 import os
@@ -9,36 +9,36 @@ _quiet = False
 
 
 def be_quiet(quiet: bool) -> None:
-    """Switch news and progress off, or on again, for the whole process."""
+    """Switch news and progress off (True) or on (False) for the whole process."""
     global _quiet
     _quiet = quiet
 
 
 def is_quiet() -> bool:
-    """Tell whether news and progress are switched off."""
+    """Whether news and progress are switched off."""
     return _quiet
 
 
 def say(text: str) -> None:
-    """Print a line of news on standard error: neither a result nor an error, and left out where quiet is asked for."""
+    """Print a line of news (neither a result nor an error) on standard error, unless quiet is on."""
     if not _quiet:
         _print(text)
 
 
 def print_warning(message: str) -> None:
-    """Print `warning: MESSAGE` on standard error, in quiet too: who trusts the results must know of it."""
+    """Print `warning: MESSAGE` on standard error, even if quiet is on, because it concerns the results."""
     _print(f"warning: {message}")
 
 
 def print_error(message: str, *, is_list: bool = False) -> None:
     """Print `error: MESSAGE` on standard error.
 
-    Messages quote files and their names, which must neither break the line nor command a terminal: what is not
-    printable is written as an escape sequence.
+    Messages quote file names and content, which must not break the line or control the terminal. Characters that are
+    not printable are written as escape sequences.
 
     Args:
-        message: what is wrong.
-        is_list: the message is a list, and its line ends are meant.
+        message: the message.
+        is_list: whether the message is a list whose line ends are kept.
     """
     lines = message.split("\n") if is_list else [message]
     safe = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
@@ -51,11 +51,11 @@ def _print(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        # Nobody reads standard error any more; the results are still wanted.
+        # Standard error is closed, but the results are still wanted.
         stop_writing(sys.__stderr__)
 
 
 def stop_writing(stream: TextIO | None) -> None:
-    """Let a stream that nobody reads any more lead nowhere: what waits in it would fail once more at the end."""
+    """Redirect a closed stream to the null device, so that flushing its buffer at exit does not fail again."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar for each task on a terminal; elsewhere lines, where they are asked for."""
+"""Progress on standard error: one bar per task on a terminal; elsewhere optional lines."""
 
 import contextlib
 import sys
@@ -18,22 +18,22 @@ from aasist_jax.runtime.messages import is_quiet, stop_writing
 Item = TypeVar("Item")
 
 Lines = Literal["never", "now and then", "begin and end"]
-"""When a task is told in a line, where no bar can be drawn."""
+"""When to print a line about a task if no bar can be drawn."""
 
 LINE_SECONDS = 10.0
 BYTES = "bytes"
-"""The unit that is shown as MB and GB."""
+"""The unit for amounts that are shown as MB and GB."""
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        # Nobody reads standard error any more: that is no reason to stop the work, as rich would.
+        # Standard error is closed. Unlike rich, do not end the process for that.
         self.quiet = True
         stop_writing(sys.__stderr__)
 
 
 class _Amount(ProgressColumn):
-    """How much is done of how much there is."""
+    """The column with the amount done and the total."""
 
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
@@ -43,7 +43,7 @@ class _Amount(ProgressColumn):
 
 
 class _RateAndTimeLeft(ProgressColumn):
-    """Averages since the start: items come in bursts, a batch at a time, which an average over less would show."""
+    """The column with rate and time left, averaged since the start because items arrive in bursts (batches)."""
 
     def render(self, task: Task) -> Text:
         passed = task.completed - task.fields["done_before"]
@@ -51,7 +51,7 @@ class _RateAndTimeLeft(ProgressColumn):
             return Text("")
         rate = passed / task.elapsed
         shown = []
-        # A note tells the rate itself.
+        # A note already contains the rate.
         if not task.fields["note"]:
             shown.append(f"{filesize.decimal(int(rate))}/s" if task.fields["unit"] == BYTES else f"{rate:.1f}/s")
         if task.total is not None:
@@ -60,12 +60,12 @@ class _RateAndTimeLeft(ProgressColumn):
 
 
 class Progress:
-    """The progress of several tasks, each known by its name. Use it as a context, which clears the bars at its end.
+    """The progress of several tasks, identified by their names. A context manager that clears the bars at its end.
 
     Args:
-        lines: when to tell a task in a line, where standard error is no terminal: never, every ten seconds, or when it
-            begins and when it ends. What is told at the end is told on a terminal too, where the bar goes.
-        quiet: show nothing; so it is everywhere after `be_quiet`.
+        lines: when to print a line about a task if standard error is not a terminal: never, every ten seconds, or when
+            it begins and ends. The line at the end is also printed on a terminal, in place of the bar.
+        quiet: show nothing; implied by `be_quiet`.
     """
 
     def __init__(self, *, lines: Lines = "never", quiet: bool = False) -> None:
@@ -80,7 +80,7 @@ class Progress:
             console=self.console,
             transient=True,
             disable=self.console.quiet or not self.console.is_terminal,
-            # Results on standard output must stay there.
+            # Results on standard output must not be redirected.
             redirect_stdout=False,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -104,14 +104,14 @@ class Progress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def update(self, task: str, done: int, total: int | None, *, unit: str = "", note: str = "") -> None:
-        """Show how far a task is; one that is new begins.
+        """Show the progress of a task; the first call for a name begins a task.
 
         Args:
-            task: its name.
-            done: how much of it is done; what the first call says was done before.
-            total: how much there is to do; None where nobody knows.
+            task: name of the task.
+            done: amount done. The amount in the first call counts as done before, and not towards the rate.
+            total: total amount; None if it is unknown.
             unit: what is counted, such as clips; `BYTES` are shown as MB and GB.
-            note: shown in place of the rate.
+            note: text shown instead of the rate.
         """
         is_new = task not in self._began
         if is_new:
@@ -134,7 +134,7 @@ class Progress:
         if task in self._tasks:
             self._bars.remove_task(self._tasks.pop(task))
             if not self._tasks:
-                # Others may draw bars of their own, which two displays on one terminal would garble.
+                # Other code may draw bars, and two displays on one terminal would garble each other.
                 self._bars.stop()
 
     def _draw(self, task: str, done: int, total: int | None, unit: str, note: str) -> None:
@@ -149,9 +149,10 @@ class Progress:
 
 
 def with_progress(items: Iterable[Item], *, description: str, total: int, done: int = 0) -> Iterator[Item]:
-    """Pass `items` on, with a bar on standard error if, and only if, that is a terminal.
+    """Yield `items`, with a progress bar on standard error if it is a terminal.
 
-    It shows how many of `total` there are, the `done` of an earlier run among them, their rate and the time left.
+    The bar shows the number of items out of `total`, including the `done` items of an earlier run, the rate and the
+    time left.
     """
     with Progress() as progress:
         progress.update(description, done, total)
@@ -162,9 +163,9 @@ def with_progress(items: Iterable[Item], *, description: str, total: int, done: 
 
 @contextlib.contextmanager
 def byte_progress(name: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """Give what `download` and unpacking tell their progress to: a bar for each stage of the file `name`.
+    """Yield a progress function for downloading and unpacking the file `name`, which draws one bar per stage.
 
-    None where no bar can be drawn.
+    Yields None if no bar can be drawn.
     """
     with Progress() as progress:
 

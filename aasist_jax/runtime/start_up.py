@@ -1,4 +1,4 @@
-"""What every program of this package does before it computes."""
+"""The set-up that every program of this package does before it computes."""
 
 import os
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from aasist_jax.runtime.memory import keep_freed_memory
 
 
 def prepare_to_compute(*, cpu_devices: int = 0, join_hosts: Callable[[], None] | None = None) -> None:
-    """Set the process up to compute: keep freed memory, keep compiled programs, and start the devices.
+    """Set the process up for computing: memory allocator, compilation cache, and devices.
 
     Args:
-        cpu_devices: how many devices a CPU shall count as, unless JAX_NUM_CPU_DEVICES says it; 0 for JAX's own number.
-        join_hosts: called before the devices are started, which is when a process can join others.
+        cpu_devices: number of devices that a CPU is split into, unless JAX_NUM_CPU_DEVICES is set; 0 for JAX's default.
+        join_hosts: called before the devices are started, because a process can only connect to other hosts then.
 
     Raises:
-        AasistError: JAX finds no device, or not the one that was asked for.
+        AasistError: JAX finds no device, or not the one that was chosen.
     """
-    # First, since it has no hold on the threads that JAX starts before it.
+    # This comes first because it does not affect threads that JAX has already started.
     keep_freed_memory()
     import jax
 
@@ -30,11 +30,11 @@ def prepare_to_compute(*, cpu_devices: int = 0, join_hosts: Callable[[], None] |
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs in the user's cache folder, so that a second start need not compile again."""
+    """Store compiled programs in the user's cache folder, so that later starts need not compile them again."""
     import jax
     from platformdirs import user_cache_path
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(user_cache_path("aasist_jax") / "compiled"))
-    # By default a program that is compiled within a second is not worth keeping; loading one takes a tenth of that.
+    # By default JAX does not store programs that compile within a second, but loading one takes a tenth of that.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

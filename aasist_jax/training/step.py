@@ -79,10 +79,9 @@ def make_train_step(
         optimizer: the optimizer of the parameters.
         class_weights: weights of spoof and bona fide in the loss.
         loss: the loss of the family; None for the weighted cross-entropy.
-        accumulation: number of pieces that the device's part is split into. They run one after another, and batch norm
-            uses the statistics of one piece at a time.
+        accumulation: pieces that the device's part is split into; batch norm uses the statistics of each piece alone.
         seed: seed of the random numbers.
-        frozen: paths of parameters for which no gradient is computed, which saves that part of the backward pass.
+        frozen: paths of parameters without gradient; freezing the first layers saves most of the backward pass.
     """
     loss = loss or cross_entropy()
 

@@ -1,7 +1,7 @@
-"""The data sets that can be read: one file a layout, found by lying in this folder.
+"""The layouts of data sets that can be read: every file in this folder is one.
 
-To add a layout, add one file here that sets `LAYOUT = Layout(...)`. Nothing else has to know of it: a configuration
-names it as `data_config.layout`.
+To add a layout, add one file here that sets `LAYOUT = Layout(...)`. No other change is needed; configurations select it
+by its name in `data_config.layout`.
 """
 
 import difflib
@@ -17,18 +17,18 @@ from aasist_jax.errors import DataError
 
 @dataclass(frozen=True)
 class Layout:
-    """How one kind of data set lies on the disk, and how its lists of clips are read.
+    """How one kind of data set is stored on disk, and how its lists of clips are read.
 
-    Both functions are given `database_path`, what the configuration says of the place of the data set, and `track`, its
-    challenge track (LA, PA or DF). A layout of a data set without tracks ignores the track.
+    Both functions take `database_path`, the configured path of the data set, and `track`, the challenge track (LA, PA
+    or DF). A layout without tracks ignores the track.
 
     Attributes:
-        name: What `data_config.layout` calls it.
-        expects: What `database_path` must be, in a few words, for messages.
-        read: `read(database_path, split, track)` gives the clips of a split, in an order that never changes. It raises
-            DataError where there is no such split, and where its list is missing or malformed.
-        splits: `splits(database_path, track)` names the splits that are there. It raises nothing: of a data set that
-            cannot be read it names none, and `read` says what is wrong.
+        name: the name in `data_config.layout`.
+        expects: what `database_path` must be, in a few words, for messages.
+        read: `read(database_path, split, track)` returns the clips of a split, always in the same order. It raises
+            DataError if there is no such split, or if its list is missing or malformed.
+        splits: `splits(database_path, track)` returns the names of the existing splits. It never raises: for a data set
+            that cannot be read it returns none, and `read` reports the reason.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Layout:
 
 
 def find_layout(name: str) -> Layout:
-    """The layout of that name.
+    """Return the layout of that name.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no such layout.
     """
     layouts = all_layouts()
     if name not in layouts:
@@ -53,10 +53,10 @@ def find_layout(name: str) -> Layout:
 
 
 def all_layouts() -> dict[str, Layout]:
-    """Every layout by its name, in the order of the names.
+    """Return all layouts by name, in the order of the names.
 
     Raises:
-        DataError: a file of the folder sets no `LAYOUT`, or two of them have one name.
+        DataError: a file in the folder sets no `LAYOUT`, or two of them have the same name.
     """
     layouts: dict[str, Layout] = {}
     for module in pkgutil.iter_modules(__path__):

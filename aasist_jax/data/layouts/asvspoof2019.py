@@ -1,4 +1,4 @@
-"""ASVspoof 2019, as published: one protocol and one folder of FLAC files a split."""
+"""ASVspoof 2019 as published: each split has a protocol and a folder of FLAC files."""
 
 import os
 from pathlib import Path
@@ -8,24 +8,24 @@ from aasist_jax.data.utterances import LABEL_NAMES, Utterance, make_utterance, p
 from aasist_jax.errors import DataError
 
 ASVSPOOF2019_LISTS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}
-"""What the name of each split's protocol ends in."""
+"""The end of the name of each split's protocol."""
 
 
 def protocol_path(database_path: Path, split: str, track: str = "LA") -> Path:
-    """Where the countermeasure protocol of a split lies."""
+    """The path of a split's countermeasure protocol."""
     name = f"ASVspoof2019.{track}.cm.{ASVSPOOF2019_LISTS[split]}.txt"
     return database_path / f"ASVspoof2019_{track}_cm_protocols" / name
 
 
 def clip_path(database_path: Path, split: str, utterance: str, track: str = "LA") -> Path:
-    """Where a clip of a split lies."""
+    """The path of a clip."""
     return database_path / f"ASVspoof2019_{track}_{split}" / "flac" / f"{utterance}.flac"
 
 
 def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, track: str = "LA") -> list[Utterance]:
     """Read one split of ASVspoof 2019 as published, in the order of its protocol.
 
-    Under `database_path` lie `ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt` (dev.trl,
+    `database_path` contains the protocols, `ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt` (dev.trl,
     eval.trl) with lines `speaker utterance environment attack key`, and the clips,
     `ASVspoof2019_LA_train/flac/UTTERANCE.flac`.
 
@@ -35,7 +35,7 @@ def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, trac
         track: LA; the physical-access track PA has the same layout.
 
     Raises:
-        DataError: no such split or protocol; malformed lines, all of them in one message.
+        DataError: there is no such split or protocol, or lines are malformed; the message lists all of these.
     """
     if split not in ASVSPOOF2019_LISTS:
         raise DataError(f"split {split!r} is not one of {', '.join(ASVSPOOF2019_LISTS)}")
@@ -58,9 +58,9 @@ def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, trac
 
 
 def splits_there(database_path: Path, track: str) -> list[str]:
-    """The splits that have both their protocol and their folder of clips.
+    """The splits that have both a protocol and a folder of clips.
 
-    The published protocols come together; the clips of a split may have been left out.
+    All protocols are published in one archive, so a split may have a protocol but no clips.
     """
     return [
         split

@@ -1,4 +1,4 @@
-"""A table of clips: a CSV file with a header."""
+"""A data set listed in a CSV file with a header."""
 
 import csv
 import hashlib
@@ -12,22 +12,22 @@ from aasist_jax.data.utterances import LABEL_NAMES, Utterance, make_utterance, p
 from aasist_jax.errors import DataError
 
 Row = dict[str | None, str | None]
-"""A line of the table by its columns; of a line with too many or too few fields, a key or values are None."""
+"""A line of the table by column. If it has too many or too few fields, a key or some values are None."""
 
 
 def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utterance]:
     """Read clips from a CSV file with a header, in the order of its lines.
 
-    Columns: path (relative ones start at the CSV's own folder) and label (`LABEL_NAMES`); optionally attack,
-    speaker, split, and utterance, which defaults to the path without its suffix. Others are ignored.
+    Columns: path (relative to the folder of the CSV file) and label (`LABEL_NAMES`); optionally attack, speaker, split,
+    and utterance, which defaults to the path without its suffix. Other columns are ignored.
 
     Args:
-        path: of the CSV file, UTF-8.
-        split: keep only the lines whose split column says this. Without such a column every fifth speaker (or
-            clip, where no speaker is named), picked by a hash of the name, is `dev` and the others are `train`.
+        path: path of the CSV file, UTF-8.
+        split: return only the lines of this split. Without a split column, about one speaker in five (or clip, if no
+            speaker is given), chosen by a hash of the name, is in `dev` and the others in `train`.
 
     Raises:
-        DataError: no such file, column or split; malformed lines, all of them in one message.
+        DataError: there is no such file, column or split, or lines are malformed; the message lists all of these.
     """
     listing = Path(path)
     header, rows = _table(listing)
@@ -37,7 +37,7 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utt
             raise DataError(
                 f"{listing}: no line of split {split!r}; there are: {', '.join(sorted(filter(None, splits)))}"
             )
-        # A line without a split column is cut short: it is kept, to be told of as malformed.
+        # Lines that are too short to have a split are kept, so that they are reported as malformed.
         rows = [(number, row) for number, row in rows if row["split"] in (split, None)]
 
     def parse(row: Row, origin: str) -> Utterance:
@@ -49,7 +49,7 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None) -> list[Utt
 
 
 def splits_there(path: Path) -> list[str]:
-    """The splits that the table names, or its lines are dealt out to; none where it cannot be read."""
+    """The splits of the table, named in it or by default; none if the table cannot be read."""
     try:
         return sorted({split for _, row in _table(path)[1] if (split := row["split"])})
     except DataError:
@@ -57,7 +57,7 @@ def splits_there(path: Path) -> list[str]:
 
 
 def _table(listing: Path) -> tuple[Sequence[str], list[tuple[int, Row]]]:
-    """The header, and line number and columns of every line. Each has a split, None where the line is too short."""
+    """The header, and the number and columns of every line. The split is None if a line is too short."""
     reader = csv.DictReader(io.StringIO(read_text(listing), newline=""), strict=True, skipinitialspace=True)
     rows: list[tuple[int, Row]] = []
     try:
@@ -73,14 +73,14 @@ def _table(listing: Path) -> tuple[Sequence[str], list[tuple[int, Row]]]:
 
 
 def _utterance(value: Mapping[str, str], folder: Path, origin: str) -> Utterance:
-    """The clip of one line, given its columns; a malformed line is a ValueError."""
+    """The clip of one line, from its columns; raises ValueError for a malformed line."""
     if not value["path"]:
         raise ValueError("no path")
     label = LABEL_NAMES.get(value["label"].lower())
     if label is None:
         raise ValueError(f"label {value['label']!r} is not one of {', '.join(LABEL_NAMES)}")
     clip = Path(value["path"])
-    # Score files separate their columns by spaces.
+    # Score files separate columns by spaces, so utterance ids must not contain any.
     utterance = value.get("utterance") or "_".join(clip.with_suffix("").as_posix().split())
     if utterance.split() != [utterance]:
         raise ValueError(f"utterance {utterance!r} holds a space")
