@@ -300,7 +300,7 @@ def family(name: str) -> Family:
     """
     families = _families()
     if name not in families:
-        raise ConfigError(f"architecture: {name!r} is not among them; {nearest(str(name), families)}")
+        raise ConfigError(f"architecture: there is no {name!r}; {nearest(str(name), families)}")
     return families[name]
 
 

@@ -50,7 +50,9 @@ def list_weights(*, cache: Path | str | None = None) -> list[ListedWeights]:
     ]
 
 
-def find_weights(weights: str | os.PathLike[str], *, download: bool = False, cache: Path | str | None = None) -> Path:
+def find_weights(
+    weights: str | os.PathLike[str] | None, *, download: bool = False, cache: Path | str | None = None
+) -> Path:
     """Return the folder of the given weights.
 
     Args:

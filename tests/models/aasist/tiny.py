@@ -24,7 +24,9 @@ CONFIG = AASISTConfig(
 def random_variables(seed: int = 0) -> dict[str, Any]:
     """Made by NumPy: JAX would compile the model's initialisation for half a minute."""
     rng = np.random.default_rng(seed)
-    flat = {path: rng.normal(size=leaf.shape).astype(leaf.dtype) for path, leaf in variable_shapes(CONFIG).items()}
+    # Sorted, so that the values do not depend on the order in which the network declares its layers.
+    shapes = sorted(variable_shapes(CONFIG).items())
+    flat = {path: rng.normal(size=leaf.shape).astype(leaf.dtype) for path, leaf in shapes}
     for path, value in flat.items():
         if path.endswith(("/var", "/count")):
             flat[path] = np.asarray(np.abs(value) + np.ones((), value.dtype))
