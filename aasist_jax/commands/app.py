@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-_FIRST_LINE = re.compile(r'"""aasist-jax (?P<verb>[a-z-]+): (?P<help>.+?)(?:""")?\n')
+_FIRST_LINE = re.compile(r'"""aasist-jax (?P<verb>\S+): (?P<help>.+?)(?:""")?\n')
 
 
 class _Interrupted(BaseException):
@@ -39,20 +39,38 @@ class _Interrupted(BaseException):
 
 
 def find_verbs() -> dict[str, str]:
-    """The verbs, by their names in order, and what each does in a line; no verb's file is imported for it."""
+    """The verbs, by their names in order, and what each does in a line; no verb's file is imported for it.
+
+    Raises:
+        AasistError: the first line of a file names a verb that the file's own name does not fit.
+    """
     verbs = {}
     for path in (path for folder in commands.__path__ for path in Path(folder).glob("*.py")):
         with path.open(encoding="utf-8") as file:
-            if declared := _FIRST_LINE.match(file.readline()):
-                verbs[declared["verb"]] = declared["help"]
+            declared = _FIRST_LINE.match(file.readline())
+        if declared:
+            verb = path.stem.replace("_", "-")
+            if declared["verb"] != verb:
+                raise AasistError(
+                    f"commands/{path.name}: its first line names the verb {declared['verb']!r}, where the file is that "
+                    f"of the verb {verb!r}; write the one that is meant"
+                )
+            verbs[verb] = declared["help"]
     return dict(sorted(verbs.items()))
 
 
 def load_verb(verb: str) -> TyperCommand:
-    """Import a verb's file, and make the command of it; the file's docstring is the command's help."""
+    """Import a verb's file, and make the command of it; the file's docstring is the command's help.
+
+    Raises:
+        AasistError: the file has no function of the verb's name.
+    """
     name = verb.replace("-", "_")
     module = importlib.import_module(f"aasist_jax.commands.{name}")
-    return as_command(getattr(module, name), verb, (module.__doc__ or "").removeprefix(f"aasist-jax {verb}: "))
+    function = getattr(module, name, None)
+    if function is None:
+        raise AasistError(f"commands/{name}.py: has no function {name}, whose parameters are the options of the verb")
+    return as_command(function, verb, (module.__doc__ or "").removeprefix(f"aasist-jax {verb}: "))
 
 
 def as_command(function: Callable[..., Any], name: str | None = None, help: str | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""aasist-jax models: List the architectures, configurations and weights that can be named."""
+"""aasist-jax models: List the architectures, configurations and weights."""
 
 from collections.abc import Sequence
 

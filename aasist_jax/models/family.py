@@ -288,7 +288,11 @@ def unregister(name: str) -> None:
 
 
 def family_names() -> list[str]:
-    """The names of all families, sorted."""
+    """The names of all families, sorted.
+
+    Raises:
+        ConfigError: a folder beside this file sets no `FAMILY`, or two of them have the same name.
+    """
     return sorted(_families())
 
 
@@ -342,7 +346,12 @@ def class_logits(logits: Float[Array, "batch classes"], bonafide_index: int) -> 
 
     A single logit is taken as that of bona fide speech, with 0 as the logit of spoof, so that the softmax of the two is
     the logistic function.
+
+    Raises:
+        ValueError: the network returns neither one logit nor two.
     """
+    if logits.ndim != 2 or logits.shape[1] not in (1, 2):
+        raise ValueError(f"logits: expected shape (batch, 2) or (batch, 1) from a network, got {logits.shape}")
     if logits.shape[1] == 1:
         return jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
     return logits if bonafide_index == 1 else logits[:, ::-1]
@@ -372,6 +381,14 @@ def _families() -> dict[str, Family]:
 @functools.cache
 def _built_in() -> dict[str, Family]:
     """The `FAMILY` of every package in the folder of this file."""
-    folders = [module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg]
-    families = [importlib.import_module(f"{models.__name__}.{folder}").FAMILY for folder in folders]
-    return {family.name: family for family in families}
+    families: dict[str, Family] = {}
+    for folder in (module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg):
+        found = getattr(importlib.import_module(f"{models.__name__}.{folder}"), "FAMILY", None)
+        if not isinstance(found, Family):
+            raise ConfigError(f"models/{folder}/__init__.py: sets no FAMILY = Family(...), as every folder there does")
+        if found.name in families:
+            raise ConfigError(
+                f"models/{folder}/__init__.py: another family is called {found.name!r}; choose a new name"
+            )
+        families[found.name] = found
+    return families

@@ -7,7 +7,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from aasist_jax.models.family import Applied, EncoderFrames, Lengths, ModelState, Params, RandomKeys, Spans, Waves
+from aasist_jax.models.family import (
+    Applied,
+    EncoderFrames,
+    Lengths,
+    ModelState,
+    Outputs,
+    Params,
+    RandomKeys,
+    Spans,
+    Waves,
+)
 
 
 @dataclass(frozen=True)
@@ -41,16 +51,20 @@ class LinenNetwork:
         train: bool = False,
         rng: RandomKeys | None = None,
     ) -> Applied:
-        """Run the module; see `Network`."""
+        """Run the module; see `Network`.
+
+        Raises:
+            TypeError: the module returns something else than `Outputs`.
+        """
         variables = {"params": params, **model_state}
         # `Any`, because Flax cannot know what type the module returns.
         if not train:
             outputs: Any = self.module.apply(variables, waves, lengths)
-            return outputs, model_state
+            return self._checked(outputs), model_state
         rngs = None if rng is None else {"dropout": rng.own, "shared": rng.shared}
         trained: Any = self.module.apply(variables, waves, lengths, train=True, rngs=rngs, mutable=list(self.state))
         outputs, updates = trained
-        return outputs, {kind: updates[kind] for kind in self.state}
+        return self._checked(outputs), {kind: updates[kind] for kind in self.state}
 
     def encode(
         self, params: Params, model_state: ModelState, pieces: Waves, valid: Spans | None = None
@@ -62,4 +76,10 @@ class LinenNetwork:
     def classify(self, params: Params, model_state: ModelState, frames: EncoderFrames) -> Applied:
         """Run the module's method `classify`; see `FrameNetwork`."""
         outputs: Any = self.module.apply({"params": params, **model_state}, frames, method="classify")
-        return outputs, model_state
+        return self._checked(outputs), model_state
+
+    def _checked(self, outputs: Any) -> Outputs:
+        if not isinstance(outputs, Outputs):
+            returned = f"{type(self.module).__name__} returned {type(outputs).__name__}"
+            raise TypeError(f"{returned}; the module of a family returns Outputs(logits=..., embedding=...)")
+        return outputs

@@ -8,21 +8,27 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from aasist_jax import __version__, commands
+from aasist_jax.commands import exit_codes
 from aasist_jax.commands.app import app, find_verbs, run_verb
 from aasist_jax.commands.build_corpus import build_corpus
 from aasist_jax.corpus.plan import ClipCounts
 from tests.conftest import REPOSITORY
 
-VERBS = (
+PUBLISHED_VERBS = {
     *("build-corpus", "calibrate", "convert", "download", "evaluate", "explain", "export", "fetch-weights", "fuse"),
     *("listen", "llr", "metrics", "models", "score", "timeline", "train"),
-)
+}
+"""Verbs that may not get lost. A new one need not be added: every test below takes all that are found."""
+
+VERBS = tuple(find_verbs())
+Command = Callable[..., tuple[int, str, str]]
 DOORS = ("score", "train", "evaluate", "build_corpus", "download_dataset")
 LINES, COLUMNS, OPTIONS = 45, 80, 12
 
@@ -46,7 +52,8 @@ def sections(text: str) -> dict[str, list[str]]:
 
 
 def test_the_verbs_are_all_there() -> None:
-    assert tuple(find_verbs()) == VERBS
+    assert set(VERBS) >= PUBLISHED_VERBS
+    assert [*VERBS] == sorted(VERBS)
     listed = invoke("--help")
     for verb, line in find_verbs().items():
         assert f"  {verb} " in listed
@@ -117,6 +124,39 @@ def say_hello(name: str, loudly: bool = False) -> None:
         result = run_in_process("say-hello", arguments, monkeypatch)
         assert result[0] == code
         assert printed in result[1]
+
+
+@pytest.mark.parametrize(
+    ("first_line", "function", "complaint"),
+    [
+        (
+            "aasist-jax say_hello: Greet somebody.",
+            "say_hello",
+            "commands/say_hello.py: its first line names the verb 'say_hello', where the file is that of the verb "
+            "'say-hello'; write the one that is meant",
+        ),
+        (
+            "aasist-jax greet: Greet somebody.",
+            "say_hello",
+            "commands/say_hello.py: its first line names the verb 'greet'",
+        ),
+        (
+            "aasist-jax say-hello: Greet somebody.",
+            "hello",
+            "commands/say_hello.py: has no function say_hello, whose parameters are the options of the verb",
+        ),
+    ],
+)
+def test_a_misnamed_verb_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, first_line: str, function: str, complaint: str
+) -> None:
+    (tmp_path / "say_hello.py").write_text(f'"""{first_line}"""\n\n\ndef {function}(name: str) -> None: ...\n')
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "aasist_jax.commands.say_hello", raising=False)
+    code, _, said = command("say-hello", "you")
+    assert code == exit_codes.FAILURE
+    assert said.startswith(f"error: {complaint}")
+    assert said.count("\n") == 1
 
 
 def run_in_process(verb: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

@@ -10,7 +10,10 @@ import pytest
 from aasist_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig, load_config, parse_config, to_json
 from aasist_jax.errors import ConfigError
 from aasist_jax.models.aasist.config import AASISTConfig
+from aasist_jax.models.family import family_names
 from tests.conftest import REPOSITORY
+
+ARCHITECTURES = " or ".join(map(repr, family_names()))
 
 AASIST_L = {
     "architecture": "AASIST",
@@ -171,9 +174,9 @@ def test_truth_values_may_be_strings(tmp_path: Path, text: str) -> None:
         (
             "model_config.architecture",
             "Aasist",
-            "model_config.architecture: expected 'AASIST', got \"Aasist\"",
+            f'model_config.architecture: expected {ARCHITECTURES}, got "Aasist"',
         ),
-        ("model_config.architecture", ["AASIST"], "model_config.architecture: expected 'AASIST', got [\"AA"),
+        ("model_config.architecture", ["AASIST"], f'model_config.architecture: expected {ARCHITECTURES}, got ["AA'),
         ("model_config.nb_samp", 2314, "model_config.nb_samp: expected at least 2315, got 2314"),
         ("model_config.first_conv", 0, "model_config.first_conv: expected 1 or more, got 0"),
         ("model_config.filts", [70], "model_config.filts: expected a list of 5 (an integer, a list of 2 (an integer"),
@@ -221,8 +224,8 @@ def test_an_unknown_key_is_told_the_full_name_of_the_one_that_was_meant(
 @pytest.mark.parametrize(
     ("key", "complaint"),
     [
-        ("model_config", "model_config.architecture: missing; expected 'AASIST'"),
-        ("model_config.architecture", "model_config.architecture: missing; expected 'AASIST'"),
+        ("model_config", f"model_config.architecture: missing; expected {ARCHITECTURES}"),
+        ("model_config.architecture", f"model_config.architecture: missing; expected {ARCHITECTURES}"),
         ("model_config.nb_samp", "model_config.nb_samp: missing; expected an integer"),
         ("model_config.gat_dims", "model_config.gat_dims: missing; expected a list of 2 (an integer, an integer)"),
     ],

@@ -1,19 +1,27 @@
 """A new family is registered, and conversion, Detector and configuration serve it unchanged."""
 
+import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aasist_jax import models
 from aasist_jax.config import load_config, parse_config, to_json
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ConfigError
-from aasist_jax.models.family import Family, family, family_names, family_of, register
+from aasist_jax.models import family as registry
+from aasist_jax.models.family import Family, class_logits, family, family_names, family_of, register
 from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
 from tests.models import toy
+
+BUILT_IN = family_names()
+"""The families of the package. One more folder there is one more of them, and breaks no test here."""
 
 
 @pytest.fixture
@@ -72,19 +80,68 @@ def test_a_new_family_is_configured(tmp_path: Path, entry: Family) -> None:
         load_config(path)
 
 
+def test_every_folder_is_a_family() -> None:
+    folders = [path.parent.name for path in Path(models.__path__[0]).glob("*/__init__.py")]
+    assert len(BUILT_IN) == len(folders)
+    assert "AASIST" in BUILT_IN
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", r"models/another/__init__.py: sets no FAMILY = Family\(\.\.\.\)"),
+        ("FAMILY = 1", r"models/another/__init__.py: sets no FAMILY"),
+        ("from tests.models.toy import TOY as FAMILY", None),
+        (
+            "import dataclasses\nfrom tests.models.toy import TOY\nFAMILY = dataclasses.replace(TOY, name='AASIST')",
+            "models/another/__init__.py: another family is called 'AASIST'; choose a new name",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_family_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, complaint: str | None
+) -> None:
+    (tmp_path / "another").mkdir()
+    (tmp_path / "another" / "__init__.py").write_text(content)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    with fresh_registry():
+        if complaint is None:
+            assert family_names() == sorted([*BUILT_IN, "Toy"])
+        else:
+            with pytest.raises(ConfigError, match=complaint):
+                family_names()
+
+
+@contextlib.contextmanager
+def fresh_registry() -> Iterator[None]:
+    """The folders are looked at anew, and again afterwards."""
+    registry._built_in.cache_clear()
+    try:
+        yield
+    finally:
+        registry._built_in.cache_clear()
+        sys.modules.pop("aasist_jax.models.another", None)
+
+
+def test_three_logits_are_refused() -> None:
+    """A network that gives them would otherwise be trained and scored by two of them without a word."""
+    with pytest.raises(ValueError, match=r"logits: expected shape \(batch, 2\) or \(batch, 1\) .* got \(4, 3\)"):
+        class_logits(jnp.zeros((4, 3)), 1)
+
+
 def test_names_are_unique_and_unknown_ones_refused(entry: Family) -> None:
-    assert family_names() == ["AASIST", "Toy"]
+    assert family_names() == sorted([*BUILT_IN, "Toy"])
     assert family("Toy") is entry
     assert family_of(toy.ToyConfig(400)) is entry
     with pytest.raises(ValueError, match="registered already"):
         register(entry)
-    with pytest.raises(ConfigError, match="^architecture: there is no 'Toi'; did you mean 'Toy'\\?$"):
+    with pytest.raises(ConfigError, match=r"^architecture: there is no 'Toi'; did you mean 'Toy'\?$"):
         family("Toi")
 
 
 def test_a_family_goes_when_it_is_unregistered() -> None:
     with toy.registered():
         pass
-    assert family_names() == ["AASIST"]
+    assert family_names() == BUILT_IN
     with pytest.raises(ConfigError, match="ToyConfig is the configuration of no registered architecture"):
         family_of(toy.ToyConfig(400))
