@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from aasist_jax.commands.app import main
 
 from aasist_jax.commands import exit_codes
+from aasist_jax.commands.app import main
 from aasist_jax.detection.detector import Detector
 from aasist_jax.training.epoch import StepRunner
 from aasist_jax.training.interruption import StopRequested
@@ -67,12 +67,12 @@ def configuration(toy: ModuleType, clips: Path, folder: Path) -> Path:
     path = folder / "toy.json"
     document = {
         "model_config": toy.MODEL_CONFIG,
-        "optim_config": {"base_lr": 0.05},
+        "optim_config": {"base_lr": 0.1},
         "data_config": {"layout": "csv"},
-        "train_config": {"checkpoint_steps": 1, "log_steps": 1},
+        "train_config": {"checkpoint_steps": 1, "log_steps": 1, "class_weights": [0.5, 0.5]},
         "database_path": str(clips),
         "batch_size": 8,
-        "num_epochs": 3,
+        "num_epochs": 6,
     }
     path.write_text(json.dumps(document))
     return path
@@ -110,7 +110,7 @@ def train_and_resume(config: Path, folder: Path, run: Run, monkeypatch: pytest.M
         assert run("train", "--config", config, "--output", folder / "stopped")[0] == exit_codes.STOPPED
     code, _, said = run("train", "--config", config, "--output", folder / "stopped")
     assert code == 0
-    assert "step 6 of 12" in said
+    assert "step 6 of 24" in said
     for name in ("weights/model.safetensors", "scores/dev_final.txt", "scores/eval_final.txt"):
         assert (folder / "stopped" / name).read_bytes() == (folder / "alone" / name).read_bytes()
     summary = json.loads((folder / "alone" / "summary.json").read_text())

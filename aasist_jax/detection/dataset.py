@@ -44,11 +44,17 @@ def score_dataset(
         progress(done, total)
         if done == total:
             return path
+        window = detector.window_rule
         batches = eval_dataset(
-            split.source, samples=detector.window, batch_size=BATCH_SIZE, start=done, workers=workers
+            split.source,
+            samples=window.samples,
+            fill=window.fill,
+            batch_size=BATCH_SIZE,
+            start=done,
+            workers=workers,
         )
         for batch in batches:
-            scores = detector.logits(batch["wave"])[batch["valid"], 1]
+            scores = detector.logits(batch["wave"], batch.get("length"))[batch["valid"], 1]
             for index, score in zip(batch["index"], scores, strict=False):
                 clip = split.utterances[index]
                 file.write(f"{clip.utterance} {clip.attack} {clip.label} {float(score)!r}\n")
