@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 REPORTS ?= -q
+JOBS ?= 2
 
 .PHONY: run test test-slow lint docs clean
 
@@ -10,7 +11,7 @@ run: $(VENV)/installed-run
 	$(BIN)/python scripts/train.py --config configs/quickstart.json
 
 test: lint
-	$(BIN)/python -m pytest $(REPORTS) -m "not slow"
+	$(BIN)/python -m pytest $(REPORTS) -n $(JOBS) --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(REPORTS) -m slow

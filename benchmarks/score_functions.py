@@ -1,14 +1,16 @@
 """Metrics and calibrations: the time of every metric, and how well calibrations carry over to other speakers."""
 
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from aasist_jax import metrics as m
 from aasist_jax.calibration.llr import fit_isotonic, fit_logistic
 from aasist_jax.evaluation.score_files import Trials, join, read_keys, read_scores
+from aasist_jax.metrics import bootstrap, detection_cost, error_rates, tandem
+from aasist_jax.metrics.calibration_loss import cllr_bits, min_cllr_bits
 from benchmarks.options import Options
 from benchmarks.rounds import Table, spread
 
@@ -23,22 +25,34 @@ def metrics(options: Options) -> list[Table]:
     random = np.random.default_rng(0)
     classes = bonafide, spoof = random.normal(5, 2, 7_355), random.normal(-5, 2, 63_882)
     asv = random.normal(4, 1, 5_370), random.normal(0, 1, 33_327), random.normal(3, 1.5, 63_882)
-    rates = m.asv_error_rates(*asv)
-    plain = "equal_error_rate convex_hull_equal_error_rate det_points area_under_curve min_dcf act_dcf cllr_bits"
-    timed: dict[str, tuple[Any, ...]] = dict.fromkeys((*plain.split(), "min_cllr_bits"), classes)
-    timed |= {"min_tdcf_2019": (*classes, rates), "min_tdcf_2021": (*classes, rates), "min_a_dcf": asv}
-    timed |= {"tandem_equal_error_rate": (*classes, *asv), "threshold_for_miss_rate": (bonafide, 0.01)}
-    timed |= {"threshold_for_false_alarm_rate": (spoof, 0.01), "expected_cost": (*classes, 0.0)}
-    # The last one resamples the trials 1,000 times.
-    timed |= {"bootstrap_intervals": ({"eer": lambda curve: m.equal_error_rate_of(curve)[0]}, *classes)}
+    rates = tandem.asv_error_rates(*asv)
+    timed: dict[Callable[..., Any], tuple[Any, ...]] = {
+        error_rates.equal_error_rate: classes,
+        error_rates.convex_hull_equal_error_rate: classes,
+        error_rates.det_points: classes,
+        error_rates.area_under_curve: classes,
+        detection_cost.min_dcf: classes,
+        detection_cost.act_dcf: classes,
+        cllr_bits: classes,
+        min_cllr_bits: classes,
+        tandem.min_tdcf_2019: (*classes, rates),
+        tandem.min_tdcf_2021: (*classes, rates),
+        tandem.min_a_dcf: asv,
+        tandem.tandem_equal_error_rate: (*classes, *asv),
+        error_rates.threshold_for_miss_rate: (bonafide, 0.01),
+        error_rates.threshold_for_false_alarm_rate: (spoof, 0.01),
+        detection_cost.expected_cost: (*classes, 0.0),
+        # Resamples the trials 1,000 times.
+        bootstrap.bootstrap_intervals: ({"eer": lambda curve: error_rates.equal_error_rate_of(curve)[0]}, *classes),
+    }
     rows = []
-    for name, arguments in timed.items():
+    for metric, arguments in timed.items():
         seconds = []
-        for _ in range(1 if name == "bootstrap_intervals" else options.rounds):
+        for _ in range(1 if metric is bootstrap.bootstrap_intervals else options.rounds):
             began = time.perf_counter()
-            getattr(m, name)(*arguments)
+            metric(*arguments)
             seconds.append(time.perf_counter() - began)
-        rows.append((name, spread(seconds)[0]))
+        rows.append((metric.__name__, spread(seconds)[0]))
     return [Table(f"{bonafide.size} bona fide trials, {spoof.size} spoofs", "metric | s:.4f", rows)]
 
 
@@ -83,4 +97,4 @@ def fit_beta(scores: np.ndarray, is_bonafide: np.ndarray) -> Any:
 def _cllr_ratio(fit: Any, trials: Trials, fitted: np.ndarray, measured: np.ndarray) -> float:
     scores, bonafide = trials.scores[measured], trials.is_bonafide[measured]
     llrs = fit(trials.scores[fitted], trials.is_bonafide[fitted]).apply(scores)
-    return m.cllr_bits(llrs[bonafide], llrs[~bonafide]) / m.min_cllr_bits(scores[bonafide], scores[~bonafide])
+    return cllr_bits(llrs[bonafide], llrs[~bonafide]) / min_cllr_bits(scores[bonafide], scores[~bonafide])

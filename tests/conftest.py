@@ -4,7 +4,8 @@ Shapes are checked by the `--jaxtyping-packages` of pyproject.toml.
 """
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,33 @@ def reference() -> Path:
 
 
 @pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Runs `aasist-jax ARGUMENTS` in this process; gives exit code, standard output and standard error."""
+    from aasist_jax.commands.app import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return int(stop.value.code or 0), output.out, output.err
+
+    return run_command
+
+
+@pytest.fixture(scope="module")
+def toy_family() -> Iterator[None]:
+    """The family of `tests.models.toy` among the registered ones, while the tests of a module run."""
+    from tests.models import toy
+
+    with toy.registered():
+        yield
+
+
+@pytest.fixture
 def toys() -> Iterator[None]:
     """The toy families among the registered ones, for a while."""
     from aasist_jax.models.family import register, unregister
@@ -70,3 +98,13 @@ def toys() -> Iterator[None]:
     finally:
         for family in families:
             unregister(family.name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _freed_memory_goes_back() -> Iterator[None]:
+    """Commands that run in this process must not keep its freed memory: a program does one thing, the tests do all."""
+    from aasist_jax.runtime import start_up
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start_up, "keep_freed_memory", lambda: False)
+        yield

@@ -6,18 +6,15 @@ one logit; with a loss that asks for the attack, and bona fide as its first logi
 
 import csv
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from aasist_jax.commands import exit_codes
-from aasist_jax.commands.app import main
 from aasist_jax.detection.detector import Detector
 from aasist_jax.training.epoch import StepRunner
 from aasist_jax.training.interruption import StopRequested
@@ -28,7 +25,7 @@ TOYS = (stateless, any_length, attack_types)
 RATE = 16_000
 SPLITS = {"train": 32, "dev": 12, "eval": 12}
 
-Run = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +46,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "clips.csv"
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process, where the toys are registered."""
-
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
 def configuration(toy: ModuleType, clips: Path, folder: Path) -> Path:
     path = folder / "toy.json"
     document = {
@@ -81,23 +64,23 @@ def configuration(toy: ModuleType, clips: Path, folder: Path) -> Path:
 @pytest.mark.parametrize("toy", TOYS, ids=[toy.FAMILY.name for toy in TOYS])
 @pytest.mark.usefixtures("toys")
 def test_a_new_family_goes_through_everything(
-    toy: ModuleType, clips: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    toy: ModuleType, clips: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configuration(toy, clips, tmp_path)
-    weights = train_and_resume(config, tmp_path, run, monkeypatch)
-    convert_there_and_back(config, weights, tmp_path, run)
-    scores = score_each_clip(weights, clips, tmp_path, run)
-    evaluate(config, weights, scores, tmp_path, run)
-    timeline_and_stream(weights, tmp_path, run)
-    export(weights, tmp_path, run)
-    code, _, said = run("explain", clips.parent / "dev0.wav", "--weights", weights)
+    weights = train_and_resume(config, tmp_path, command, monkeypatch)
+    convert_there_and_back(config, weights, tmp_path, command)
+    scores = score_each_clip(weights, clips, tmp_path, command)
+    evaluate(config, weights, scores, tmp_path, command)
+    timeline_and_stream(weights, tmp_path, command)
+    export(weights, tmp_path, command)
+    code, _, said = command("explain", clips.parent / "dev0.wav", "--weights", weights)
     assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
     assert f"{toy.FAMILY.name}: scores of this family cannot be explained" in said
 
 
-def train_and_resume(config: Path, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+def train_and_resume(config: Path, folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that is stopped and goes on ends in the bits of one that was left alone, and has learnt."""
-    assert run("train", "--config", config, "--output", folder / "alone")[0] == 0
+    assert command("train", "--config", config, "--output", folder / "alone")[0] == 0
     take_step = StepRunner.take_step
 
     def stop_at_six(steps: StepRunner) -> None:
@@ -107,8 +90,8 @@ def train_and_resume(config: Path, folder: Path, run: Run, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(StepRunner, "take_step", stop_at_six)
-        assert run("train", "--config", config, "--output", folder / "stopped")[0] == exit_codes.STOPPED
-    code, _, said = run("train", "--config", config, "--output", folder / "stopped")
+        assert command("train", "--config", config, "--output", folder / "stopped")[0] == exit_codes.STOPPED
+    code, _, said = command("train", "--config", config, "--output", folder / "stopped")
     assert code == 0
     assert "step 6 of 24" in said
     for name in ("weights/model.safetensors", "scores/dev_final.txt", "scores/eval_final.txt"):
@@ -119,15 +102,15 @@ def train_and_resume(config: Path, folder: Path, run: Run, monkeypatch: pytest.M
     return folder / "alone" / "weights"
 
 
-def convert_there_and_back(config: Path, weights: Path, folder: Path, run: Run) -> None:
-    assert run("convert", weights, "--to-torch", folder / "toy.pth")[0] == 0
-    assert run("convert", folder / "toy.pth", "--config", config, "--output", folder / "back")[0] == 0
+def convert_there_and_back(config: Path, weights: Path, folder: Path, command: Command) -> None:
+    assert command("convert", weights, "--to-torch", folder / "toy.pth")[0] == 0
+    assert command("convert", folder / "toy.pth", "--config", config, "--output", folder / "back")[0] == 0
     assert (folder / "back" / "model.safetensors").read_bytes() == (weights / "model.safetensors").read_bytes()
 
 
-def score_each_clip(weights: Path, clips: Path, folder: Path, run: Run) -> dict[str, float]:
+def score_each_clip(weights: Path, clips: Path, folder: Path, command: Command) -> dict[str, float]:
     """The command's scores are those that the network gives for the clip as the window rule fills it."""
-    code, out, _ = run("score", clips.parent, "--weights", weights, "--format", "jsonl")
+    code, out, _ = command("score", clips.parent, "--weights", weights, "--format", "jsonl")
     rows = {Path(row["file"]).stem: row for row in map(json.loads, out.splitlines())}
     assert code == 0
     assert len(rows) == sum(SPLITS.values())
@@ -142,9 +125,9 @@ def score_each_clip(weights: Path, clips: Path, folder: Path, run: Run) -> dict[
     return {name: row["score"] for name, row in rows.items()}
 
 
-def evaluate(config: Path, weights: Path, scores: dict[str, float], folder: Path, run: Run) -> None:
+def evaluate(config: Path, weights: Path, scores: dict[str, float], folder: Path, command: Command) -> None:
     options = ("--split", "eval", "--output", folder / "report", "--resamples", 0)
-    assert run("evaluate", "--config", config, "--weights", weights, *options)[0] == 0
+    assert command("evaluate", "--config", config, "--weights", weights, *options)[0] == 0
     assert json.loads((folder / "report" / "metrics.json").read_text())["eer"] == 0
     rows = [line.split() for line in (folder / "report" / "eval.txt").read_text().splitlines()]
     assert {row[0]: pytest.approx(float(row[3]), abs=2e-5) for row in rows} == {
@@ -152,13 +135,13 @@ def evaluate(config: Path, weights: Path, scores: dict[str, float], folder: Path
     }
 
 
-def timeline_and_stream(weights: Path, folder: Path, run: Run) -> None:
+def timeline_and_stream(weights: Path, folder: Path, command: Command) -> None:
     """A quiet second in a loud recording is found, by the file and by the stream alike."""
     wave = np.random.default_rng(1).normal(scale=0.2, size=4 * RATE).astype(np.float32).clip(-1, 1)
     wave[2 * RATE : 3 * RATE] *= 0.1
     soundfile.write(folder / "long.wav", wave, RATE, subtype="FLOAT")
     options = ("--segments", folder / "long.json", "--threshold", 0, "--hysteresis", 0)
-    assert run("timeline", folder / "long.wav", "--weights", weights, *options)[0] == 0
+    assert command("timeline", folder / "long.wav", "--weights", weights, *options)[0] == 0
     document = json.loads((folder / "long.json").read_text())
     quiet = [segment for segment in document["segments"] if segment["label"] == "spoof"]
     assert len(quiet) == 1
@@ -176,28 +159,28 @@ def timeline_and_stream(weights: Path, folder: Path, run: Run) -> None:
     assert short.finish()[0].score == pytest.approx(detector.score((wave[:1500], RATE)).score, abs=2e-5)
 
 
-def export(weights: Path, folder: Path, run: Run) -> None:
+def export(weights: Path, folder: Path, command: Command) -> None:
     """What is written has been checked against the native scores; what cannot be written is told in a line."""
-    assert run("export", weights, "--format", "stablehlo", "--out", folder / "toy.zip")[0] == 0
-    code, _, said = run("export", weights, "--format", "onnx", "--out", folder / "toy.onnx")
+    assert command("export", weights, "--format", "stablehlo", "--out", folder / "toy.zip")[0] == 0
+    code, _, said = command("export", weights, "--format", "onnx", "--out", folder / "toy.onnx")
     assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
     assert "has no ONNX form; export it as StableHLO" in said
     assert not (folder / "toy.onnx").exists()
 
 
 @pytest.mark.usefixtures("toys")
-def test_a_state_that_is_not_batch_norm_is_kept(clips: Path, tmp_path: Path, run: Run) -> None:
+def test_a_state_that_is_not_batch_norm_is_kept(clips: Path, tmp_path: Path, command: Command) -> None:
     """The loudest sample that training heard stands in the weights, and not what it was at the start."""
     config = configuration(any_length, clips, tmp_path)
-    assert run("train", "--config", config, "--output", tmp_path / "run")[0] == 0
+    assert command("train", "--config", config, "--output", tmp_path / "run")[0] == 0
     state = load_weights(tmp_path / "run" / "weights").model_state
     loudest = max(np.abs(soundfile.read(path)[0]).max() for path in clips.parent.glob("train*.wav"))
     assert 0.5 * loudest < float(state["memory"]["loudest"]) <= max(loudest, 1)
 
 
 @pytest.mark.usefixtures("toys")
-def test_what_a_family_lacks_is_told_before_the_first_step(clips: Path, tmp_path: Path, run: Run) -> None:
+def test_what_a_family_lacks_is_told_before_the_first_step(clips: Path, tmp_path: Path, command: Command) -> None:
     config = configuration(stateless, clips, tmp_path)
-    code, _, said = run("train", "--config", config, "--output", tmp_path / "run", "--set", "freq_aug=true")
+    code, _, said = command("train", "--config", config, "--output", tmp_path / "run", "--set", "freq_aug=true")
     assert code == exit_codes.FAILURE
     assert said.strip().endswith("freq_aug: ToyStateless has no filters to mask; leave it false")

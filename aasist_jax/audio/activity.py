@@ -85,5 +85,5 @@ class Levels:
 
 
 def _is_constant(lowest: np.ndarray, highest: np.ndarray) -> bool:
-    """Silence or a DC line, by the measure of `aasist_jax.condition`."""
+    """Silence or a DC line, by the measure of `aasist_jax.audio.condition`."""
     return bool(lowest.size and highest.max() - lowest.min() <= 2 * STEP)

@@ -23,7 +23,7 @@ from aasist_jax import commands
 from aasist_jax.commands import exit_codes
 from aasist_jax.commands.options import EVERYWHERE, everywhere
 from aasist_jax.errors import AasistError, DataError
-from aasist_jax.runtime.messages import be_quiet, print_error
+from aasist_jax.runtime.messages import be_quiet, print_error, stop_writing
 
 SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
@@ -162,8 +162,8 @@ def run(program: Callable[..., Any]) -> None:
 
 
 def _end_unread() -> None:
-    # What reads standard output has seen enough, as `head` does. What is left to print must not fail once more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # What reads standard output has seen enough, as `head` does.
+    stop_writing(sys.__stdout__)
     sys.exit(exit_codes.FAILURE)
 
 

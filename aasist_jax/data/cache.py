@@ -17,6 +17,7 @@ from aasist_jax.audio.load import load_audio
 from aasist_jax.data.fingerprint import fingerprint
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import AudioError, DataError
+from aasist_jax.runtime.files import write_text
 from aasist_jax.runtime.progress import with_progress
 
 FORMAT = "aasist_jax clips 1"
@@ -75,13 +76,10 @@ def open_cache(folder: Path, utterances: Sequence[Utterance], *, workers: int | 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         index = {"format": FORMAT, "fingerprint": key, "data": data.name, **_write(data, utterances, workers)}
-        draft = data.with_suffix(".json")
-        draft.write_text(json.dumps(index), encoding="utf-8")
-        os.replace(draft, index_path)
+        write_text(index_path, json.dumps(index))
     except BaseException as error:
-        for rest in (data, data.with_suffix(".json")):
-            with contextlib.suppress(OSError):
-                rest.unlink()
+        with contextlib.suppress(OSError):
+            data.unlink()
         if isinstance(error, OSError):
             raise DataError(f"{folder}: no cache can be written ({error.strerror}); choose another folder") from error
         raise

@@ -15,6 +15,7 @@ from aasist_jax.data.layouts.asvspoof2019 import ASVSPOOF2019_LISTS, protocol_pa
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.download import Progress
+from aasist_jax.runtime.files import replacing
 
 TRIALS = {"train": 25_380, "dev": 24_844, "eval": 71_237}
 """Clips of each split that the countermeasure protocols list (the flac folders hold some more, for the ASV)."""
@@ -174,10 +175,8 @@ def _extract(
     for name, info in left.items():
         target = part / name
         # Written under another name first: a file with its own name is whole, whenever the run is killed.
-        unfinished = target.with_name(f"{target.name}.unfinished")
-        with source.open(info) as packed, unfinished.open("wb") as file:
+        with replacing(target) as unfinished, source.open(info) as packed, unfinished.open("wb") as file:
             shutil.copyfileobj(packed, file, _BLOCK)
-        os.replace(unfinished, target)
         done += info.file_size
         if progress:
             progress("unpack", done, total)

@@ -1,1 +1,1 @@
-"""The Detector: load weights, score a file, a batch."""
+"""The Detector, and what scores files, streams and data sets with it."""

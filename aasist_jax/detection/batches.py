@@ -1,4 +1,4 @@
-"""Score many recordings: decoding runs ahead in threads, and windows of several recordings share batches."""
+"""Scores many recordings: threads decode ahead, and windows of several recordings share batches."""
 
 import os
 import threading
@@ -16,26 +16,26 @@ from aasist_jax.detection.detector import BATCH_SIZE, Detector, Prepared, Score,
 from aasist_jax.errors import AudioError
 
 AHEAD_BYTES = 64 << 20
-"""Decoded windows that may wait for the model: no recording is begun beyond that."""
+"""Limit on decoded windows that wait for the model; beyond it, no further recording is decoded."""
 
 Source = Callable[[], Any]
-"""Gives what `Detector.prepare` takes, when it is called in a thread."""
+"""Returns the input of `Detector.prepare`; called in a thread."""
 
 
 @dataclass(frozen=True)
 class InTurn:
-    """A source that may not end, as standard input: the consumer waits for it, once all before it is scored.
+    """A source that may never end, such as standard input. It is read after all recordings before it are scored.
 
-    No thread may wait for it, since Python ends only when every thread of a pool has.
+    The consumer reads it, not a thread of the pool, because Python cannot exit while such a thread is waiting.
     """
 
     source: Source
 
 
 def batch_size_for(recordings: int, windows: Windows) -> int:
-    """The one batch size for a job, so that one program is compiled: a small job does not pay for a full batch.
+    """The batch size for a job: a single size, so that one program is compiled, but small for a small job.
 
-    It follows from the job alone, so that a job taken up again computes the same numbers.
+    It depends only on the whole job, so that a resumed job computes the same numbers.
     """
     return BATCH_SIZE if windows == "all" else min(BATCH_SIZE, 1 << max(recordings - 1, 0).bit_length())
 
@@ -48,22 +48,23 @@ def score_in_batches(
     channel: int | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[Score | AudioError]:
-    """Score recordings as `Detector.score` does; one that cannot be scored gives the error.
+    """Score recordings as `Detector.score` does; for a recording that cannot be scored, yield the error.
 
-    Memory is bounded, whatever the number of recordings. With `first`, by what waits (`AHEAD_BYTES`) and one block a
-    thread, since a recording is decoded block by block and only its start is kept. With `all`, where a single thread
-    decodes, by what waits, the windows of the recording that is scored, and three times the next one: its samples and
-    their copies while it is cut into windows. One that is too long for that gives an AudioError.
+    Memory is bounded, whatever the number of recordings. With `first`, the bound is the decoded windows that wait
+    (`AHEAD_BYTES`) and one block per thread, because recordings are decoded block by block and only their start is
+    kept. With `all`, a single thread decodes, and the bound is the windows that wait, those of the recording that is
+    being scored, and three times the next recording (its samples and their copies while it is cut into windows). A
+    recording that is too long for this gives an AudioError.
 
     Args:
         detector: the model.
-        sources: what to score.
+        sources: the recordings to score.
         windows: as in `Detector.score`.
         channel: as in `Detector.score`.
-        batch_size: windows a batch; the last one is filled up with zeros.
+        batch_size: windows per batch; the last batch is filled up with zeros.
 
     Yields:
-        One result a source, in their order, as soon as its batches are done.
+        One result per source, in the order of the sources, as soon as its batches are done.
     """
 
     def prepare(source: Source) -> Prepared | AudioError:
@@ -103,7 +104,7 @@ def score_in_batches(
 
 @dataclass(eq=False)
 class _Unfinished:
-    """A recording on its way, and the logits of its windows so far."""
+    """A recording that is being scored, and the logits of its windows so far."""
 
     result: Prepared | AudioError
     logits: list[np.ndarray] = field(default_factory=list)
@@ -117,7 +118,7 @@ class _Unfinished:
 
 def _run(detector: Detector, batch: list[tuple[_Unfinished, int]], batch_size: int) -> None:
     waves = np.zeros((batch_size, detector.window), np.float32)
-    # What fills the batch counts as full: no length may be 0.
+    # The rows that fill up the batch get the full length, because a length must not be 0.
     lengths = None if detector.window_rule.fixed else np.full(batch_size, detector.window, np.int32)
     for i, (unfinished, row) in enumerate(batch):
         prepared = unfinished.result
@@ -131,7 +132,7 @@ def _run(detector: Detector, batch: list[tuple[_Unfinished, int]], batch_size: i
 
 
 def _finished(detector: Detector, waiting: deque[_Unfinished]) -> Iterator[Score | AudioError]:
-    """Take what is finished from the front."""
+    """Yield the results of the recordings at the front that are finished."""
     while waiting and waiting[0].is_finished():
         unfinished = waiting.popleft()
         if isinstance(unfinished.result, AudioError):
@@ -146,7 +147,7 @@ def _finished(detector: Detector, waiting: deque[_Unfinished]) -> Iterator[Score
 def _ahead(
     prepare: Callable[[Source], Prepared | AudioError], sources: Iterable[Source | InTurn], threads: int
 ) -> Generator[Prepared | AudioError | InTurn, None, None]:
-    """Prepare in threads, ahead of the consumer, in the order of the sources; what comes in turn is handed on."""
+    """Prepare in threads, ahead of the consumer, in the order of the sources; `InTurn` sources are passed through."""
     left = iter(sources)
     begun: deque[Future[Prepared | AudioError] | InTurn] = deque()
     lock = threading.Lock()
@@ -160,9 +161,9 @@ def _ahead(
                 begun.append(source)
                 continue
             busy += 1
-            begun.append(pool.submit(work, source))
+            begun.append(pool.submit(prepare_and_submit, source))
 
-    def work(source: Source) -> Prepared | AudioError:
+    def prepare_and_submit(source: Source) -> Prepared | AudioError:
         nonlocal busy, held
         result = prepare(source)
         with lock:
@@ -187,10 +188,10 @@ def _ahead(
     finally:
         with lock:
             is_open = False
-        # The consumer does not wait for recordings that are still being decoded; the end of the process does.
+        # Do not wait here for recordings that are still being decoded; Python waits for them at exit.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _size(result: Prepared | AudioError) -> int:
-    """Bytes that a result holds, roughly, and never none, so that the number of those that wait is bounded too."""
+    """Approximate size of a result in bytes; never 0, so that the number of waiting results is bounded, too."""
     return 1 << 10 if isinstance(result, AudioError) else (1 << 10) + result.windows.nbytes

@@ -1,4 +1,4 @@
-"""Score a whole data set into a file, restartable: rows already written are kept."""
+"""Scores a whole data set into a file. An interrupted run can be resumed: rows already written are kept."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,19 +15,19 @@ def score_dataset(
 ) -> Path:
     """Score every clip by the official rule and write `utterance attack key score`, in the order of the split.
 
-    Rows are appended as they come. An interrupted call goes on behind the last whole row, for which
-    `PATH.identity.json` says which model and data the rows belong to.
+    Rows are appended as they are computed. After an interruption, the same call continues after the last complete row.
+    `PATH.identity.json` records which model and data the rows belong to.
 
     Args:
         detector: the model.
         split: the clips.
         path: the score file.
         workers: decoding processes.
-        progress: told the clips done and their total.
+        progress: called with the number of clips done and their total.
 
     Raises:
-        ScoreFileError: the file there holds another model's or another data set's scores, or other rows, or nothing
-            tells whose; another process writes it.
+        ScoreFileError: the existing file holds scores of another model or data set, or other rows, or its identity
+            file is missing; or another process is writing it.
     """
     identity = {"model_id": detector.weights.model_id, "data": split.fingerprint}
     with opened_to_append(path) as file:
@@ -65,7 +65,7 @@ def score_dataset(
 
 
 def _rows_there(path: Path, utterances: list[str]) -> tuple[int, int]:
-    """Count the whole rows, and the bytes up to the end of the last of them."""
+    """Count the complete rows, and the bytes up to the end of the last one."""
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     rows = data[:whole].split(b"\n")[:-1]

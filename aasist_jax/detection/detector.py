@@ -1,4 +1,4 @@
-"""The Detector: is this voice a human's or a machine's?"""
+"""The Detector: scores whether speech is human (bona fide) or synthetic (spoof)."""
 
 import functools
 from collections.abc import Iterator
@@ -42,21 +42,21 @@ Windows = Literal["first", "all"]
 
 @dataclass(frozen=True)
 class Score:
-    """What a Detector says of one recording.
+    """A Detector's result for one recording.
 
     Attributes:
-        label: `bonafide` or `spoof`, whichever logit is larger; None where there is nothing to judge.
-        score: the published score, the raw logit of bona fide: higher is more human. It is no likelihood ratio. None
-            as above. With several windows, the mean over them.
-        logits: the logits (spoof, bona fide); with several windows, the mean. None as above.
-        duration: seconds of the recording.
-        status: what `condition` says of what was to be scored, the first window or all: `ok`; `short` for less than
-            0.5 s and `clipped` for heavy clipping, scored but hardly reliable; `silent` for digital silence and
-            `constant` for a DC line, which are not scored.
-        model_id: the model that scored it.
+        label: `bonafide` or `spoof`, whichever logit is larger; None if the recording is not scored (see `status`).
+        score: the published score, the raw logit of bona fide; higher means more likely human. It is not a likelihood
+            ratio. With several windows, their mean. None if the recording is not scored.
+        logits: the logits (spoof, bona fide); with several windows, their mean. None if the recording is not scored.
+        duration: length of the recording in seconds.
+        status: the condition of the scored audio (the first window or all of it). `ok`; `short` (less than 0.5 s) and
+            `clipped` (heavily) are scored, but the score is not reliable; `silent` (digital silence) and `constant`
+            (the same value throughout) are not scored.
+        model_id: identifies the model that gave the score.
         window_scores: the score of every window, in order.
-        llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None where the weights
-            folder has no calibration.
+        llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None if the weights folder has no
+            calibration.
     """
 
     label: str | None
@@ -69,7 +69,7 @@ class Score:
     llr: float | None = None
 
     def probability_of_spoof(self, p_spoof: float) -> float | None:
-        """Posterior probability of a spoof at the prior `p_spoof`; None where there is no `llr`."""
+        """Posterior probability of a spoof at the prior `p_spoof`; None if there is no `llr`."""
         if self.llr is None:
             return None
         return float(probability_of_spoof(np.array([self.llr]), p_spoof)[0])
@@ -80,10 +80,10 @@ class Prepared:
     """A recording that was decoded and cut, ready for the model.
 
     Attributes:
-        name: how messages call it.
-        windows: float32 (windows, samples) at 16 kHz; no windows where there is nothing to judge.
-        lengths: samples of each window that are there, where the network is told; None otherwise.
-        duration: seconds of the recording.
+        name: the name used in messages.
+        windows: float32 (windows, samples) at 16 kHz; no windows if the recording is silent or constant.
+        lengths: valid samples of each window, for networks that take lengths; None otherwise.
+        duration: length of the recording in seconds.
         status: as in `Score`.
     """
 
@@ -97,12 +97,12 @@ class Prepared:
 class Detector:
     """A model with its weights, ready to score.
 
-    Float32 arithmetic is done in full float32 on every backend (no TF32), so that scores are those of the
-    reference to 2e-5.
+    Float32 matrix products use full float32 precision on every backend (no TF32), so that scores agree with the
+    reference implementation to 2e-5.
     """
 
     def __init__(self, weights: Weights, *, dtype: Any = jnp.float32, calibration: Calibration | None = None) -> None:
-        """Take weights that `load_weights` read; `dtype` is the type computed in (float32, bfloat16)."""
+        """Prepare weights from `load_weights` for scoring; `dtype` is the compute dtype (float32 or bfloat16)."""
         self.weights = weights
         self.calibration = calibration
         self.family = family_of(weights.config)
@@ -121,17 +121,18 @@ class Detector:
     ) -> "Detector":
         """Load weights: a folder, published weights by name, or a repository of the Hugging Face Hub.
 
-        A `calibration.json` beside the weights, as `aasist-jax calibrate` writes it, turns scores into log-likelihood
-        ratios as well.
+        If the folder has a `calibration.json`, as written by `aasist-jax calibrate`, results also hold a log-likelihood
+        ratio.
 
         Args:
-            weights: the path of a weights folder, as `aasist-jax fetch-weights`, `convert` and `train` write it; the
-                name of published weights, which `aasist-jax models` lists; or `hf://owner/name[@revision]`.
-            download: fetch published weights that have not been fetched before.
-            dtype: the type computed in (float32, bfloat16).
+            weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; the
+                name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`.
+            download: download published weights if they are not on this machine yet.
+            dtype: the compute dtype (float32 or bfloat16).
 
         Raises:
-            WeightsError: no such weights, or not fetched yet: the message says from where, and how large they are.
+            WeightsError: there are no such weights, or they have not been downloaded yet; in that case the message
+                gives their address and size.
         """
         folder = find_weights(weights, download=download)
         path = folder / CALIBRATION_FILE
@@ -140,29 +141,29 @@ class Detector:
 
     @property
     def window_rule(self) -> Window:
-        """What the network takes at once."""
+        """The input window of the network."""
         return self.family.window(self.weights.config)
 
     @property
     def window(self) -> int:
-        """Samples of a window at 16 kHz."""
+        """Length of a window in samples at 16 kHz."""
         return self.window_rule.samples
 
     @property
     def frame_geometry(self) -> FrameGeometry | None:
-        """How the encoder's frames lie on a recording; None for a family that has none."""
+        """Which samples the encoder's frames cover; None for a family without frames."""
         geometry = self.family.frame_geometry
         return None if geometry is None else geometry(self.weights.config)
 
     def encode(
         self, wave: Float32[np.ndarray, "batch samples"], valid: Int32[np.ndarray, "batch 2"]
     ) -> Float32[np.ndarray, "batch f frames c"]:
-        """Encode pieces of recordings, of which the samples `valid` are there (see `FrameGeometry`)."""
+        """Encode pieces of recordings; `valid` is the (start, end) of the valid samples (see `FrameNetwork`)."""
         with jax.default_matmul_precision("highest"):
             return np.asarray(self._encode(wave, valid), np.float32)
 
     def classify(self, frames: Float32[np.ndarray, "batch f frames c"]) -> Float32[np.ndarray, "batch 2"]:
-        """Judge windows by their frames, as `encode` gives them.
+        """Compute the logits of windows from the frames that `encode` returned.
 
         Raises:
             AudioError: the logits are not finite.
@@ -174,14 +175,14 @@ class Detector:
         """Score waveforms at 16 kHz, full scale 1.
 
         Args:
-            waves: float32 (batch, samples); any length that the model can take.
-            lengths: samples of each that are there, for a model of any length; None: all of them.
+            waves: float32 (batch, samples), of any length that the model accepts.
+            lengths: valid samples of each waveform, for a model without fixed windows; None: every sample is valid.
 
         Returns:
             (batch, 2), index 0 spoof, index 1 bona fide.
 
         Raises:
-            AudioError: another shape or type, too few samples, NaN or infinity.
+            AudioError: wrong shape or type, too few samples, or NaN or infinite samples.
         """
         waves = as_samples(waves, "waves")
         if waves.ndim != 2 or waves.dtype != np.float32:
@@ -206,18 +207,19 @@ class Detector:
             inside = min(rows.stop, len(waves)) - rows.start
             missing = rows.stop - rows.start - inside
             padded = np.pad(waves[rows], ((0, missing), (0, 0)))
-            # What fills the batch counts as full: no length may be 0.
+            # The rows that fill up the batch get the full length, because a length must not be 0.
             full = waves.shape[1]
-            told = None if lengths is None else np.pad(lengths[rows], (0, missing), constant_values=full)
-            batches.append(self.batch_logits(padded, told)[:inside])
+            padded_lengths = None if lengths is None else np.pad(lengths[rows], (0, missing), constant_values=full)
+            batches.append(self.batch_logits(padded, padded_lengths)[:inside])
         return _finite(np.concatenate(batches), name)
 
     def fill(
         self, wave: Float32[np.ndarray, " samples"]
     ) -> tuple[Float32[np.ndarray, " window"], Int32[np.ndarray, ""] | None]:
-        """Make a window of the start of a wave, by the model's rule.
+        """Make a window from the start of a wave, by the model's rule, and return it with its length.
 
-        A fixed window is filled by repeating a shorter wave; otherwise zeros follow it, and its length is told.
+        A wave shorter than a fixed window is repeated, and the length is None. Otherwise it is padded with zeros, and
+        the length is its number of samples.
         """
         if self.window_rule.fixed:
             return first_window(wave, self.window), None
@@ -233,7 +235,7 @@ class Detector:
     def stream(
         self, sample_rate: int = SAMPLE_RATE, *, hop: float | None = None, exact: bool = False, vad: bool = False
     ) -> Stream:
-        """Begin to score a signal as it comes; see `Stream` for the options.
+        """Begin to score a signal that arrives in chunks; see `Stream` for the options.
 
         stream = detector.stream(48_000)
         for chunk in microphone:
@@ -263,9 +265,9 @@ class Detector:
     def batch_logits(
         self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None = None
     ) -> Float32[np.ndarray, "batch 2"]:
-        """Run the model on one batch as it is, unchecked; each shape is compiled once.
+        """Run the model on one batch without checks; each shape is compiled once.
 
-        A row's logits do not depend on what the other rows hold, nor on its place among them.
+        The logits of a row do not depend on the other rows or on its position in the batch.
         """
         with jax.default_matmul_precision("highest"):
             return np.asarray(self._logits(waves) if lengths is None else self._logits(waves, lengths))
@@ -276,10 +278,11 @@ class Detector:
         Args:
             audio: a path, a binary file object, or `(array, sample_rate)` with the array (samples,) or
                 (samples, channels).
-            windows: `first` is the published rule: the first window alone, a shorter clip repeated to fill it.
-                `all` scores every window, the last one anchored to the end, and takes the mean. A recording is decoded
-                to its end in both cases, so that a truncated one is an error.
-            channel: the channel to score, from 0; default: the mean of all. On a stereo call each is one speaker.
+            windows: `first` is the published rule: only the first window is scored; a shorter clip is repeated to fill
+                it. `all` scores every window, with the last one aligned to the end, and takes the mean. In both cases
+                the whole recording is decoded, so that a truncated file is an error.
+            channel: the channel to score, counted from 0; default: the mean of all channels. In stereo recordings of
+                calls, each channel often holds one speaker.
 
         Raises:
             AudioError: one line that names the input and the reason: no such file, not audio, NaN, no sample
@@ -289,7 +292,7 @@ class Detector:
         return self.judge(prepared, self._finite_logits(prepared.windows, prepared.lengths, prepared.name))
 
     def prepare(self, audio: Any, *, windows: Windows = "first", channel: int | None = None) -> Prepared:
-        """Do the part of `score` that needs no model: decode, check, cut into windows. Safe to call in threads.
+        """Decode, check and cut a recording into windows: the part of `score` before the model. Thread-safe.
 
         Raises:
             AudioError: as `score`.
@@ -297,7 +300,7 @@ class Detector:
         if windows not in ("first", "all"):
             raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
         name = source_name(audio) if is_source(audio) else "the audio"
-        # Whether a recording is short cannot be told from less of it.
+        # At least SHORT_SECONDS are needed to decide whether the recording is short.
         start = None if windows == "all" else max(self.window, int(SHORT_SECONDS * SAMPLE_RATE))
         wave, length = _waveform(audio, start, channel)
         duration = length / SAMPLE_RATE
@@ -312,7 +315,7 @@ class Detector:
         return Prepared(name, window[np.newaxis], None if inside is None else inside[np.newaxis], duration, status)
 
     def judge(self, prepared: Prepared, logits: Float32[np.ndarray, "windows 2"]) -> Score:
-        """Do the part of `score` behind the model: from the logits of all windows to a result.
+        """Turn the logits of all windows into a result: the part of `score` after the model.
 
         Raises:
             AudioError: the logits are not finite.
@@ -334,17 +337,17 @@ class Detector:
         )
 
     def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
-        """Tell which spans of time and bands of frequency carried the score of the first window.
+        """Explain which spans of time and bands of frequency determined the score of the first window.
 
-        Takes about 50 times as long as the score, for silencing one span and band after the other.
+        Takes about 50 times as long as scoring, because every span and band is silenced in turn.
 
         Args:
             audio: as for `score`.
             channel: as for `score`.
 
         Raises:
-            AudioError: as for `score`, or a recording that `score` gives no score.
-            ConfigError: nobody has written what explains this family.
+            AudioError: as for `score`; also for a silent or constant recording, which has no score.
+            ConfigError: this family has no explainer.
         """
         explainer = self._explainer
         prepared = self.prepare(audio, channel=channel)
@@ -360,7 +363,7 @@ class Detector:
 
 
 def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Float32[np.ndarray, " samples"], int]:
-    """The first `samples` samples at 16 kHz, or all of them, and the count of all."""
+    """The first `samples` samples at 16 kHz (None: all), and the number of samples of the whole recording."""
     if isinstance(audio, tuple) and len(audio) == 2:
         wave = to_mono_16k(as_samples(audio[0], "the audio"), as_rate(audio[1]), channel=channel)
         return wave[:samples], wave.size
@@ -379,11 +382,14 @@ def _finite(logits: Float32[np.ndarray, "batch 2"], name: str) -> Float32[np.nda
 
 
 def _as_float32(x: np.ndarray) -> np.ndarray:
-    # Half-precision weights are computed with as float32: epsilon and variances are too small for them.
+    # Half-precision weights are converted to float32: epsilon and variances are too small for half precision.
     return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 def _fixed_batches(rows: int, largest: int) -> Iterator[slice]:
-    """Cut rows into batches whose sizes are powers of two, so that few shapes are compiled; the last goes beyond."""
+    """Cut rows into batches whose sizes are powers of two, so that few shapes are compiled.
+
+    The last slice may reach beyond the rows.
+    """
     for start in range(0, rows, largest):
         yield slice(start, start + (1 << (min(largest, rows - start) - 1).bit_length()))

@@ -1,4 +1,4 @@
-"""The figure of an explanation, drawn over the spectrogram. Matplotlib is imported when the first one is drawn."""
+"""Draws an explanation over the spectrogram. Matplotlib is imported when the first figure is drawn."""
 
 from typing import TYPE_CHECKING
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 FFT_SAMPLES, HOP_SAMPLES = 512, 128
 DYNAMIC_RANGE = 70.0
-SHORTEST_MARKED = 0.1
-"""Shorter clips, in seconds, are repeated too often in a window for every start to be marked."""
+"""Range of the spectrogram's colours, in decibels below the loudest point."""
 
-"""Decibels below the loudest spot that are drawn."""
+SHORTEST_MARKED = 0.1
+"""Shorter clips, in seconds, are repeated too often in a window to mark every repetition."""
 
 FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 7000)
 BRANCH_COLOURS = ("#3d5a80", "#7b5ea7")
 VEIL = 0.45
-"""Opacity over what reaches the read-out of neither branch."""
+"""Opacity of the veil over nodes that reach the read-out of neither branch."""
 
 
 def explanation_figure(explanation: Explanation, wave: Float32[np.ndarray, " samples"], title: str) -> "Figure":
     """Draw an explanation.
 
-    The spectrogram is warped so that all bands are equally high (mel). Strips along its edges mark the nodes that
-    reach the read-out of branch 1 and of branch 2; spans and bands of the others are veiled. Below and beside it stand,
-    as bars, how far the score falls when a span or band is silenced, and, as a line, each node's share by attention
-    rollout. A dotted line marks where a recording shorter than the window starts again.
+    The spectrogram's frequency axis is warped so that all bands have the same height (mel). Strips along its edges mark
+    the nodes that reach the read-out of branch 1 and of branch 2; the spans and bands of the other nodes are veiled.
+    Below and beside the spectrogram, bars show how far the score falls when a span or band is silenced, and a line
+    shows each node's share by attention rollout. Dotted lines mark where a recording shorter than the window repeats.
 
     Args:
-        explanation: of the window.
+        explanation: the explanation of the window.
         wave: the window, at 16 kHz.
-        title: printed on top, with the score.
+        title: printed at the top, with the score.
     """
     from matplotlib.figure import Figure
 
@@ -60,7 +60,7 @@ def explanation_figure(explanation: Explanation, wave: Float32[np.ndarray, " sam
     beside.tick_params(labelleft=False)
     _draw_legend(figure.add_subplot(grid[1, 1]))
 
-    # A file name may hold what looks like mathematics.
+    # Matplotlib would typeset text between dollar signs in a file name as mathematics.
     title = title.replace("$", r"\$")
     figure.suptitle(
         f"{title}: {explanation.label}, score {explanation.score:+.2f} ({explanation.model_id})", fontsize=11
@@ -99,7 +99,7 @@ def _draw_survivors(axes: "Axes", explanation: Explanation, seconds: np.ndarray,
 
 
 def _draw_mark(axes: "Axes", low: float, high: float, branch: int, *, upright: bool) -> None:
-    """One cell of the strips just outside the spectrogram."""
+    """Draw one mark in the strips just outside the spectrogram."""
     from matplotlib.patches import Rectangle
 
     thickness = 0.02 if upright else 0.006

@@ -1,4 +1,4 @@
-"""Score many recordings to rows: the work behind `aasist-jax score`."""
+"""Scores many recordings into rows, one per recording; used by `aasist-jax score`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,21 +27,21 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One input file: its score, or why there is none."""
+    """The result of one input file: its score, or the error."""
 
     file: str
     result: Score | None
     error: str = ""
     p_spoof: float | None = None
-    """Posterior probability of a spoof, where a prior was stated."""
+    """Posterior probability of a spoof; None if no prior was given."""
 
     @property
     def outcome(self) -> str:
-        """`bonafide`, `spoof`, `error`, or '' for what holds nothing to judge."""
+        """`bonafide`, `spoof`, `error`, or '' for a silent or constant recording."""
         return "error" if self.result is None else self.result.label or ""
 
     def as_dict(self) -> dict[str, object]:
-        """Flatten: `COLUMNS` in all rows; `window_scores`, which CSV leaves out, where there are several windows."""
+        """The row as a flat dictionary with the keys `COLUMNS`; with several windows also `window_scores`."""
         result = self.result
         spoof, bonafide = result.logits if result and result.logits else (None, None)
         values = (
@@ -63,7 +63,7 @@ class Row:
 
 
 def load_detector(weights: Path, p_spoof: float | None = None) -> Detector:
-    """Load a weights folder; where a prior of a spoof is stated, it must be calibrated.
+    """Load a weights folder; if a prior of a spoof is given, the folder must have a calibration.
 
     Raises:
         WeightsError: the weights cannot be loaded, or have no calibration to apply the prior to.
@@ -86,7 +86,7 @@ def score_files(
     channel: int | None = None,
     of: int | None = None,
 ) -> Iterator[Row]:
-    """Score recordings in batches, a row each, in order; one that cannot be scored gives a row that says why.
+    """Score recordings in batches and yield one row each, in order; a row without a score holds the error.
 
     Args:
         detector: the model.
@@ -94,7 +94,7 @@ def score_files(
         windows: as in `Detector.score`.
         p_spoof: prior of a spoof, for a calibrated detector.
         channel: as in `Detector.score`.
-        of: recordings of the whole job, of which these are what is left.
+        of: number of recordings of the whole job, if these are only the remaining ones.
     """
     results = score_in_batches(
         detector,

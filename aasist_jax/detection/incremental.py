@@ -1,8 +1,7 @@
-"""Score the windows of a recording that comes piece by piece, in bounded memory and a few fixed shapes.
+"""Score the windows of a recording that arrives in pieces, in bounded memory and with a few fixed array shapes.
 
-`EncodedWindows` encodes the recording once, in chunks, and runs the graph part on every window's frames; `ExactWindows`
-scores every window by itself. Both take 16 kHz mono in pieces of any sizes, and what they give does not depend on
-the sizes.
+`EncodedWindows` encodes the recording once, in chunks, and classifies every window from its frames. `ExactWindows`
+scores every window separately. Both take 16 kHz mono in pieces of any size; the results do not depend on the sizes.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,23 +25,23 @@ Scored = tuple[int, Float32[np.ndarray, "2"]]
 
 
 class WindowScorer(Protocol):
-    """Takes a recording in pieces and gives its windows as they are scored, in order."""
+    """Takes a recording in pieces and returns its scored windows, in order."""
 
     def push(self, wave: Wave) -> list[Scored]:
-        """Take the next samples; returns the windows that can now be scored."""
+        """Take the next samples and return the windows that can now be scored."""
         ...
 
     def finish(self) -> list[Scored]:
-        """End the recording; returns the windows that are left."""
+        """End the recording and return the remaining windows."""
         ...
 
 
 class FrameStream:
-    """The encoder over a recording that comes piece by piece, `step` frames at a time in one fixed shape.
+    """Runs the encoder over a recording that arrives in pieces, `step` frames at a time in one fixed shape.
 
-    A chunk holds the samples of its frames, of `context` frames on either side, and the tail. At the recording's ends,
-    where a chunk would reach beyond it, `valid` tells the encoder so. The frames are therefore those of one pass over
-    the whole recording, but for the order of summation.
+    A chunk holds the samples of its frames, of `context` frames on either side, and the tail. Where a chunk reaches
+    beyond the recording, `valid` tells the encoder which samples exist. The frames therefore equal those of one pass
+    over the whole recording, up to rounding.
     """
 
     def __init__(self, geometry: FrameGeometry, encode: Encode, step: int) -> None:
@@ -54,14 +53,14 @@ class FrameStream:
         self._origin = -geometry.stride * geometry.context  # the next chunk's first sample
 
     def push(self, wave: Wave) -> Iterator[Frames]:
-        """Take the next samples; yields groups of `step` frames."""
+        """Take the next samples and yield groups of `step` frames."""
         self._received += wave.size
         self._buffer = np.concatenate([self._buffer, wave])
         while self._received >= self._origin + self._chunk:
             yield self._encode_chunk()
 
     def finish(self) -> Iterator[Frames]:
-        """End the recording; yields what frames are left."""
+        """End the recording and yield the remaining frames."""
         left = self._geometry.frames(self._received) - self._next
         while left > 0:
             yield self._encode_chunk()[:, :left]
@@ -82,9 +81,9 @@ class FrameStream:
 
 
 class EncodedWindows:
-    """Windows every `hop` frames, judged by the frames of one encoder pass over the recording.
+    """Scores a window every `hop` frames, from the frames of one encoder pass over the recording.
 
-    The last window begins at the last frame from which a whole window fits the recording.
+    The last window begins at the last frame from which a whole window fits into the recording.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class EncodedWindows:
         hop: int,
         step: int,
     ) -> None:
-        """Windows of `window` samples every `hop` frames (at most a window's), encoded `step` frames at a time."""
+        """Use windows of `window` samples every `hop` frames (at most one window), encoded `step` frames at a time."""
         self._geometry, self._classify, self._window, self._hop = geometry, classify, window, hop
         self._encoder = FrameStream(geometry, encode, step)
         self._short = _ShortRecording(score_start, window)
@@ -109,12 +108,12 @@ class EncodedWindows:
         self._first = 0  # the frame that `_frames` begins with
 
     def push(self, wave: Wave) -> list[Scored]:
-        """Take the next samples; returns the windows that can now be scored."""
+        """Take the next samples and return the windows that can now be scored."""
         self._short.push(wave)
         return [scored for frames in self._encoder.push(wave) for scored in self._take(frames)]
 
     def finish(self) -> list[Scored]:
-        """End the recording; returns the windows that are left."""
+        """End the recording and return the remaining windows."""
         if self._short.is_short:
             return self._short.finish()
         last = (self._short.received - self._window) // self._geometry.stride
@@ -130,7 +129,7 @@ class EncodedWindows:
         scored = self._score(starts)
         if starts:
             self._next = starts[-1] + self._hop
-            # The recording may end before the next window does; its last one begins behind the latest at the earliest.
+            # Keep the frames after the latest start: the recording's last window may begin before the next hop.
             keep = starts[-1] + 1
             self._frames, self._first = self._frames[:, keep - self._first :], keep
         return scored
@@ -148,10 +147,10 @@ class EncodedWindows:
 
 
 class ExactWindows:
-    """Windows every `hop` samples, each scored by itself; the last one is anchored to the recording's end."""
+    """Scores a window every `hop` samples, each separately; the last one is aligned to the recording's end."""
 
     def __init__(self, score: Score, score_start: ScoreStart, *, window: int, hop: int, batch: int) -> None:
-        """Windows of `window` samples every `hop` samples (at most a window's), `batch` of them at a time."""
+        """Use windows of `window` samples every `hop` samples (at most one window), in batches of `batch`."""
         self._score, self._window, self._hop, self._batch = score, window, hop, batch
         self._short = _ShortRecording(score_start, window)
         self._buffer = np.zeros(0, np.float32)
@@ -159,7 +158,7 @@ class ExactWindows:
         self._next = 0
 
     def push(self, wave: Wave) -> list[Scored]:
-        """Take the next samples; returns the windows that can now be scored."""
+        """Take the next samples and return the windows that can now be scored."""
         self._short.push(wave)
         self._buffer = np.concatenate([self._buffer, wave])
         scored = []
@@ -168,7 +167,7 @@ class ExactWindows:
         return scored
 
     def finish(self) -> list[Scored]:
-        """End the recording; returns the windows that are left."""
+        """End the recording and return the remaining windows."""
         if self._short.is_short:
             return self._short.finish()
         last = self._short.received - self._window
@@ -189,7 +188,7 @@ class ExactWindows:
 
 
 class _ShortRecording:
-    """Counts samples, and keeps them as long as they make no whole window."""
+    """Counts samples, and stores them until they fill a whole window."""
 
     def __init__(self, score_start: ScoreStart, window: int) -> None:
         self._score_start, self._window = score_start, window
@@ -205,7 +204,7 @@ class _ShortRecording:
         self._kept = np.concatenate([self._kept, wave]) if self.is_short else np.zeros(0, np.float32)
 
     def finish(self) -> list[Scored]:
-        """Score the one window, which the model fills by its own rule."""
+        """Score the recording as one window, extended by the model's rule."""
         if self.received == 0:
             return []
         return [(0, self._score_start(self._kept))]

@@ -1,4 +1,4 @@
-"""What `aasist-jax score` is asked for: files, folders, patterns and standard input become a list of recordings."""
+"""Turns arguments (files, folders, patterns and standard input) into a list of recordings."""
 
 import glob
 import io
@@ -13,21 +13,21 @@ from aasist_jax.errors import AudioError
 STANDARD_INPUT = "-"
 
 STANDARD_INPUT_BYTES = 1 << 30
-"""Most that is read from standard input, which is held in memory."""
+"""The most bytes that are read from standard input, which is held in memory."""
 
 _LOSSLESS = {".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
 _LOSSY = {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac"}
 SUFFIXES = _LOSSLESS | _LOSSY
-"""What is taken for audio in a folder, in any case of letters. A file that is named is tried whatever it is called."""
+"""Suffixes of audio files in folders, upper or lower case. A file given by name may have any suffix."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One thing to score.
+    """One recording to score.
 
     Attributes:
-        name: its path, or `-` for standard input.
-        error: why there is nothing to open; empty otherwise.
+        name: the path of the file, or `-` for standard input.
+        error: why the recording cannot be opened; empty otherwise.
     """
 
     name: str
@@ -35,11 +35,12 @@ class Recording:
 
 
 def find_recordings(arguments: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Recording]:
-    """List what the arguments name, in their order, each path once.
+    """List the recordings that the arguments name, in the order of the arguments, each path once.
 
-    A folder stands for the audio files in it, sorted, but for hidden ones; with `recursive` for those in its subfolders
-    too. Symbolic links are followed, and no folder is entered twice. A pattern (`*`, `?`, `[...]`, `**`) that is no
-    file's name stands for what it matches. An argument that yields nothing becomes a recording with an error.
+    A folder stands for the audio files in it, sorted, without hidden ones; with `recursive`, also for those in its
+    subfolders. Symbolic links are followed, and no folder is entered twice. A pattern (`*`, `?`, `[...]`, `**`) stands
+    for the paths that it matches, unless a file has that name. An argument that matches nothing becomes a recording
+    with an error.
     """
     found: dict[str, Recording] = {}
     for argument in arguments:
@@ -103,10 +104,10 @@ class _StandardInput(io.BytesIO):
 
 
 def open_recording(recording: Recording) -> str | io.BytesIO:
-    """What the decoder is given: the path, or all of standard input in memory.
+    """Return the input for the decoder: the path, or all of standard input in memory.
 
     Raises:
-        AudioError: the recording's own error; standard input is a terminal, or too long.
+        AudioError: the recording has an error, or standard input is a terminal or too long.
     """
     if recording.error:
         raise AudioError(recording.error)
@@ -121,5 +122,5 @@ def open_recording(recording: Recording) -> str | io.BytesIO:
 
 
 def printable(name: str) -> str:
-    """A name as one line that a terminal does not obey."""
+    """The name on one line, with control characters escaped so that they cannot affect a terminal."""
     return name if name.isprintable() else repr(name)

@@ -1,4 +1,4 @@
-"""Live detection: what there is to tell while audio comes in, as it comes in."""
+"""Live detection: reports windows, alarms and segments while audio arrives."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Alarm:
-    """A spoof segment has lasted long enough.
+    """A spoof segment has lasted at least `min_spoof` (see `Rule`).
 
     Attributes:
         start: where the segment begins, in seconds.
@@ -35,9 +35,9 @@ Event = Judged | Alarm | Segment
 
 
 def live_events(stream: Stream, chunks: Iterable[Any], rule: Rule) -> Iterator[Event]:
-    """Score chunks as they come: every window, an alarm once in a spoof segment, and segments as they end.
+    """Score chunks as they arrive and yield every window, one alarm per spoof segment, and segments when they end.
 
-    Where the source fails, what came before is told to its end, and then the error raised.
+    If the source fails, the audio received before is scored to its end, and then the error is raised.
     """
     segmenter, alarmed = Segmenter(rule), False
     faults: list[AudioError] = []
@@ -67,7 +67,7 @@ def _scored(stream: Stream, chunks: Iterable[Any], faults: list[AudioError]) -> 
 
 
 def event_dict(event: Event) -> dict[str, Any]:
-    """An event for JSON; its `type` is window, alarm or segment."""
+    """An event as a dictionary for JSON; its `type` is window, alarm or segment."""
     if isinstance(event, Judged):
         return {"type": "window"} | window_dict(event.window) | {"label": event.label}
     if isinstance(event, Alarm):

@@ -1,4 +1,4 @@
-"""Live audio: raw samples from standard input, and a microphone."""
+"""Live audio from standard input (raw samples) or a microphone."""
 
 import os
 import queue
@@ -12,19 +12,19 @@ import numpy as np
 from aasist_jax.errors import AudioError
 
 ENCODINGS = {"s16le": "<i2", "f32le": "<f4"}
-"""Raw samples on standard input, and the NumPy type of each."""
+"""Encodings of raw samples on standard input, and the NumPy type of each."""
 
 READ_BYTES = 1 << 16
 POLL_SECONDS = 0.2
 MICROPHONE_SECONDS, MICROPHONE_BACKLOG = 0.1, 300
-"""Length of a chunk from the microphone, and how many may wait."""
+"""Length of a chunk from the microphone in seconds, and the most chunks that may wait to be scored."""
 
 
 def standard_input(encoding: str, channels: int, stopped: Callable[[], bool]) -> Iterator[np.ndarray]:
-    """Raw samples from standard input, as they come, (samples, channels), until it ends or `stopped` says so.
+    """Yield raw samples from standard input as (samples, channels), until it ends or `stopped` returns True.
 
     Raises:
-        AudioError: standard input is a terminal, or ends in the midst of a sample.
+        AudioError: standard input is a terminal, or ends in the middle of a sample.
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise AudioError("no audio on standard input: pipe raw samples into the command, or give --microphone")
@@ -32,7 +32,7 @@ def standard_input(encoding: str, channels: int, stopped: Callable[[], bool]) ->
     size, rest = kind.itemsize * channels, b""
     descriptor = sys.stdin.fileno()
     while not stopped():
-        # Not a read that waits for ever: it would outlast a signal.
+        # A blocking read would not end when a signal asks the command to stop.
         if not select.select([descriptor], [], [], POLL_SECONDS)[0]:
             continue
         data = os.read(descriptor, READ_BYTES)
@@ -49,11 +49,11 @@ def standard_input(encoding: str, channels: int, stopped: Callable[[], bool]) ->
 
 
 def microphone(rate: int, channels: int, device: str | None, stopped: Callable[[], bool]) -> Iterator[np.ndarray]:
-    """Samples from a microphone, until `stopped` says so.
+    """Yield samples from a microphone, until `stopped` returns True.
 
     Raises:
-        AudioError: the extra `microphone` or PortAudio is not installed, there is no such device, or the samples are
-            not taken fast enough.
+        AudioError: the extra `microphone` or PortAudio is not installed, there is no such device, or scoring is too
+            slow for the incoming samples.
     """
     try:
         import sounddevice

@@ -1,7 +1,7 @@
-"""A file of rows that can be gone on with: written by one process at a time, and only with rows of the same kind.
+"""A file of rows that an interrupted run can resume. One process at a time writes it, with rows of one kind only.
 
-Rows are appended as they come. Beside the file lies `FILE.identity.json`, which says what its rows have in common,
-such as the model. A start that goes on checks this, and cuts off a last row that was only half written.
+Rows are appended as they are computed. Next to the file, `FILE.identity.json` records what its rows have in common,
+such as the model. A resumed run checks this and removes a last row that was only partly written.
 """
 
 import fcntl
@@ -21,10 +21,10 @@ Found = TypeVar("Found")
 
 @contextmanager
 def opened_to_append(path: Path) -> Iterator[TextIOWrapper]:
-    """Open a text file to append to, by one process at a time, and make its folder.
+    """Open a text file for appending, locked against other processes; makes its folder if needed.
 
     Raises:
-        ScoreFileError: another process writes it.
+        ScoreFileError: another process is writing the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8", errors="backslashreplace", newline="") as file:
@@ -44,21 +44,22 @@ def take_up_rows(
     way_out: str,
     names: Mapping[str, str] | None = None,
 ) -> Found | None:
-    """Find the rows that an earlier start wrote, and cut off what it wrote only half of.
+    """Read the rows that an earlier run wrote, and remove a last row that is incomplete.
 
     Args:
         file: from `opened_to_append`.
-        path: of the file.
-        identity: what the rows of the file have in common, as JSON can hold it.
-        read_rows: gives what is to be known of the whole rows of a file, and the bytes up to the end of the last.
-        way_out: what a user can do with a file that cannot be gone on with.
-        names: how messages call the keys of `identity`; by the keys themselves unless given.
+        path: path of the file.
+        identity: what the rows of the file have in common, as JSON values.
+        read_rows: reads the complete rows of a file; returns its findings and the bytes up to the end of the last row.
+        way_out: what the user can do about a file that cannot be resumed; ends the error message.
+        names: names of the keys of `identity` in messages; by default the keys themselves.
 
     Returns:
-        What `read_rows` gave; None for an empty file, beside which the identity has been written.
+        The findings of `read_rows`; None for an empty file, for which the identity file has been written.
 
     Raises:
-        ScoreFileError: the rows there are of another kind, or nothing tells of which. The file is as it was.
+        ScoreFileError: the existing rows are of another kind, or the identity file is missing or damaged. The file is
+            left unchanged.
     """
     identity_path = path.with_name(path.name + ".identity.json")
     if not os.fstat(file.fileno()).st_size:
@@ -82,5 +83,5 @@ def take_up_rows(
 
 
 def as_written(name: str) -> str:
-    """A file's name as a file of rows holds it."""
+    """A file name as it appears in a file of rows: characters that are not UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

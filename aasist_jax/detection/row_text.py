@@ -1,4 +1,4 @@
-"""Rows of scores as text: JSON lines and CSV, written row by row and read back, and JSON."""
+"""Rows of scores as text: JSON, JSON lines and CSV. The latter two are written row by row and can be read back."""
 
 import csv
 import json
@@ -19,18 +19,18 @@ from aasist_jax.runtime.files import sha256_of
 Format = Literal["json", "jsonl", "csv"]
 
 LINE_FORMATS = ("jsonl", "csv")
-"""Formats that are written row by row, and can be gone on with."""
+"""Formats that are written row by row, so that an interrupted run can be resumed."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What the rows of one file have in common; rows scored otherwise do not belong into it.
+    """What all rows of one file have in common. A run with other values must not add rows to it.
 
     Attributes:
-        model_id: the model.
-        calibration: SHA-256 of the calibration, or ''.
+        model_id: identifies the model.
+        calibration: SHA-256 of the calibration file, or '' if there is none.
         windows: as in `Detector.score`.
-        p_spoof: the prior of a spoof that was stated.
+        p_spoof: the prior of a spoof, if one was given.
         channel: as in `Detector.score`.
     """
 
@@ -42,20 +42,20 @@ class Identity:
 
     @staticmethod
     def calibration_of(file: Path) -> str:
-        """The SHA-256 of a calibration file, or '' where there is none."""
+        """The SHA-256 of a calibration file, or '' if there is none."""
         return sha256_of(file) if file.is_file() else ""
 
 
 def write_rows(rows: Iterable[Row], format: Format, write: Callable[[str], object], *, header: bool = True) -> None:
     """Write rows as text.
 
-    JSON lines and CSV are written row by row. JSON needs all rows; where they end early, by an interruption say, those
-    that came are written all the same.
+    JSON lines and CSV are written row by row. JSON is written once all rows have arrived; after an interruption it
+    holds the rows up to then.
 
     Args:
-        rows: what to write.
-        format: of the text.
-        write: takes the text, piece by piece.
+        rows: the rows to write.
+        format: the format of the text.
+        write: called with each piece of text.
         header: whether CSV begins with the names of the columns.
     """
     if format == "json":
@@ -74,7 +74,7 @@ def write_rows(rows: Iterable[Row], format: Format, write: Callable[[str], objec
 
 def _csv_line(values: Iterable[object]) -> str:
     text = StringIO()
-    # What stands in the line end is quoted where it stands in a name: both of its characters must be.
+    # The writer quotes values that contain a character of its line end, so "\r\n" makes it quote both characters.
     csv.writer(text, lineterminator="\r\n").writerow(values)
     return text.getvalue()[:-2] + "\n"
 
@@ -83,14 +83,14 @@ def _csv_line(values: Iterable[object]) -> str:
 def opened_output(
     path: Path, format: Format, identity: Identity, *, resume: bool
 ) -> Iterator[tuple[TextIOWrapper, dict[str, str]]]:
-    """Open a file to write rows to, by one process at a time; see `resumable_rows`.
+    """Open a file for writing rows, locked against other processes; see `resumable_rows`.
 
     Yields:
-        The file, and the outcomes (see `Row`) of the rows that are there, by the file's name as it is written.
+        The file, and the outcomes (see `Row`) of its existing rows by the name of the scored file, as written.
 
     Raises:
-        ScoreFileError: the file is there and `resume` is not asked for; it holds scores of another kind, or is no
-            file of scores; another process writes it.
+        ScoreFileError: the file exists and `resume` is False; or it holds scores of another kind or is not a file of
+            scores; or another process is writing it.
     """
     with opened_to_append(path) as file:
         if path.stat().st_size and not resume:
@@ -103,17 +103,17 @@ def opened_output(
 
 
 def read_outcomes(path: Path, format: Format) -> tuple[dict[str, str], int]:
-    """The outcomes of the whole rows by name, and the bytes up to the end of the last of them.
+    """Read the outcomes of the complete rows by name, and the bytes up to the end of the last one.
 
     Raises:
-        ScoreFileError: a line that is whole is no row of this format.
+        ScoreFileError: a complete line is not a row of this format.
     """
     end, is_read = 0, False
 
     def lines(file: Iterable[bytes]) -> Iterator[str]:
         nonlocal end, is_read
         for line in file:
-            # A row without its end was cut short, even in the midst of a character.
+            # A row without a line end was cut short, perhaps even in the middle of a character.
             if not line.endswith(b"\n"):
                 break
             end += len(line)
@@ -136,7 +136,7 @@ def read_outcomes(path: Path, format: Format) -> tuple[dict[str, str], int]:
                 outcomes[as_written(row["file"])] = _outcome(row["status"], row["label"])
                 whole = end
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        # A name may hold line ends, in quotes; where the last quote is not closed, the row was cut short.
+        # A quoted name may contain line ends. If the last quote is not closed, the last row was cut short.
         if not (isinstance(error, csv.Error) and is_read):
             fault = "holds a line that is no row"
             raise ScoreFileError(f"{path}: {fault} of {format} scores; give another --out") from None

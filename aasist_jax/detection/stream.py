@@ -1,4 +1,4 @@
-"""A recording that comes piece by piece: live scores, and the timeline of a file by the same code."""
+"""Scores a recording that arrives in chunks; live scoring and the timeline of a file share this code."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from aasist_jax.detection.detector import Detector
 
 FILE_FRAMES, FILE_WINDOWS = 16, 8
-"""Frames encoded at once for a file, and windows in the exact mode. Live it is one.
+"""For a file: frames encoded at once, and windows scored at once in exact mode. In live mode both are 1.
 
-More frames share their two of context better and take more memory (7 MB each).
+Encoding more frames at once spreads the cost of the two context frames, but takes more memory (7 MB per frame).
 """
 
 BLOCK = 1 << 18
-"""Samples that are taken at once, so that a long chunk takes no more memory than a short one."""
+"""Samples processed at once, so that a long chunk takes no more memory than a short one."""
 
 
 class Stream:
-    """Scores the windows of a signal as it comes; made by `Detector.stream`.
+    """Scores the windows of a signal while it arrives; made by `Detector.stream`.
 
-    What is scored does not depend on how the signal is cut into chunks. A window's score comes with the chunk that
-    completes what it needs: the window and, where windows share the encoder's frames, the context of its last frame; in
-    the exact mode the window alone. Memory is bounded, however long the signal.
+    The scores do not depend on how the signal is cut into chunks. A window is scored with the chunk that completes it.
+    Where windows share the encoder's frames, the context of its last frame must have arrived, too; in exact mode the
+    window alone is enough. Memory is bounded, whatever the length of the signal.
     """
 
     def __init__(
@@ -51,12 +51,11 @@ class Stream:
         Args:
             detector: the model.
             sample_rate: of the chunks, in Hz.
-            hop: seconds from one window to the next, at most a window; rounded to whole encoder frames, in the exact
-                mode to samples. Default: one frame, in the exact mode half a window.
-            exact: encode every window by itself, as `Detector.score` does. So is every window of an architecture that
-                has no frames.
-            vad: do not judge windows without speech.
-            live: score every window at once. Otherwise windows wait for a batch.
+            hop: seconds from one window to the next, at most the length of a window; rounded to whole encoder frames,
+                in exact mode to samples. Default: one frame, in exact mode half a window.
+            exact: encode every window separately, as `Detector.score` does. A family without frames always does.
+            vad: use voice activity detection and do not score windows without speech.
+            live: score every window as soon as possible. Otherwise windows are collected into batches.
 
         Raises:
             AudioError: a sample rate out of range.
@@ -97,32 +96,32 @@ class Stream:
 
     @property
     def seconds(self) -> float:
-        """How much of the signal has come so far, at 16 kHz."""
+        """Seconds of the signal that have arrived so far."""
         return self._received / SAMPLE_RATE
 
     def push(self, chunk: Any) -> list[WindowScore]:
-        """Take the next samples; returns the windows that are scored with them, in order.
+        """Take the next samples and return the windows that can now be scored, in order.
 
         Args:
             chunk: (samples,) or (samples, channels), any number of samples; int16, int32 or floating point with full
                 scale 1.
 
         Raises:
-            AudioError: another type or shape, NaN, infinity, or the stream is finished.
+            AudioError: wrong type or shape, NaN or infinite samples, or the stream is finished.
         """
         if self._finished:
             raise AudioError("the stream is finished; begin another for more audio")
         array = as_samples(chunk, "the chunk")
         if array.size == 0:
             return []
-        wave = to_mono_16k(array, SAMPLE_RATE)  # the rate it has already; what remains is type and channels
+        wave = to_mono_16k(array, SAMPLE_RATE)  # no resampling here: only converts type and channels
         if self._resampler is not None:
             wave = self._resampler.resample_chunk(wave)
         blocks = (wave[start : start + BLOCK] for start in range(0, wave.size, BLOCK))
         return [window for block in blocks for window in self._take(block, self._scorer.push)]
 
     def finish(self) -> list[WindowScore]:
-        """End the signal; returns the windows that are left. A signal shorter than a window is repeated to fill one."""
+        """End the signal and return the remaining windows. A signal shorter than a window is extended to fill one."""
         if self._finished:
             return []
         self._finished = True
@@ -154,7 +153,7 @@ class Stream:
 
 
 def _hop(seconds: float, unit: int, window: int) -> int:
-    """A hop in samples, a multiple of `unit`."""
+    """The hop in samples, a multiple of `unit`."""
     if not (math.isfinite(seconds) and 0 < seconds <= window / SAMPLE_RATE):
         raise ConfigError(
             f"hop: expected more than 0 and at most a window ({window / SAMPLE_RATE:g} s), got {seconds:g} s"
@@ -175,11 +174,11 @@ def score_timeline(
 
     Args:
         detector: the model.
-        blocks: 16 kHz mono, any sizes.
+        blocks: the recording at 16 kHz mono, in blocks of any size.
         hop: seconds from one window to the next.
-        exact: encode every window by itself.
-        vad: do not judge windows without speech.
-        rule: how windows become segments and a verdict; None for the defaults.
+        exact: encode every window separately.
+        vad: do not score windows without speech.
+        rule: how windows become segments and a verdict; None for the default rule.
     """
     rule = rule or Rule()
     stream = Stream(detector, hop=hop, exact=exact, vad=vad, live=False)

@@ -1,4 +1,4 @@
-"""From the scores of windows to segments and a verdict. Pure: no audio, no model, no files."""
+"""Turns the scores of windows into segments and a verdict. Pure functions: no audio, no model, no files."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,14 +13,15 @@ WindowStatus = Literal["ok", "short", "silent", "no speech"]
 
 @dataclass(frozen=True)
 class WindowScore:
-    """What the model says of one window.
+    """The score of one window.
 
     Attributes:
-        start: first second of the window.
-        end: where it ends, in seconds.
-        logits: (spoof, bona fide); None where there is nothing to judge.
-        status: `ok`; `short` for a recording shorter than a window, repeated to fill it; `silent` for a constant;
-            `no speech` where voice activity detection is on and finds too little. The latter two are not judged.
+        start: start of the window in seconds.
+        end: end of the window in seconds.
+        logits: (spoof, bona fide); None if the window is not scored.
+        status: `ok`; `short` for a recording shorter than a window, extended to fill it; `silent` for a window of
+            constant value; `no speech` where voice activity detection is on and finds too little speech. Windows of the
+            last two kinds are not scored.
     """
 
     start: float
@@ -35,24 +36,24 @@ class WindowScore:
 
     @property
     def margin(self) -> float | None:
-        """The bona fide logit less the spoof logit: above 0 the window's label is bona fide."""
+        """The bona fide logit minus the spoof logit; above 0 the window is labelled bona fide."""
         return None if self.logits is None else self.logits[1] - self.logits[0]
 
     @property
     def centre(self) -> float:
-        """The middle, in seconds."""
+        """The middle of the window in seconds."""
         return (self.start + self.end) / 2
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When a segment is spoof, and when a recording is.
+    """Decides which segments, and which recordings, are spoof.
 
     Attributes:
-        enter: a segment becomes spoof with a window whose margin is at most this.
-        leave: and ends with one whose margin is above this; not less than `enter`.
-        min_spoof: seconds that a spoof segment must last for an alarm, and for the recording to be called spoof, from
-            the centre of its first window to that of its last.
+        enter: a spoof segment begins with a window whose margin is at most this.
+        leave: a spoof segment ends before a window whose margin is above this; must be at least `enter`.
+        min_spoof: a spoof segment that lasts this many seconds, from the centre of its first window to the centre of
+            its last, raises an alarm and makes the recording spoof.
     """
 
     enter: float = -1.0
@@ -60,7 +61,7 @@ class Rule:
     min_spoof: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check that the numbers fit one another."""
+        """Check the ranges, and that `enter` is not above `leave`."""
         if not (math.isfinite(self.enter) and math.isfinite(self.leave) and self.enter <= self.leave):
             raise ConfigError(f"thresholds: expected enter <= leave, got {self.enter:g} and {self.leave:g}")
         if not (math.isfinite(self.min_spoof) and self.min_spoof >= 0):
@@ -75,12 +76,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of windows of one label.
+    """A run of consecutive windows with the same label.
 
-    The stretch is made of the windows' cells: each reaches half-way to the centres of its neighbours, the first to the
-    recording's start, the last to its end. `lasting` is what the rule asks: the seconds from the centre of the first
-    window to that of the last, since a cell at the recording's ends is half a window long. Scores are None for an
-    unjudged segment.
+    Borders between segments lie half-way between the centres of the neighbouring windows; the first segment begins at
+    the recording's start and the last one ends at its end. `lasting` is the duration that the rule compares with
+    `min_spoof`: the seconds from the centre of the first window to the centre of the last. Unlike `seconds`, it does
+    not count the half windows at the recording's ends. Scores are None for an unjudged segment.
     """
 
     start: float
@@ -94,12 +95,12 @@ class Segment:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length of the segment."""
         return self.end - self.start
 
 
 class Segmenter:
-    """Merges windows into segments as they come, with hysteresis; the state outlasts what is not judged."""
+    """Merges windows into segments one by one, with hysteresis; windows without a score do not reset it."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -115,17 +116,17 @@ class Segmenter:
 
     @property
     def label(self) -> SegmentLabel | None:
-        """The label of the segment that is open; None before the first window."""
+        """The label of the current segment; None before the first window."""
         return self._label
 
     @property
     def alarm_since(self) -> float | None:
-        """Where the open segment begins, if it is a spoof segment and has lasted long enough."""
+        """Start of the current segment in seconds if it is spoof and lasts `min_spoof` by now; else None."""
         is_long = self._centre - self._first >= self.rule.min_spoof
         return self._start if self._label == "spoof" and is_long else None
 
     def push(self, window: WindowScore) -> Segment | None:
-        """Take the next window; returns the segment that it ends."""
+        """Take the next window and return the segment that ends before it, if any."""
         label = self._judge(window.margin)
         closed = None
         if self._label is not None and label != self._label:
@@ -141,7 +142,7 @@ class Segmenter:
         return closed
 
     def finish(self, end: float) -> Segment | None:
-        """End the recording at `end` seconds; returns the last segment."""
+        """End the recording at `end` seconds and return the last segment, if any."""
         return None if self._label is None else self._close(end)
 
     def _judge(self, margin: float | None) -> SegmentLabel:
@@ -169,14 +170,14 @@ def segments(windows: Iterable[WindowScore], duration: float, rule: Rule) -> lis
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a recording as a whole.
+    """The result for a recording as a whole.
 
     Attributes:
-        label: by the rule; None where nothing was judged.
-        score: the mean over the judged windows.
-        spoof_seconds: sum of the spoof segments.
-        longest_spoof: the longest `lasting` of them, in seconds.
-        judged_seconds: sum of the segments that were judged.
+        label: the label by the rule; None if no window was scored.
+        score: the mean score of the scored windows; None if there are none.
+        spoof_seconds: total length of the spoof segments.
+        longest_spoof: the largest `lasting` of the spoof segments, in seconds.
+        judged_seconds: total length of the segments that are not `unjudged`.
     """
 
     label: Literal["bonafide", "spoof"] | None
@@ -187,7 +188,7 @@ class Verdict:
 
 
 def verdict(windows: Sequence[WindowScore], found: Sequence[Segment], rule: Rule) -> Verdict:
-    """Judge a recording: spoof if a spoof segment lasts `rule.min_spoof`, or if all that was judged is spoof."""
+    """Judge a recording: spoof if a spoof segment lasts `rule.min_spoof`, or if no segment is bona fide."""
     scores = [window.score for window in windows if window.score is not None]
     spoof = [segment for segment in found if segment.label == "spoof"]
     longest = max((segment.lasting for segment in spoof), default=-1.0)
@@ -207,15 +208,15 @@ class Timeline:
     """The scores of a recording over time.
 
     Attributes:
-        duration: seconds of the recording.
-        window: seconds of a window.
-        hop: seconds from one window to the next (but to the last, which may follow sooner).
-        exact: whether every window was encoded by itself.
-        model_id: the model that scored it.
-        rule: how windows became segments.
-        windows: in order.
-        segments: in order; they cover the recording.
-        verdict: of the whole.
+        duration: length of the recording in seconds.
+        window: length of a window in seconds.
+        hop: seconds from one window to the next; the last window may follow sooner.
+        exact: whether every window was encoded separately.
+        model_id: identifies the model that gave the scores.
+        rule: the rule for segments and verdict.
+        windows: all windows, in order.
+        segments: all segments, in order; they cover the recording without gaps.
+        verdict: the result for the whole recording.
     """
 
     duration: float

@@ -1,4 +1,4 @@
-"""A picture of a recording's timeline: waveform, spectrogram and scores, in bounded memory."""
+"""Draws the timeline of a recording: waveform, spectrogram and scores, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,28 +27,28 @@ SHADES = {"bonafide": BONAFIDE, "spoof": SPOOF, "unjudged": NEUTRAL}
 
 
 class Overview:
-    """Envelope and spectrogram of a signal that comes piece by piece.
+    """Envelope and spectrogram of a signal that arrives in pieces.
 
-    Begins with a column for every 256 samples; whenever there are too many, neighbours are merged.
+    It begins with one column per 256 samples; whenever there are too many columns, neighbouring ones are merged.
     """
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
         self._taper = np.hanning(FFT).astype(np.float32)
-        self._merge = 1  # spectra to a column
+        self._merge = 1  # spectra per column
         self._samples = 0
-        # Rows are columns of the picture: lowest and highest sample, then the mean power of every frequency.
+        # Each row is one column of the picture: lowest and highest sample, then the mean power of every frequency.
         self._pending = np.zeros((0, 2 + FFT // 2 + 1), np.float32)
         self._columns = self._pending
 
     @property
     def seconds(self) -> float:
-        """How much of the signal has come."""
+        """Seconds of the signal received so far."""
         return self._samples / SAMPLE_RATE
 
     @property
     def column_seconds(self) -> float:
-        """What a column covers."""
+        """Seconds of the signal that a column covers."""
         return self._merge * HOP / SAMPLE_RATE
 
     def push(self, wave: Float32[np.ndarray, " samples"]) -> None:
@@ -69,7 +69,7 @@ class Overview:
         self._pending = self._pending[whole:]
         while len(self._columns) >= 2 * COLUMNS:
             even = len(self._columns) // 2 * 2
-            # A column without a partner is not yet whole: its spectra would be lost, so it is kept as that many.
+            # A column without a partner goes back to the pending spectra, repeated once for each of its spectra.
             odd = np.repeat(self._columns[even:], self._merge, axis=0)
             self._pending = np.concatenate([odd, self._pending])
             self._columns = _merged(self._columns[:even], 2)
@@ -82,7 +82,7 @@ class Overview:
         count = -(-self._rest.size // HOP)
         last = _measure(np.pad(self._rest, (0, FFT)), count, self._taper)
         pending = np.concatenate([self._pending, last])
-        # The last column is of fewer spectra than the others.
+        # The last column may consist of fewer spectra than the others.
         groups = [pending[i : i + self._merge] for i in range(0, len(pending), self._merge)]
         table = np.concatenate([self._columns, *(_merged(group, len(group)) for group in groups)])
         decibels = 10 * np.log10(np.maximum(table[:, 2:].astype(np.float64), 1e-14))
@@ -93,7 +93,7 @@ class Overview:
 def watched(
     blocks: Iterable[Float32[np.ndarray, " samples"]], overview: Overview | None
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
-    """Pass blocks of a recording on in pieces of bounded size, show them to the overview, and keep memory in bounds."""
+    """Yield blocks of a recording in pieces of bounded size and add them to the overview, in bounded memory."""
     for block in blocks:
         for start in range(0, block.size, BLOCK):
             piece = block[start : start + BLOCK]
@@ -117,7 +117,7 @@ def _merged(rows: Float32[np.ndarray, "t values"], count: int) -> Float32[np.nda
 
 
 def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline) -> None:
-    """Draw waveform, spectrogram and scores below each other, and write a PNG."""
+    """Draw waveform, spectrogram and scores one below the other, and write a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6.6), layout="constrained")
@@ -142,7 +142,7 @@ def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline
         axes.spines[["top", "right"]].set_visible(False)
     found = timeline.verdict
     mean = "" if found.score is None else f", mean score {found.score:+.2f}"
-    # What matplotlib would read as a formula is told literally.
+    # Matplotlib would typeset text between dollar signs as a formula.
     name = "".join(c if c.isprintable() else "?" for c in title).replace("$", r"\$")
     figure.suptitle(f"{name}: {found.label or 'nothing to judge'}{mean}", fontsize=12)
     with replacing(path) as scratch:
@@ -155,7 +155,7 @@ def _draw_scores(axes: "Axes", timeline: Timeline) -> None:
     time = [window.centre for window in timeline.windows]
     margin = [np.nan if window.margin is None else window.margin for window in timeline.windows]
     score = [np.nan if window.score is None else window.score for window in timeline.windows]
-    # A judged window between windows that are not would be no line.
+    # Markers, because a line cannot show a scored window between two windows without scores.
     options: dict[str, Any] = {"marker": "o", "markersize": 6 if len(time) == 1 else 1.5}
     axes.plot(time, margin, color="0.15", linewidth=1.2, label="margin: bona fide logit less spoof logit", **options)
     axes.plot(time, score, color="0.5", linewidth=0.9, linestyle=":", label="score: bona fide logit", **options)

@@ -1,4 +1,4 @@
-"""A timeline as text: JSON and CSV."""
+"""Writes a timeline as JSON and CSV."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ COLUMNS = ("file", "start", "end", "label", "windows", "lasting", "score_mean", 
 
 
 def as_json(file: str, timeline: Timeline, *, indent: int | None = 2) -> str:
-    """The whole timeline; times in seconds from the recording's start. Ends with a line feed."""
+    """The whole timeline as JSON, with a final line feed; times are seconds from the recording's start."""
     document = {
         "file": file,
         "model_id": timeline.model_id,
@@ -29,7 +29,7 @@ def as_json(file: str, timeline: Timeline, *, indent: int | None = 2) -> str:
 
 
 def as_csv(file: str, timeline: Timeline) -> str:
-    """A row for each segment, with a header."""
+    """The segments as CSV: a header, then one row per segment."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -39,7 +39,7 @@ def as_csv(file: str, timeline: Timeline) -> str:
 
 
 def segment_dict(segment: Segment) -> dict[str, Any]:
-    """A segment with the keys of `COLUMNS`, but the file."""
+    """A segment as a dictionary with the keys of `COLUMNS` except `file`."""
     values = (
         segment.start,
         segment.end,
@@ -54,7 +54,7 @@ def segment_dict(segment: Segment) -> dict[str, Any]:
 
 
 def window_dict(window: WindowScore) -> dict[str, Any]:
-    """A window for JSON."""
+    """A window as a dictionary for JSON."""
     spoof, bonafide = window.logits or (None, None)
     return {
         "start": window.start,

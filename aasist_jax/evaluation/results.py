@@ -5,12 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from aasist_jax import metrics
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.evaluation.breakdowns import Group, break_down, informative_columns
 from aasist_jax.evaluation.score_files import Trials
 from aasist_jax.evaluation.verification_scores import VerificationScores
-from aasist_jax.metrics import AsvErrorRates, Comparison, DetectionCosts, Interval, Resampling, Sampling, Statistic
+from aasist_jax.metrics import calibration_loss, detection_cost, error_rates, tandem
+from aasist_jax.metrics.bootstrap import (
+    Comparison,
+    Interval,
+    Resampling,
+    Sampling,
+    Statistic,
+    bootstrap_classes,
+    bootstrap_intervals,
+    compare_systems,
+)
+from aasist_jax.metrics.detection_cost import DetectionCosts
+from aasist_jax.metrics.tandem import AsvErrorRates
 
 
 @dataclass(frozen=True)
@@ -100,24 +111,24 @@ def evaluate(
         ScoreFileError: Speakers or attacks are to be drawn and the keys do not name them.
     """
     costs, bootstrap = costs or DetectionCosts(), bootstrap or BootstrapOptions()
-    asv = metrics.asv_error_rates(*asv_scores.classes) if asv_scores else None
+    asv = tandem.asv_error_rates(*asv_scores.classes) if asv_scores else None
     # Thresholds depend on the scale of the scores: they have intervals, and no place in a comparison.
     statistics = _statistics(asv_scores, asv, costs) | {
-        "eer_threshold": lambda curve: metrics.equal_error_rate_of(curve)[1],
-        "min_dcf_threshold": lambda curve: metrics.cheapest_threshold_of(curve, costs),
+        "eer_threshold": lambda curve: error_rates.equal_error_rate_of(curve)[1],
+        "min_dcf_threshold": lambda curve: detection_cost.cheapest_threshold_of(curve, costs),
     }
-    curve = metrics.det_points(trials.bonafide, trials.spoof)
+    curve = error_rates.det_points(trials.bonafide, trials.spoof)
     values = {name: float(statistic(curve)) for name, statistic in statistics.items()}
     resampling = bootstrap.resampling if bootstrap.resamples else None
     intervals = {}
     if resampling:
         sampling = _sampling(trials, bootstrap)
-        intervals = metrics.bootstrap_intervals(statistics, trials.bonafide, trials.spoof, sampling, resampling)
+        intervals = bootstrap_intervals(statistics, trials.bonafide, trials.spoof, sampling, resampling)
     if sasv_scores:
         classes = sasv_scores.classes
-        values["min_a_dcf"] = metrics.min_a_dcf(*classes)
+        values["min_a_dcf"] = tandem.min_a_dcf(*classes)
         if resampling:
-            intervals["min_a_dcf"] = metrics.bootstrap_classes(metrics.min_a_dcf, *classes, resampling=resampling)
+            intervals["min_a_dcf"] = bootstrap_classes(tandem.min_a_dcf, *classes, resampling=resampling)
     speakers = "speaker" if bootstrap.by_speaker else None
     columns = informative_columns(trials)
     breakdowns = {name: break_down(trials, name, resampling=resampling, speaker_column=speakers) for name in columns}
@@ -162,8 +173,8 @@ def compare(
     if not np.array_equal(a.utterances, b.utterances):
         raise ScoreFileError("the two systems are not scored on the same trials; use one key file for both")
     bootstrap = bootstrap or BootstrapOptions()
-    asv = metrics.asv_error_rates(*asv_scores.classes) if asv_scores else None
-    return metrics.compare_systems(
+    asv = tandem.asv_error_rates(*asv_scores.classes) if asv_scores else None
+    return compare_systems(
         _statistics(asv_scores, asv, costs or DetectionCosts()),
         (a.bonafide, b.bonafide),
         (a.spoof, b.spoof),
@@ -176,19 +187,19 @@ def _statistics(
     asv_scores: VerificationScores | None, asv: AsvErrorRates | None, costs: DetectionCosts
 ) -> dict[str, Statistic]:
     statistics: dict[str, Statistic] = {
-        "eer": lambda curve: metrics.equal_error_rate_of(curve)[0],
-        "eer_convex_hull": metrics.convex_hull_equal_error_rate_of,
-        "auc": metrics.area_under_curve_of,
-        "min_dcf": lambda curve: metrics.min_dcf_of(curve, costs),
-        "act_dcf": lambda curve: metrics.act_dcf_of(curve, costs),
-        "cllr_bits": metrics.cllr_bits_of,
-        "min_cllr_bits": metrics.min_cllr_bits_of,
+        "eer": lambda curve: error_rates.equal_error_rate_of(curve)[0],
+        "eer_convex_hull": error_rates.convex_hull_equal_error_rate_of,
+        "auc": error_rates.area_under_curve_of,
+        "min_dcf": lambda curve: detection_cost.min_dcf_of(curve, costs),
+        "act_dcf": lambda curve: detection_cost.act_dcf_of(curve, costs),
+        "cllr_bits": calibration_loss.cllr_bits_of,
+        "min_cllr_bits": calibration_loss.min_cllr_bits_of,
     }
     if asv_scores is not None and asv is not None:
         classes, rates = asv_scores.classes, asv
-        statistics["t_eer"] = lambda curve: metrics.tandem_equal_error_rate_of(curve, *classes)
-        statistics["min_tdcf_2019"] = lambda curve: metrics.min_tdcf_2019_of(curve, rates)
-        statistics["min_tdcf_2021"] = lambda curve: metrics.min_tdcf_2021_of(curve, rates)
+        statistics["t_eer"] = lambda curve: tandem.tandem_equal_error_rate_of(curve, *classes)
+        statistics["min_tdcf_2019"] = lambda curve: tandem.min_tdcf_2019_of(curve, rates)
+        statistics["min_tdcf_2021"] = lambda curve: tandem.min_tdcf_2021_of(curve, rates)
     return statistics
 
 

@@ -1,1 +1,1 @@
-"""A detector as one file for other runtimes: ONNX, and StableHLO for any program with JAX."""
+"""Exports a detector as one file: ONNX for other runtimes, StableHLO for programs with JAX."""

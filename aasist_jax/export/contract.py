@@ -1,4 +1,4 @@
-"""What every exported file states of itself, and the check that it must pass before it is written."""
+"""The metadata of every exported file, and the check that it must pass before it is written."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,23 +17,23 @@ from aasist_jax.runtime.files import replacing
 
 FORMAT = 1
 TOLERANCE = 1e-4
-"""Largest difference of a logit from the native one at which a file is written."""
+"""Largest allowed difference between exported and native logits; above it, no file is written."""
 
 WINDOW_RULES = {
     True: "mono, full scale 1, not normalised; the first samples, a shorter clip repeated end to end",
     False: "mono, full scale 1, not normalised; the first samples, a shorter clip followed by zeros, and its length",
 }
-"""How the input is made of a recording, by whether the model's window is fixed."""
+"""How to make the input from a recording, by whether the model's window is fixed."""
 
 BATCHES = (1, 7)
-"""Sizes in which the check's waveforms are scored: the batch must be free."""
+"""Batch sizes of the check; there are two because the exported batch size must be variable."""
 
 Waves = Float32[np.ndarray, "batch samples"]
 Logits = Float32[np.ndarray, "batch 2"]
 
 
 def describe(detector: Detector) -> dict[str, Any]:
-    """All that a program needs to use the exported model, ready for JSON."""
+    """The metadata that a program needs to use the exported model, as JSON values."""
     weights, calibration = detector.weights, detector.calibration
     return {
         "format": FORMAT,
@@ -54,26 +54,26 @@ def describe(detector: Detector) -> dict[str, Any]:
 def write_checked(
     path: Path, content: bytes, detector: Detector, load: Callable[[Path], Callable[[Waves], Logits]]
 ) -> float:
-    """Write an exported model, read it back, and put it in place only if it scores as the native model does.
+    """Write an exported model, read it back, and keep it only if its logits agree with the native model.
 
     Args:
-        path: where it goes; a file there is replaced.
-        content: of the file.
+        path: the file to write; an existing file is replaced.
+        content: the content of the file.
         detector: the native model.
-        load: makes a function of a file: waveforms of the model's window to logits.
+        load: loads a file and returns a function from waveforms of the model's window to logits.
 
     Returns:
-        The largest difference of a logit, over eight waveforms.
+        The largest absolute difference between exported and native logits, over eight waveforms.
 
     Raises:
-        ExportError: the difference is above `TOLERANCE`, or the file cannot be written. Nothing is left behind, and
-            what was there stays.
+        ExportError: the difference is above `TOLERANCE`, or the file cannot be written. An existing file is then left
+            as it was.
     """
     try:
         with replacing(path) as written:
             written.write_bytes(content)
             difference = _largest_difference(load(written), detector)
-            # NaN must not pass either.
+            # Written so that NaN fails the check, too.
             if not difference <= TOLERANCE:
                 raise ExportError(
                     f"{path}: not written, its logits are {difference:.1e} off the native ones, where {TOLERANCE:g} is "
@@ -94,7 +94,7 @@ def _largest_difference(run: Callable[[Waves], Logits], detector: Detector) -> f
 
 
 def check_waves(samples: int) -> Float32[np.ndarray, "batch samples"]:
-    """Make eight unlike waveforms, the same every time: noises, voiced sounds, a chirp, clicks, loud and soft."""
+    """Make eight different, reproducible waveforms: noises, voiced sounds, a chirp and clicks, loud and soft."""
     rng = np.random.default_rng(0)
     time = np.arange(samples) / SAMPLE_RATE
     noise = rng.normal(size=(4, samples))

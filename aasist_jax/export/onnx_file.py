@@ -1,4 +1,4 @@
-"""Export to ONNX: one file that ONNX Runtime runs where there is no JAX."""
+"""Export to ONNX: one file that ONNX Runtime can run without JAX."""
 
 import importlib.util
 import json
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 def export_onnx(detector: Detector, path: str | PathLike[str]) -> float:
     """Write a model as ONNX: `wave` (batch, window), float32 at 16 kHz -> `logits` (batch, 2), index 1 bona fide.
 
-    The batch is free, the window fixed. The facts of `contract.describe` stand in the file's metadata; texts as they
-    are, everything else as JSON.
+    The batch size is variable, the window is fixed. The file's metadata holds the values of `contract.describe`:
+    strings as they are, everything else as JSON.
 
     Args:
         detector: the model, computing in float32.
-        path: of the file; one that is there is replaced.
+        path: the file to write; an existing file is replaced.
 
     Returns:
-        The largest difference of a logit from the native one, at most 1e-4.
+        The largest absolute difference between exported and native logits, at most 1e-4.
 
     Raises:
-        ExportError: the architecture has no ONNX form, the extra `onnx` is not installed, or what `write_checked` says.
+        ExportError: the architecture has no ONNX form, the extra `onnx` is not installed, or `write_checked` fails.
     """
     path, weights = Path(path), detector.weights
     onnx_graph = family_of(weights.config).onnx_graph

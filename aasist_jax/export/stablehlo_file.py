@@ -1,4 +1,4 @@
-"""Export to StableHLO: the program itself, which any process with JAX runs without this package.
+"""Export to StableHLO: the compiled program, which any process with JAX can run without this package.
 
 The file is a ZIP archive of two members: `model.stablehlo`, as `jax.export` serialises it, and `facts.json`.
 """
@@ -29,19 +29,19 @@ PROGRAM, FACTS = "model.stablehlo", "facts.json"
 def export_stablehlo(detector: Detector, path: str | PathLike[str]) -> float:
     """Write a model of any family as StableHLO: waves (batch, window), float32 at 16 kHz -> logits (batch, 2).
 
-    A model of any length takes the clips' lengths, int32 (batch,), as well. The batch is free, the window fixed. The
-    program is made for CPU, CUDA and TPU, in full float32 on each.
-    `facts.json` holds the facts of `contract.describe`.
+    A model without fixed windows also takes the lengths of the clips, int32 (batch,). The batch size is variable, the
+    window is fixed. The program supports CPU, CUDA and TPU, in full float32 on each. `facts.json` holds the metadata of
+    `contract.describe`.
 
     Args:
         detector: the model, computing in float32.
-        path: of the file; one that is there is replaced.
+        path: the file to write; an existing file is replaced.
 
     Returns:
-        The largest difference of a logit from the native one, at most 1e-4.
+        The largest absolute difference between exported and native logits, at most 1e-4.
 
     Raises:
-        ExportError: what `write_checked` says.
+        ExportError: `write_checked` fails.
     """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -64,7 +64,7 @@ def _program(detector: Detector) -> bytes:
 
 @contextlib.contextmanager
 def _source_files_without_folders() -> Iterator[None]:
-    """Keep the folders of this machine out of the program, which names the source line of every operation."""
+    """Strip this machine's folders from the source locations that the program records for every operation."""
     option = "jax_hlo_source_file_canonicalization_regex"
     before = getattr(jax.config, option)
     jax.config.update(option, ".*/")

@@ -1,1 +1,1 @@
-"""From waves to frames, no I/O."""
+"""Front-ends: feature extraction from waveforms, without I/O."""

@@ -15,7 +15,7 @@ MAX_MASKED_FILTERS = 20
 
 @functools.lru_cache(maxsize=8)
 def sinc_filters(filters: int, first_conv: int) -> Float[np.ndarray, "filters taps"]:
-    """Compute the filter bank, float32, to the bit as the published models use it.
+    """Compute the filter bank, float32, bit-identical to that of the published models.
 
     `filters + 1` edges evenly spaced in mel (2595 log10(1 + f/700)) from 0 Hz to half the sample rate; each filter
     is the difference of two sinc low-pass filters times a symmetric Hamming window. The precisions matter: the
@@ -23,7 +23,7 @@ def sinc_filters(filters: int, first_conv: int) -> Float[np.ndarray, "filters ta
 
     Args:
         filters: number of filters.
-        first_conv: requested taps; an even number becomes the next odd one.
+        first_conv: requested taps; an even number is raised to the next odd one.
     """
     taps = sinc_taps(first_conv)
     edges = band_edges(filters)
@@ -37,27 +37,27 @@ def sinc_filters(filters: int, first_conv: int) -> Float[np.ndarray, "filters ta
 
 
 def sinc_taps(first_conv: int) -> int:
-    """Taps of the sinc filters: an even number becomes the next odd one."""
+    """Number of taps of the sinc filters: `first_conv`, raised to the next odd number if it is even."""
     return first_conv + 1 - first_conv % 2
 
 
 def band_edges(filters: int) -> Float[np.ndarray, "edges"]:
-    """Frequencies in Hz between which the filters lie, evenly spaced in mel: filter i from edge i to edge i + 1."""
+    """Band edges of the filters in Hz, evenly spaced in mel; filter i passes edge i to edge i + 1."""
     mel_top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
     edges: np.ndarray = 700 * (10 ** (np.linspace(0, mel_top, filters + 1) / 2595) - 1)
     return edges
 
 
 def _low_pass(edge: float, time: Float[np.ndarray, " taps"]) -> Float[np.ndarray, " taps"]:
-    # A Python float times a float32 array stays float32; the NumPy float64 scalar outside widens the product.
+    # A Python float times a float32 array gives float32; the NumPy float64 scalar makes the product float64.
     argument = 2 * float(edge) * time / SAMPLE_RATE
     return np.float64(2 * edge / SAMPLE_RATE) * np.sinc(argument)
 
 
 def mask_filters(key: Array, bank: Float[Array, "filters taps"]) -> Float[Array, "filters taps"]:
-    """Zero a run of neighbouring filters, one draw for the whole batch (the recipe's `freq_aug`).
+    """Zero a run of neighbouring filters, the same for the whole batch (`freq_aug` in the configuration).
 
-    The run's length is uniform over 0..19, its start uniform over every place where it fits.
+    The length of the run is uniform over 0 to 19; its start is uniform over all possible positions.
     """
     filters = bank.shape[0]
     length_key, start_key = jax.random.split(key)

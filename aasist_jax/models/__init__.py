@@ -1,1 +1,1 @@
-"""Detectors as pure Flax Linen modules, and the same as ONNX graphs."""
+"""The families of detectors: the contract that each follows (`family.py`) and one folder per family."""

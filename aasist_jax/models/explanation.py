@@ -1,4 +1,4 @@
-"""Why a window got its score: what every family that can explain itself says in the same terms."""
+"""The explanation of a window's score, in the same form for every family that can give one."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -13,13 +13,14 @@ class Nodes:
 
     Attributes:
         edges: borders of the nodes' spans in seconds, or of their bands in Hz: one more than there are nodes. They are
-            nominal: the convolutions let a node hear its neighbours as well.
-        attention: the share of the attention in its own graph layer that each node receives; 1 in all.
+            nominal, because the convolutions also mix in samples from the neighbouring spans and bands.
+        attention: share of the attention in the node's own graph layer that each node receives; the sum is 1.
         first_pool: indices of the nodes that the first pool keeps, highest score first.
-        branch_pools: the same for the pool of each of the two branches: the nodes that reach the read-out.
-        rollout: share of the node in the read-out by attention rollout; temporal and spectral nodes together make 1.
-        occlusion: how far the score falls when the node's span or band is silenced. Above 0, it spoke for a human;
-            below 0, for a machine.
+        branch_pools: the same for the pool of each of the two branches; these nodes reach the read-out.
+        rollout: share of each node in the read-out by attention rollout; over temporal and spectral nodes together
+            the sum is 1.
+        occlusion: how far the score falls when the node's span or band is silenced. Above 0: the span or band is
+            evidence for bona fide speech; below 0: for a spoof.
     """
 
     edges: tuple[float, ...]
@@ -36,10 +37,10 @@ class Explanation:
 
     Attributes:
         label: `bonafide` or `spoof`.
-        score: the raw logit of bona fide; higher is more human.
-        duration: seconds of the recording. Where it is shorter than the window, the window holds it several times.
-        window: seconds of the window, the first of the recording.
-        model_id: the model that scored it.
+        score: the raw logit of bona fide; higher means more likely human.
+        duration: seconds of the recording. A recording shorter than the window is repeated to fill it.
+        window: length of the explained window in seconds; it is the first of the recording.
+        model_id: identifies the model that gave the score.
         time: the temporal nodes.
         frequency: the spectral nodes.
     """

@@ -1,13 +1,13 @@
 """The contract of a family of detectors, and the registry of all families.
 
-A family is a folder beside this file: a configuration, a network, the names of its checkpoints, and what else it is
-able to do. Its package defines `FAMILY`, and that is all: training, scoring, conversion, export and evaluation read
-the registry here, and know no family by name.
+A family is a package in the folder of this file. It holds a configuration, a network, the parameter names of its
+PyTorch checkpoints, and optional abilities such as explanation or ONNX export. The package only has to define `FAMILY`:
+training, scoring, conversion, export and evaluation read the registry in this file and know no family by name.
 
-The variables of a network are two trees. `params` is trained. `model_state` is whatever else changes in training, such
-as batch statistics: a dictionary by kind (`{"batch_stats": {...}}`) that nothing outside the family looks into, empty
-for a network that has none. On disk and in checkpoints both lie side by side, `params` under its own name and the
-entries of `model_state` under theirs.
+The variables of a network are two trees. `params` holds the trained parameters. `model_state` holds everything else
+that changes in training, such as batch statistics. It is a dictionary by kind (`{"batch_stats": {...}}`), empty for a
+network without state, and no code outside the family depends on its content. Files and checkpoints store both in one
+tree: `params` and each entry of `model_state` under its own name.
 """
 
 import functools
@@ -27,21 +27,33 @@ from aasist_jax.models.explanation import Explainer
 from aasist_jax.models.published import PublishedWeights
 
 LABELS = ("spoof", "bonafide")
-"""The two classes, in the order of the logits everywhere outside of a network."""
+"""The two classes, in the order that the logits have everywhere outside a network."""
 
 Params = Any
 ModelState = dict[str, Any]
 Variables = dict[str, Any]
 """`{"params": params, **model_state}`."""
 
+Waves = Float[Array, "batch samples"]
+"""Waveforms at 16 kHz, full scale 1."""
+
+Lengths = Int[Array, " batch"]
+"""Number of valid samples at the start of each waveform; the rest is padding."""
+
+Spans = Int[Array, "batch 2"]
+"""Valid samples of each waveform as (start, end), end exclusive; the rest is padding."""
+
+EncoderFrames = Float[Array, "batch f frames c"]
+"""The encoder's output: frames over time."""
+
 
 class Outputs(NamedTuple):
-    """What a network says of a batch.
+    """The outputs of a network for a batch.
 
     Attributes:
         logits: float32 or wider, (batch, 2), or (batch, 1) whose one value is the logit of bona fide speech.
-        embedding: (batch, features), what the last layer judged by.
-        frames: (batch, frames, 2 or 1), logits over time; None for a network that gives none.
+        embedding: (batch, features), the input of the last layer.
+        frames: (batch, frames, 2 or 1), logits over time; None for a network that has none.
         others: further outputs by name, for the family's own loss.
     """
 
@@ -51,12 +63,16 @@ class Outputs(NamedTuple):
     others: Mapping[str, Array] = {}
 
 
+Applied = tuple[Outputs, ModelState]
+"""The result of `apply`: the outputs and the new model state."""
+
+
 class RandomKeys(NamedTuple):
-    """The random numbers of one training step.
+    """The random keys of one training step.
 
     Attributes:
-        own: a key that differs for every device and for every part of an accumulated batch: dropout.
-        shared: a key that is the same for the whole batch: one draw for all clips.
+        own: a key that differs between devices and between the parts of an accumulated batch; used for dropout.
+        shared: a key that is the same for the whole batch; used for draws that apply to all clips.
     """
 
     own: Array
@@ -65,7 +81,7 @@ class RandomKeys(NamedTuple):
 
 @runtime_checkable
 class Network(Protocol):
-    """A network of a family, built for one configuration, one type to compute in and one device axis."""
+    """A network of a family, built for one configuration, one compute dtype and one device axis."""
 
     def init(self, rng: Array) -> tuple[Params, ModelState]:
         """Draw the variables at random from a key."""
@@ -75,63 +91,57 @@ class Network(Protocol):
         self,
         params: Params,
         model_state: ModelState,
-        waves: Float[Array, "batch samples"],
-        lengths: Int[Array, " batch"] | None = None,
+        waves: Waves,
+        lengths: Lengths | None = None,
         train: bool = False,
         rng: RandomKeys | None = None,
-    ) -> tuple[Outputs, ModelState]:
+    ) -> Applied:
         """Run the network.
 
         Args:
-            params: the trained variables.
-            model_state: the others.
-            waves: 16 kHz, full scale 1. The batch may be symbolic (for export): `waves.shape[0]` is one then,
-                `len(waves)` fails.
-            lengths: samples of each clip that are there; the rest is zeros. None: all of them. A family of fixed
-                windows is never given any.
-            train: whether to run as in training, with dropout and batch statistics.
-            rng: random numbers, in training.
+            params: the trained parameters.
+            model_state: the other variables.
+            waves: 16 kHz, full scale 1. The batch size may be symbolic (for export): use `waves.shape[0]`, because
+                `len(waves)` fails then.
+            lengths: number of valid samples of each clip; the rest is zeros. None: every sample is valid. A family
+                with fixed windows always gets None.
+            train: whether to run in training mode, with dropout and batch statistics.
+            rng: random keys, in training mode.
 
         Returns:
-            The outputs, and the new state (outside of training, the given one).
+            The outputs and the new state (in evaluation mode, the state that was given).
         """
         ...
 
 
 @runtime_checkable
 class FrameNetwork(Network, Protocol):
-    """A network that encodes a recording once, and judges any window by its frames alone."""
+    """A network that can encode a recording once and then classify any window from its frames."""
 
     def encode(
-        self,
-        params: Params,
-        model_state: ModelState,
-        pieces: Float[Array, "batch samples"],
-        valid: Int[Array, "batch 2"] | None = None,
-    ) -> Float[Array, "batch f frames c"]:
+        self, params: Params, model_state: ModelState, pieces: Waves, valid: Spans | None = None
+    ) -> EncoderFrames:
         """Encode pieces of longer recordings, in evaluation mode.
 
-        `valid` is the span of samples of a piece, first to last but one, that belong to the recording; the rest is
-        filling. See `FrameGeometry` for how frames lie on samples.
+        `valid` gives the samples of each piece that belong to the recording, as (start, end), end exclusive; the rest
+        is padding. `FrameGeometry` says which samples a frame covers.
         """
         ...
 
-    def classify(
-        self, params: Params, model_state: ModelState, frames: Float[Array, "batch f frames c"]
-    ) -> tuple[Outputs, ModelState]:
-        """Judge windows by their frames, in evaluation mode: what `apply` gives for the same windows."""
+    def classify(self, params: Params, model_state: ModelState, frames: EncoderFrames) -> Applied:
+        """Classify windows from their frames, in evaluation mode; equals `apply` on the same windows."""
         ...
 
 
 @dataclass(frozen=True)
 class Window:
-    """What a network takes at once.
+    """The input window of a network.
 
     Attributes:
-        samples: of a window at 16 kHz. Training crops to it, and longer recordings are cut into windows of it.
-        shortest: the fewest samples that the network takes.
-        fixed: whether a window must be full: a shorter clip is then repeated end to end. Otherwise it is padded with
-            zeros, and the network is told its length.
+        samples: length of a window at 16 kHz. Training crops clips to it; longer recordings are cut into such windows.
+        shortest: the fewest samples that the network accepts.
+        fixed: whether every window must be full, so that a shorter clip is repeated end to end. Otherwise a shorter
+            clip is padded with zeros and its length is passed to the network.
     """
 
     samples: int
@@ -140,22 +150,21 @@ class Window:
 
     @property
     def fill(self) -> Literal["repeat", "zeros"]:
-        """How a clip that is shorter fills the window: `repeat` or `zeros`."""
+        """How a shorter clip is extended to a window: `repeat` or `zeros`."""
         return "repeat" if self.fixed else "zeros"
 
 
 @dataclass(frozen=True)
 class FrameGeometry:
-    """How the frames of an encoder lie on the samples of a recording.
+    """Which samples of a recording the frames of an encoder cover.
 
-    Frame k begins at sample k * stride. An encoder that is given a frame's samples, `context` frames before and after
-    them, and `tail` more samples computes the frame as it would within the whole recording.
+    Frame k begins at sample k * stride. To compute a frame as it is within the whole recording, the encoder needs the
+    frame's own samples, `context` frames before and after it, and `tail` more samples.
 
     Attributes:
         stride: samples from one frame to the next.
-        tail: samples that the encoder takes beyond the strides of its frames; of what else there is, every full
-            stride makes a frame.
-        context: frames on either side that a frame depends on.
+        tail: samples that the encoder needs beyond the last frame's stride: n samples give (n - tail) // stride frames.
+        context: number of frames on either side that a frame depends on.
     """
 
     stride: int
@@ -172,8 +181,8 @@ class CheckpointNames:
     """How a family's PyTorch checkpoints name its variables.
 
     Attributes:
-        module: the PyTorch name of the submodule at a path, such as `block1/conv1` -> `encoder.0.0.conv1`.
-        parameter: the PyTorch name of a variable that is no kernel, bias or batch statistic, given ours.
+        module: maps the path of a submodule to its PyTorch name, such as `block1/conv1` -> `encoder.0.0.conv1`.
+        parameter: maps our name of a variable that is no kernel, bias or batch statistic to its PyTorch name.
     """
 
     module: Callable[[str], str] = lambda path: path.replace("/", ".")
@@ -182,12 +191,12 @@ class CheckpointNames:
 
 @dataclass(frozen=True)
 class StateEstimate:
-    """How the state that belongs to averaged parameters is estimated, from one pass over the training data.
+    """How to estimate the model state for averaged parameters, in one pass over the training data.
 
     Attributes:
-        start: the state from which every training batch is run, given any state of the network.
-        finish: the estimate of one array, given the array that it replaces, the mean over batches of what a batch left
-            there (float64), and the number of batches.
+        start: takes any state of the network and returns the state that every training batch starts from.
+        finish: returns the estimate of one array of the state. Its arguments are the array that is replaced, the mean
+            over batches of that array after a batch (float64), and the number of batches.
     """
 
     start: Callable[[ModelState], ModelState]
@@ -196,18 +205,18 @@ class StateEstimate:
 
 @runtime_checkable
 class Loss(Protocol):
-    """A loss of a family's own."""
+    """The loss of a family that is not trained with the weighted cross-entropy."""
 
     def __call__(
         self, outputs: Outputs, record: Mapping[str, Array], class_weights: tuple[float, float]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Give the loss as a numerator and a denominator, which are summed over devices before they are divided.
+        """Return the loss as a numerator and a denominator. Both are summed over devices before the division.
 
         Args:
-            outputs: of the network.
-            record: int32 (batch,) each: `label` (0 spoof, 1 bona fide), `attack` (0 bona fide, from 1 on the attacks of
-                the training split in the order of their names) and `speaker` (in the order of their names).
-            class_weights: of spoof and bona fide, as configured.
+            outputs: the outputs of the network.
+            record: what is known of the clips, int32 (batch,) each: `label` (0 spoof, 1 bona fide), `attack` (0 bona
+                fide; 1 and up the attacks of the training split, sorted by name) and `speaker` (sorted by name).
+            class_weights: the configured weights of spoof and bona fide.
         """
         ...
 
@@ -219,25 +228,25 @@ class Family:
     Attributes:
         name: the `architecture` key of a `model_config`.
         config_type: frozen dataclass of the other keys of a `model_config`.
-        build: makes the network: `build(config, dtype=..., axis_name=...)`. It computes in `dtype` (variables stay
-            float32); batch statistics, where there are any, span the devices of `axis_name`. Families with
-            `masks_filters` take `freq_aug` as well.
-        window: what the network takes at once, given the configuration.
-        window_fields: fields of the configuration that say how long a window is, and may differ from those of the
+        build: makes the network: `build(config, dtype=..., axis_name=...)`. The network computes in `dtype` (variables
+            stay float32). Batch statistics, if it has any, are computed over the devices of `axis_name`. A family with
+            `masks_filters` also accepts `freq_aug`.
+        window: the input window of the network, given the configuration.
+        window_fields: fields of the configuration that set the length of a window. They may differ from those of the
             weights that training starts from.
-        bonafide_index: of two logits, the one of bona fide speech.
-        trains: whether the parameter at a path, such as `encoder/block1/conv1/kernel`, is ever trained; weight decay
-            and optimizer leave the others alone.
-        loss: a loss of its own; None for the weighted cross-entropy.
-        state_estimate: how its state follows averaged parameters; None: the last state is kept.
-        masks_filters: whether it has the augmentation that the configuration calls `freq_aug`.
-        names: of its PyTorch checkpoints; None where there is no such form.
-        published: weights that their authors published.
+        bonafide_index: index of the bona fide logit among the two.
+        trains: whether the parameter at a path, such as `encoder/block1/conv1/kernel`, is ever trained. The optimizer
+            and weight decay do not touch the others.
+        loss: the family's own loss; None for the weighted cross-entropy.
+        state_estimate: how to estimate the state for averaged parameters; None: the last state is kept.
+        masks_filters: whether the network supports the augmentation that the configuration calls `freq_aug`.
+        names: how its PyTorch checkpoints name the variables; None if it has no PyTorch checkpoints.
+        published: the weights that the authors published.
         frame_geometry: for a family whose network is a `FrameNetwork`: its frames, given the configuration. Overlapping
-            windows then share one pass of the encoder. None: every window is scored by itself.
-        explainer: makes what explains a score; None where nobody has written one.
-        onnx_graph: `onnx_graph(config, variables)` gives the network as an `onnx.GraphProto`: `wave` (batch, samples of
-            a window) to `logits`, float32, in evaluation mode. None where nobody has written one.
+            windows then share one pass of the encoder. None: every window is scored separately.
+        explainer: makes the explainer of the family's scores; None if it has none.
+        onnx_graph: `onnx_graph(config, variables)` returns the network as an `onnx.GraphProto`: `wave` (batch, samples
+            of a window) to `logits`, float32, in evaluation mode. None if the family has no ONNX form.
     """
 
     name: str
@@ -258,7 +267,7 @@ class Family:
 
     @property
     def labels(self) -> tuple[str, str]:
-        """What the two logits of its published form stand for."""
+        """The classes of the two logits, in the order of the published checkpoints."""
         return ("spoof", "bonafide") if self.bonafide_index == 1 else ("bonafide", "spoof")
 
 
@@ -266,7 +275,7 @@ _registered: dict[str, Family] = {}
 
 
 def register(family: Family) -> Family:
-    """Add a family that lies outside of this package; its name must be new."""
+    """Add a family that is defined outside this package; its name must be new."""
     if family.name in _families():
         raise ValueError(f"a family named {family.name!r} is registered already")
     _registered[family.name] = family
@@ -287,7 +296,7 @@ def family(name: str) -> Family:
     """Look a family up by its name.
 
     Raises:
-        ConfigError: there is none; names the nearest.
+        ConfigError: there is no such family; the message names the nearest.
     """
     families = _families()
     if name not in families:
@@ -314,24 +323,25 @@ def init(rng: Array, config: Any) -> tuple[Params, ModelState]:
 
 
 def window_of(config: Any) -> Window:
-    """What the configured network takes at once."""
+    """The input window of the configured network."""
     return family_of(config).window(config)
 
 
 def join_variables(params: Params, model_state: ModelState) -> Variables:
-    """Put parameters and state side by side, as they are stored."""
+    """Join parameters and state into one tree, as they are stored."""
     return {"params": params, **model_state}
 
 
 def split_variables(variables: Mapping[str, Any]) -> tuple[Params, ModelState]:
-    """Take stored variables apart; the inverse of `join_variables`."""
+    """Split stored variables into parameters and state; the inverse of `join_variables`."""
     return variables["params"], {kind: tree for kind, tree in variables.items() if kind != "params"}
 
 
 def class_logits(logits: Float[Array, "batch classes"], bonafide_index: int) -> Float[Array, "batch 2"]:
-    """Bring a network's logits into one order, spoof before bona fide.
+    """Bring a network's logits into the order (spoof, bona fide).
 
-    One logit is that of bona fide speech against a spoof's 0, so that its softmax is the logistic function.
+    A single logit is taken as that of bona fide speech, with 0 as the logit of spoof, so that the softmax of the two is
+    the logistic function.
     """
     if logits.shape[1] == 1:
         return jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
@@ -339,7 +349,7 @@ def class_logits(logits: Float[Array, "batch classes"], bonafide_index: int) -> 
 
 
 def score_function(config: Any, network: Network) -> Callable[..., Float[Array, "batch 2"]]:
-    """Make `score(variables, waves, lengths=None)`, which gives the logits (spoof, bona fide) in evaluation mode."""
+    """Make `score(variables, waves, lengths=None)`, which returns the logits (spoof, bona fide) in evaluation mode."""
     index = family_of(config).bonafide_index
 
     def score(variables: Variables, waves: Array, lengths: Array | None = None) -> Array:
@@ -361,7 +371,7 @@ def _families() -> dict[str, Family]:
 
 @functools.cache
 def _built_in() -> dict[str, Family]:
-    """The `FAMILY` of every folder beside this file."""
+    """The `FAMILY` of every package in the folder of this file."""
     folders = [module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg]
     families = [importlib.import_module(f"{models.__name__}.{folder}").FAMILY for folder in folders]
     return {family.name: family for family in families}

@@ -19,20 +19,20 @@ BATCH_NORM_MOMENTUM = 0.1
 def _mean_statistic(target: Any, mean: Any, batches: int) -> np.ndarray:
     target = np.asarray(target)
     if np.issubdtype(target.dtype, np.integer):
-        # The count of batches, as PyTorch's re-estimation leaves it.
+        # The number of batches, which is the value of PyTorch's counter after re-estimation.
         return np.asarray(batches, target.dtype)
     return np.asarray(mean / BATCH_NORM_MOMENTUM, target.dtype)
 
 
-# From running statistics of zero, one update leaves momentum times the batch's own.
+# Running statistics that start at zero are, after one update, momentum times the statistics of the batch.
 BATCH_STATISTICS = StateEstimate(lambda state: jax.tree.map(jnp.zeros_like, state), _mean_statistic)
-"""How batch statistics follow averaged parameters: the mean over batches of each batch's own (SWA)."""
+"""Batch statistics for averaged parameters: the mean over batches of the statistics of each batch (SWA)."""
 
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     """PyTorch's default for convolution and linear layers: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
-    That is Kaiming-uniform with a = sqrt(5), which PyTorch uses for kernels, and its rule for biases.
+    This equals Kaiming-uniform with a = sqrt(5), PyTorch's rule for kernels; biases use the same bound.
     """
     bound = fan_in**-0.5
 
@@ -66,7 +66,7 @@ class Linear(nn.Module):
 class Conv(nn.Module):
     """Two-dimensional convolution, channels last, stride 1.
 
-    `padding` counts the zeros on either side of (frequency, time).
+    `padding` is the number of zeros on either side along (frequency, time).
     """
 
     features: int
@@ -76,7 +76,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def parameters(self, channels: int) -> tuple[Float[Array, "h w c d"], Float[Array, " d"]]:
-        """Kernel and bias for an input of so many channels, in `dtype`."""
+        """Kernel and bias for an input with `channels` channels, in `dtype`."""
         shape = (*self.kernel_size, channels, self.features)
         init = uniform_fan_in(shape[0] * shape[1] * shape[2])
         kernel = self.param("kernel", init, shape)
@@ -91,9 +91,9 @@ class Conv(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalisation over every axis but the last, with PyTorch's rules.
 
-    The normalisation uses the biased batch variance, the running variance takes the unbiased one (n / (n - 1)).
-    With `axis_name`, statistics are those of the batch over all devices of that axis. Statistics are computed
-    in float32 at least, whatever `dtype` is. `count` is PyTorch's `num_batches_tracked`. With `activate`, SELU follows.
+    The normalisation uses the biased batch variance; the running variance uses the unbiased one (n / (n - 1)). With
+    `axis_name`, the statistics are those of the batch over all devices of that axis. They are computed in float32 or
+    wider, whatever `dtype` is. `count` is PyTorch's `num_batches_tracked`. With `activate`, SELU is applied afterwards.
     """
 
     dtype: Any = jnp.float32
@@ -102,9 +102,10 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch c"], conv: Conv | None = None, *, train: bool) -> Float[Array, "*out d"]:
-        """Normalise x, or with `conv` its convolution.
+        """Normalise x or, if `conv` is given, the convolution of x.
 
-        By batch statistics, and update the running ones (`train`), or by the running ones.
+        In training mode, normalise with the batch statistics and update the running ones; otherwise with the running
+        ones.
         """
         channels = x.shape[-1] if conv is None else conv.features
         scale = jnp.asarray(self.param("scale", nn.initializers.ones, (channels,)))
@@ -113,7 +114,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
 
-        # Batch norm computes in float32 at least; a convolution in fewer digits stays a layer of its own.
+        # Batch norm computes in float32 or wider, so a convolution in a narrower type cannot be fused with it.
         exact = conv is not None and jnp.promote_types(conv.dtype, jnp.float32) == conv.dtype
         fused = conv if train and exact and x.shape[-1] == 1 else None
         if conv is not None and fused is None:

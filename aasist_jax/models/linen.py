@@ -1,26 +1,25 @@
-"""A Flax Linen module as a network of the contract."""
+"""Wraps a Flax Linen module as a `Network` (see `family.py`)."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
-from aasist_jax.models.family import ModelState, Outputs, Params, RandomKeys
+from aasist_jax.models.family import Applied, EncoderFrames, Lengths, ModelState, Params, RandomKeys, Spans, Waves
 
 
 @dataclass(frozen=True)
 class LinenNetwork:
-    """A module that is called as `module(waves, lengths, train=...)` and returns `Outputs`.
+    """A network made of a module that is called as `module(waves, lengths, train=...)` and returns `Outputs`.
 
-    In training it finds the random streams `dropout`, which differs between devices, and `shared`, which does not. Its
-    methods `encode` and `classify`, where it has them, take what `FrameNetwork` says, without the variables.
+    In training the module has two random streams: `dropout`, which differs between devices, and `shared`, which does
+    not. If it has the methods `encode` and `classify`, they take the arguments of `FrameNetwork` without the variables.
 
     Attributes:
-        module: the module.
-        samples: of the waveform that the module is initialised with.
+        module: the Linen module.
+        samples: length of the waveform that initialises the module.
         state: the collections that training changes, such as `batch_stats`.
     """
 
@@ -29,7 +28,7 @@ class LinenNetwork:
     state: tuple[str, ...] = ()
 
     def init(self, rng: Array) -> tuple[Params, ModelState]:
-        """Draw the variables; whatever else a module tells of itself while it is initialised is left out."""
+        """Draw the variables at random; collections other than `params` and `state` are dropped."""
         variables: Any = self.module.init(rng, jnp.zeros((1, self.samples)))
         return variables["params"], {kind: variables[kind] for kind in self.state}
 
@@ -37,14 +36,14 @@ class LinenNetwork:
         self,
         params: Params,
         model_state: ModelState,
-        waves: Float[Array, "batch samples"],
-        lengths: Int[Array, " batch"] | None = None,
+        waves: Waves,
+        lengths: Lengths | None = None,
         train: bool = False,
         rng: RandomKeys | None = None,
-    ) -> tuple[Outputs, ModelState]:
+    ) -> Applied:
         """Run the module; see `Network`."""
         variables = {"params": params, **model_state}
-        # What `apply` returns is the module's own affair, of which Flax's annotation can only guess.
+        # `Any`, because Flax cannot know what type the module returns.
         if not train:
             outputs: Any = self.module.apply(variables, waves, lengths)
             return outputs, model_state
@@ -54,19 +53,13 @@ class LinenNetwork:
         return outputs, {kind: updates[kind] for kind in self.state}
 
     def encode(
-        self,
-        params: Params,
-        model_state: ModelState,
-        pieces: Float[Array, "batch samples"],
-        valid: Int[Array, "batch 2"] | None = None,
-    ) -> jax.Array:
+        self, params: Params, model_state: ModelState, pieces: Waves, valid: Spans | None = None
+    ) -> EncoderFrames:
         """Run the module's method `encode`; see `FrameNetwork`."""
         frames: Any = self.module.apply({"params": params, **model_state}, pieces, valid, method="encode")
         return frames
 
-    def classify(
-        self, params: Params, model_state: ModelState, frames: Float[Array, "batch f frames c"]
-    ) -> tuple[Outputs, ModelState]:
+    def classify(self, params: Params, model_state: ModelState, frames: EncoderFrames) -> Applied:
         """Run the module's method `classify`; see `FrameNetwork`."""
         outputs: Any = self.module.apply({"params": params, **model_state}, frames, method="classify")
         return outputs, model_state

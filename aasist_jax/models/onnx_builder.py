@@ -1,4 +1,4 @@
-"""An ONNX graph written node by node: the names are made here, the operators are ONNX's own."""
+"""Builds an ONNX graph node by node and generates the names of nodes and values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,18 +9,18 @@ from onnx import helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 8
-"""Of the year 2022: what runtimes of that age and younger read."""
+"""Format version of the year 2022, which runtimes from then on can read."""
 
 
 class GraphBuilder:
-    """Collects the nodes and constants of a graph; values are referred to by their names."""
+    """Collects the nodes and constants of a graph; methods refer to values by their names."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, np.ndarray] = {}
 
     def constant(self, name: str, value: Any, dtype: type[np.generic] = np.float32) -> str:
-        """Add a constant in `dtype`; the same name again must mean the same value."""
+        """Add a constant in `dtype`; a name that is used again must have the same value."""
         array = np.ascontiguousarray(value, dtype)
         if name in self._constants:
             np.testing.assert_array_equal(self._constants[name], array, err_msg=name)
@@ -28,7 +28,7 @@ class GraphBuilder:
         return name
 
     def integers(self, *values: int) -> str:
-        """Add a constant list of integers, as operators take their axes and sizes."""
+        """Add a constant list of integers, the form in which operators take axes and sizes."""
         return self.constant("integers_" + "_".join(map(str, values)), values, np.int64)
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
@@ -46,7 +46,7 @@ class GraphBuilder:
     def graph(
         self, name: str, *, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[tuple[str, onnx.ValueInfoProto]]
     ) -> onnx.GraphProto:
-        """Close the graph: each output is the value of that name, under the name of its description."""
+        """Finish the graph; `outputs` pairs the name of a value with the description of the output that it becomes."""
         for value, info in outputs:
             self._nodes.append(helper.make_node("Identity", [value], [info.name], name=info.name))
         constants = [numpy_helper.from_array(array, key) for key, array in self._constants.items()]

@@ -1,4 +1,4 @@
-"""What a family says of the weights that its authors published."""
+"""The description of weights that the authors of a model published."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ class PublishedWeights:
     """A checkpoint that can be fetched by name.
 
     Attributes:
-        name: what users call it.
-        file: name of the PyTorch checkpoint.
-        size: length of the checkpoint in bytes.
-        sha256: its SHA-256, 64 hexadecimal digits.
-        url: its address.
-        licence: under which its authors publish it, as an SPDX identifier.
-        config: name of the configuration that comes with the package and describes the model.
-        default: whether this is what is used where nobody names any weights.
+        name: the name that users give to fetch it.
+        file: file name of the PyTorch checkpoint.
+        size: size of the checkpoint in bytes.
+        sha256: SHA-256 of the checkpoint, 64 hexadecimal digits.
+        url: address of the checkpoint.
+        licence: licence of the checkpoint, as an SPDX identifier.
+        config: name of the packaged configuration that describes the model.
+        default: whether these weights are used when the user names none.
     """
 
     name: str

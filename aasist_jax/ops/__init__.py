@@ -1,1 +1,1 @@
-"""Numeric operations: each in XLA, with its gradient, and the choice of a native kernel."""
+"""Numeric operations: for each its XLA form, its gradient, and the choice of a native kernel."""

@@ -1,4 +1,4 @@
-"""Batch normalisation over every axis but the last, with a backward pass of two readings."""
+"""Batch normalisation over every axis but the last, with a backward pass that reads its input only twice."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,10 @@ from aasist_jax.ops.native import kernels
 
 BATCH_NORM_EPSILON = 1e-5
 
-Moments = tuple[Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]
+PerChannel = Float[Array, " c"]
+"""One number for each channel."""
+
+Moments = tuple[PerChannel, PerChannel, Int[Array, ""]]
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
@@ -22,33 +25,29 @@ def _moments(x: Array) -> tuple[Array, Array]:
     return mean, jnp.square(x - _lead(mean, x)).sum(axes)
 
 
-def _join(mean: Array, squares: Array, places: int, axis_name: str | None) -> Moments:
+def _join(mean: Array, squared_deviations: Array, values: int, axis_name: str | None) -> Moments:
     """Mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
 
-    Deviations are taken from a mean, as the difference of squares loses digits in float32; those of several devices are
-    joined as Chan, Golub & LeVeque (1983) do.
+    The variance is computed from deviations from the mean, because E[x^2] - E[x]^2 loses digits in float32. Devices are
+    combined by the formula of Chan, Golub & LeVeque (1983).
     """
-    n = jnp.asarray(places, jnp.int32)
+    n = jnp.asarray(values, jnp.int32)
     if axis_name is not None:
         own, own_mean = n.astype(mean.dtype), mean
         n = jax.lax.psum(n, axis_name)
         mean = jax.lax.psum(own * own_mean, axis_name) / n.astype(mean.dtype)
-        squares = jax.lax.psum(squares + own * jnp.square(own_mean - mean), axis_name)
-    return mean, squares / n.astype(mean.dtype), n
+        squared_deviations = jax.lax.psum(squared_deviations + own * jnp.square(own_mean - mean), axis_name)
+    return mean, squared_deviations / n.astype(mean.dtype), n
 
 
 def _mean_sums(sums: tuple[Array, Array], n: Array, axis_name: str | None) -> tuple[Array, Array]:
-    # The statistics are those of all devices, so each device's input moves every device's output.
+    # The statistics span all devices, so the input of each device affects the output of every device.
     sum_g, sum_product = sums if axis_name is None else jax.lax.psum(sums, axis_name)
     return sum_g / n.astype(sum_g.dtype), sum_product / n.astype(sum_g.dtype)
 
 
 def normalize(
-    x: Float[Array, "*batch c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
-    mean: Float[Array, " c"],
-    var: Float[Array, " c"],
+    x: Float[Array, "*batch c"], scale: PerChannel, bias: PerChannel, mean: PerChannel, var: PerChannel
 ) -> Float[Array, "*batch c"]:
     """(x - mean) / sqrt(var + epsilon) * scale + bias."""
     factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
@@ -57,12 +56,12 @@ def normalize(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def normalize_by_batch(
-    x: Float[Array, "*batch c"], scale: Float[Array, " c"], bias: Float[Array, " c"], axis_name: str | None
-) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"], Int[Array, ""]]:
-    """`normalize` by the statistics of the batch; also returns these, which have no gradient, and what they count.
+    x: Float[Array, "*batch c"], scale: PerChannel, bias: PerChannel, axis_name: str | None
+) -> tuple[Float[Array, "*batch c"], PerChannel, PerChannel, Int[Array, ""]]:
+    """`normalize` by the statistics of the batch; also returns the statistics, which have no gradient.
 
-    The gradient is written out (Ioffe & Szegedy, 2015): one reading of the input and of the output's gradient for two
-    sums, one for the result, where automatic differentiation of the statistics takes several.
+    The gradient is written out (Ioffe & Szegedy, 2015): it reads the input and the output's gradient once for two sums
+    and once for the result. Automatic differentiation of the statistics reads them more often.
 
     Returns:
         The result; mean, biased variance and number of values per channel, over all devices of `axis_name` if given.
@@ -95,26 +94,26 @@ normalize_by_batch.defvjp(_forward, _backward)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def normalize_convolution_by_batch(
     x: Float[Array, "batch f t 1"],
-    kernel: Float[Array, "h w 1 d"],
-    kernel_bias: Float[Array, " d"],
-    scale: Float[Array, " d"],
-    bias: Float[Array, " d"],
+    kernel: Float[Array, "h w 1 c"],
+    kernel_bias: PerChannel,
+    scale: PerChannel,
+    bias: PerChannel,
     padding: kernels.Padding,
     axis_name: str | None,
-) -> tuple[Float[Array, "batch f2 t2 d"], Float[Array, " d"], Float[Array, " d"], Int[Array, ""]]:
-    """`normalize_by_batch` of a convolution of one channel and its bias.
+) -> tuple[Float[Array, "batch f2 t2 c"], PerChannel, PerChannel, Int[Array, ""]]:
+    """`normalize_by_batch` of a convolution with one input channel and bias.
 
-    The convolution's output is as large as the result; computing it again, a few products for each number, takes less
-    time than writing and reading it.
+    The output of the convolution is recomputed in the backward pass: a few products per value take less time than
+    writing it to memory and reading it back.
     """
     xla = functools.partial(_of_convolution, _moments, padding=padding)
     native = functools.partial(kernels.one_channel_moments, padding=padding)
     operands = (x, kernel, kernel_bias)
-    means, squares = choice.choose(
+    means, squared_deviations = choice.choose(
         *operands, native=native, xla=xla, suits=convolution.suits_one_channel(kernel, padding)
     )
     y = convolution.convolve_and_add(*operands, padding)
-    mean, var, n = _join(means, squares, y.size // y.shape[-1], axis_name)
+    mean, var, n = _join(means, squared_deviations, y.size // y.shape[-1], axis_name)
     return normalize(y, scale, bias, mean, var), mean, var, n
 
 
@@ -183,5 +182,5 @@ def _input_gradient(
     return _lead(factor, x) * (g - _lead(mean_g, x) - normalized * _lead(mean_product, x))
 
 
-def _lead(values: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Array:
+def _lead(values: PerChannel, x: Float[Array, "*batch c"]) -> Array:
     return values.reshape((1,) * (x.ndim - 1) + (-1,))

@@ -1,20 +1,20 @@
 """The choice between XLA's code for an operation and a native kernel in C++.
 
-XLA's code is used everywhere but in these operations, on a CPU, in float32 or, for tests of the training, float64:
+Native kernels are used only on CPUs, in float32 (and float64, for tests of training), and only for these operations:
 
-- the sinc filters with the pool behind them (`sinc`), where half of the products can be saved;
-- a residual block in evaluation mode (`residual_block`): XLA writes and reads maps of 65 MB, which fit in no cache;
-- convolutions of width three (`convolution`): Winograd's filtering needs 15 products for 36, or, where a kernel has one
-  row, 5 for 9;
-- a convolution's gradient for its kernel (`convolution`), which XLA computes as a convolution whose kernel is a whole
-  recording;
-- a convolution of one channel (`batch_norm`), which in training is computed again with the batch norm behind it rather
-  than stored;
-- the convolution, shortcut and pool that end a block in training (`residual_block`, `pooling`): XLA stores their sum
-  and its gradient, which is zero in two places of three.
+- the sinc filters with max-pooling (`sinc`), where symmetry saves half of the products;
+- a residual block in evaluation mode (`residual_block`): XLA writes and reads maps of 65 MB, which fit into no cache;
+- convolutions of width 3 (`convolution`): Winograd's algorithm needs 15 products instead of 36, or, for a kernel with
+  one row, 5 instead of 9;
+- the gradient of a convolution with respect to its kernel (`convolution`), which XLA computes as a convolution with a
+  kernel as long as the recording;
+- a convolution with one input channel (`batch_norm`): in training it is recomputed together with the batch norm after
+  it instead of being stored;
+- the convolution, shortcut and pool at the end of a block in training (`residual_block`, `pooling`): XLA stores their
+  sum and its gradient, two thirds of which are zero.
 
-Each has an equivalent in XLA, for other backends and for machines without a C++ compiler. Tests hold the two to the
-same results.
+Each operation also has an XLA form, for other backends and for machines without a C++ compiler. Tests check that both
+give the same results.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _xla_only: contextvars.ContextVar[bool] = contextvars.ContextVar("xla_only", def
 
 @contextlib.contextmanager
 def xla_only() -> Iterator[None]:
-    """Leave the C++ kernels out of what is traced meanwhile: of programs that are to run elsewhere."""
+    """Use no C++ kernels in programs that are traced in this context, so that they can run on other machines."""
     token = _xla_only.set(True)
     try:
         yield
@@ -43,9 +43,9 @@ def xla_only() -> Iterator[None]:
 
 
 def choose(*operands: Any, native: Callable[..., Any], xla: Callable[..., Any], suits: bool = True) -> Any:
-    """Call `native` where the program is compiled for a CPU and the kernels can take `operands`, else `xla`.
+    """Call `native` if the program is compiled for a CPU and the kernel supports `operands`, else `xla`.
 
-    `suits` tells whether the shapes are such as the kernel is made for.
+    `suits` says whether the kernel supports the shapes of the operands.
     """
     types = {x.dtype for x in operands if jnp.issubdtype(x.dtype, jnp.floating)}
     takes = suits and not _xla_only.get() and types in ({jnp.dtype(jnp.float32)}, {jnp.dtype(jnp.float64)})

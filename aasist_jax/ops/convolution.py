@@ -1,4 +1,4 @@
-"""Two-dimensional convolution, with the code that suits the number of channels and the backend."""
+"""Two-dimensional convolution, with code chosen by the number of channels and the backend."""
 
 import functools
 
@@ -16,7 +16,7 @@ def convolve(
 ) -> Float[Array, "batch f2 t2 d"]:
     """Cross-correlate, channels last, stride 1, `padding` zeros on either side of (frequency, time)."""
     if x.shape[-1] == 1:
-        # Too little to multiply for a matrix product; so written, XLA makes one loop of it and what comes behind.
+        # Too few products for a matrix multiplication. In this form XLA fuses it with the following operations.
         h, w, _, features = kernel.shape
         image = jnp.pad(x[..., 0], ((0, 0), (padding[0],) * 2, (padding[1],) * 2))
         f2, t2 = image.shape[1] - h + 1, image.shape[2] - w + 1
@@ -46,7 +46,7 @@ def convolve_and_add(
 def conv2d(
     x: Float[Array, "batch f t c"], kernel: Float[Array, "h w c d"], bias: Float[Array, " d"], padding: Padding
 ) -> Float[Array, "batch f2 t2 d"]:
-    """`convolve_and_add`, with gradients that suit the backend."""
+    """`convolve_and_add`, with gradients chosen for the backend."""
     return convolve_and_add(x, kernel, bias, padding)
 
 
@@ -67,12 +67,12 @@ def _convolve_in_training(x: Array, kernel: Array, bias: Array, padding: Padding
 
 
 def _suits(window: tuple[int, ...], padding: Padding) -> bool:
-    """Tell whether the kernels in C++ are made for it: of width 3, and one time step of padding."""
+    """Whether the C++ kernels support the convolution: up to 2 rows, width 3, one time step of padding."""
     return window[0] <= 2 and window[1] == 3 and padding[1] == 1
 
 
 def suits_one_channel(kernel: Float[Array, "h w 1 d"], padding: Padding) -> bool:
-    """Tell whether the kernels in C++ for one channel are made for it: up to 2 x 3 taps, a multiple of 8 features."""
+    """Whether the C++ kernels for one channel support it: up to 2 x 3 taps, a multiple of 8 features."""
     height, width, _, features = kernel.shape
     return padding[0] < height <= 2 and width <= 3 and features % kernels.LANES == 0
 
@@ -80,7 +80,7 @@ def suits_one_channel(kernel: Float[Array, "h w 1 d"], padding: Padding) -> bool
 def input_gradient(
     dy: Float[Array, "batch f2 t2 d"], kernel: Float[Array, "h w c d"], padding: Padding
 ) -> Float[Array, "batch f t c"]:
-    """Gradient of a convolution for its input: a convolution with the kernel turned round."""
+    """Gradient of a convolution with respect to its input: a convolution with the flipped kernel."""
     height, width = kernel.shape[:2]
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
     no_bias = jnp.zeros(turned.shape[-1], dy.dtype)
@@ -106,9 +106,9 @@ def one_channel_gradients(
     *,
     padding: Padding,
 ) -> tuple[Float[Array, "batch f t 1"], Float[Array, "h w 1 d"], Float[Array, " d"]]:
-    """Gradients of a convolution of one channel for its input, its kernel and its bias.
+    """Gradients of a convolution with one input channel with respect to its input, kernel and bias.
 
-    For the input: what each tap sends back, (batch, f2, t2, h * w), added where it came from.
+    The gradient of the input is computed per kernel tap, (batch, f2, t2, h * w), and summed at the input positions.
     """
     h, w, _, features = kernel.shape
     dk, db = kernel_gradient(x, dy, window=(h, w), padding=padding)
@@ -125,10 +125,10 @@ def one_channel_gradients(
 def kernel_gradient(
     x: Float[Array, "batch f t c"], dy: Float[Array, "batch f2 t2 d"], *, window: tuple[int, int], padding: Padding
 ) -> tuple[Float[Array, "h w c d"], Float[Array, " d"]]:
-    """Gradients of a convolution for its kernel and its bias.
+    """Gradients of a convolution with respect to its kernel and bias.
 
-    XLA's CPU backend is several times slower at the former than at the convolution itself, as it treats the long
-    time axis as a kernel: there it is left to C++, or to matrix products. Other backends keep XLA's own.
+    On a CPU, XLA's code for the kernel gradient is several times slower than the convolution itself, because it treats
+    the long time axis as a kernel. There, C++ kernels or matrix products are used; other backends use XLA's code.
     """
     by_rows = functools.partial(kernel_gradient_by_rows, window=window, padding=padding)
 
@@ -151,10 +151,10 @@ def kernel_gradient_by_rows(
     window: tuple[int, int],
     padding: Padding,
 ) -> Float[Array, "h w c d"]:
-    """Gradient of a convolution for its kernel, one kernel row at a time.
+    """Gradient of a convolution with respect to its kernel, one kernel row at a time.
 
-    A row of the kernel meets patches of `w` neighbouring time steps; laid side by side they make a matrix of
-    (batch * f2 * t2, w * c), whose product with the output's gradient is the row's gradient.
+    Each kernel row is applied to patches of `w` neighbouring time steps. The patches form a matrix (batch * f2 * t2,
+    w * c); its product with the gradient of the output is the gradient of the row.
     """
     height, width = window
     _, f2, t2, features = dy.shape

@@ -1,4 +1,4 @@
-"""Maxima whose gradient goes to one of equal values, as in PyTorch, without XLA's windowed reductions."""
+"""Maxima whose gradient goes to the first of equal values, as in PyTorch, without XLA's windowed reductions."""
 
 import functools
 
@@ -21,10 +21,10 @@ def first_max(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
 
 @jax.custom_vjp
 def max_pool_time(x: Float[Array, "batch f t c"]) -> Float[Array, "batch f t3 c"]:
-    """Max-pool time by 3 without overlap, t3 = t // 3; the gradient goes to the first of equal values.
+    """Max-pool over time by 3 without overlap, t3 = t // 3; the gradient goes to the first of equal values.
 
-    XLA turns the gradient of a windowed reduction into a slow select-and-scatter. Here the forward pass notes in a byte
-    which of the three was the largest, and the backward pass reads nothing else.
+    XLA turns the gradient of a windowed reduction into a slow select-and-scatter. Here the forward pass stores the
+    index of the largest of the three values in one byte, and the backward pass reads nothing else.
     """
     first, second, third = _thirds(x)
     return jnp.maximum(jnp.maximum(first, second), third)
@@ -33,7 +33,7 @@ def max_pool_time(x: Float[Array, "batch f t c"]) -> Float[Array, "batch f t3 c"
 def largest_of_three(
     x: Float[Array, "batch f t c"],
 ) -> tuple[Float[Array, "batch f t3 c"], UInt8[Array, "batch f t3 c"]]:
-    """`max_pool_time`, and which of the three was the largest: 0, 1 or 2."""
+    """`max_pool_time`, and the index of the largest of the three values: 0, 1 or 2."""
     first, second, third = _thirds(x)
     largest = _later_if_greater(first, second)
     index = jnp.where(_is_later(first, second), jnp.uint8(1), jnp.uint8(0))
@@ -43,7 +43,7 @@ def largest_of_three(
 
 def _pool(x: Array) -> tuple[Array, tuple[Array, Array]]:
     pooled, index = largest_of_three(x)
-    # Nothing but its length is asked of the slice.
+    # The slice only passes on the number of time steps.
     return pooled, (index, x[:1, :1, :, :1])
 
 
@@ -57,7 +57,7 @@ def _unpool(residuals: tuple[Array, Array], g: Float[Array, "batch f t3 c"]) -> 
 def unpool_time(
     index: UInt8[Array, "batch f t3 c"], g: Float[Array, "batch f t3 c"], *, steps: int
 ) -> Float[Array, "batch f {steps} c"]:
-    """Put each value where `index` says among its three time steps, zeros elsewhere."""
+    """Put each value at the one of its three time steps that `index` gives, and zeros at the others."""
     batch, f, t3, c = g.shape
     place = jnp.arange(3, dtype=jnp.uint8).reshape(1, 1, 1, 3, 1)
     dx = jnp.where(index[:, :, :, None] == place, g[:, :, :, None], jnp.zeros((), g.dtype))
@@ -74,7 +74,7 @@ def _thirds(x: Float[Array, "batch f t c"]) -> tuple[Array, Array, Array]:
 
 
 def _is_later(a: Array, b: Array) -> Array:
-    # The second test lets NaN through, as a maximum must.
+    # The second condition propagates NaN, as a maximum must.
     return (b > a) | jnp.isnan(b)
 
 

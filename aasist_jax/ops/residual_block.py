@@ -1,4 +1,4 @@
-"""A residual block of RawNet2's kind: two convolutions and a shortcut, then max-pooling of time by 3."""
+"""The residual block of RawNet2: two convolutions and a shortcut, then max-pooling over time by 3."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +18,12 @@ FoldedBlock = tuple[Float[Array, "..."], ...]
 
 
 def fold_batch_norm(params: Mapping[str, Any], statistics: Mapping[str, Array], dtype: Any) -> FoldedBlock:
-    """A block's parameters in evaluation mode, where `bn2` is part of the convolution before it.
+    """Fold `bn2` into the convolution before it and return the parameters for `evaluate_block`.
 
     Args:
-        params: of `conv1`, `bn2`, `conv2` and, where there is one, `conv_downsample`.
+        params: parameters of `conv1`, `bn2`, `conv2` and, if the block has it, `conv_downsample`.
         statistics: running mean and variance of `bn2`.
-        dtype: of the result, which is what `evaluate_block` takes.
+        dtype: dtype of the result.
     """
     factor = params["bn2"]["scale"] * jax.lax.rsqrt(statistics["var"] + BATCH_NORM_EPSILON)
     conv1, conv2 = params["conv1"], params["conv2"]
@@ -38,14 +38,14 @@ def fold_batch_norm(params: Mapping[str, Any], statistics: Mapping[str, Array], 
 def evaluate_block(
     x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"] | None, *folded: Float[Array, "..."]
 ) -> Float[Array, "batch f t3 d"]:
-    """A residual block in evaluation mode.
+    """Compute a residual block in evaluation mode.
 
     Args:
-        x: its input.
-        valid: the span of time steps that are there; None for all.
-        folded: what `fold_batch_norm` gives: kernel and bias of conv1 with batch norm folded in, (2, 3, c, d) and (d,);
-            those of conv2, with the shortcut's bias; kernel of the shortcut (3, c, d), or (0, c, d) where it is the
-            identity.
+        x: the input of the block.
+        valid: the valid time steps as (start, end), end exclusive; None if all are valid.
+        folded: the result of `fold_batch_norm`: kernel and bias of conv1 with batch norm folded in, (2, 3, c, d) and
+            (d,); kernel and bias of conv2, with the bias of the shortcut added; kernel of the shortcut, (3, c, d), or
+            (0, c, d) for the identity.
     """
     if valid is None:
         valid = jnp.broadcast_to(jnp.array([0, x.shape[2]], jnp.int32), (x.shape[0], 2))
@@ -85,7 +85,7 @@ def merge(
     bias: Float[Array, " e"],
     shortcut: Float[Array, "taps c e"],
 ) -> Float[Array, "batch f t e"]:
-    """conv2 of y, plus the shortcut of x: a convolution of 3 taps, or of none: the identity."""
+    """conv2 of y plus the shortcut of x: a convolution with 3 taps, or the identity if `shortcut` has no taps."""
     z = conv2d(y, kernel, bias, (0, 1))
     if not shortcut.shape[0]:
         return z + x
@@ -94,9 +94,9 @@ def merge(
 
 @jax.custom_vjp
 def activate_merge_and_pool(a: Array, x: Array, kernel: Array, bias: Array, shortcut: Array) -> Array:
-    """SELU of a, `merge`, max-pooled over time by 3, with a gradient in which the sum need not be stored.
+    """Apply SELU to a, then `merge`, then max-pooling over time by 3. The gradient does not need the sum to be stored.
 
-    a is float32 at least; its SELU is brought to the type of the others.
+    `a` is float32 or wider; its SELU is cast to the type of the other operands.
     """
     return max_pool_time(merge(selu(a).astype(x.dtype), x, kernel, bias, shortcut))
 
@@ -127,7 +127,7 @@ activate_merge_and_pool.defvjp(_end_forward, _end_backward)
 def end_gradients_by_layers(
     y: Array, x: Array, kernel: Array, bias: Array, shortcut: Array, index: Array, g: Array
 ) -> tuple[Array, ...]:
-    """Gradients of `activate_merge_and_pool` for its five operands, through the gradient of the sum; y is SELU of a."""
+    """Gradients of `activate_merge_and_pool` with respect to its operands, layer by layer; y is SELU of a."""
     _, pullback = jax.vjp(merge, y, x, kernel, bias, shortcut)
     dy, *others = pullback(unpool_time(index, g, steps=x.shape[2]))
     return selu_gradient(y, dy), *others
@@ -150,7 +150,7 @@ def _end_gradients(
 
 
 def zero_outside(x: Float[Array, "batch f t c"], valid: Int[Array, "batch 2"] | None) -> Float[Array, "batch f t c"]:
-    """Zero the time steps outside `valid`, first to last but one; None leaves all."""
+    """Zero the time steps outside `valid` (start, end), end exclusive; None keeps all."""
     if valid is None:
         return x
     time = jnp.arange(x.shape[2], dtype=valid.dtype)[None]

@@ -1,4 +1,4 @@
-"""Filters on a waveform, their magnitude and the pool behind it."""
+"""Filters a waveform and max-pools the magnitudes."""
 
 import functools
 
@@ -13,7 +13,7 @@ from aasist_jax.ops.native import kernels
 def sinc_convolution(
     wave: Float[Array, "batch samples"], bank: Float[Array, "filters taps"]
 ) -> Float[Array, "batch filtered filters"]:
-    """Filter a waveform, no padding: filtered = samples - taps + 1. Channels last."""
+    """Filter a waveform without padding, filtered = samples - taps + 1; channels last."""
     return jax.lax.conv_general_dilated(
         wave[..., None],
         bank.T[:, None].astype(wave.dtype),
@@ -27,13 +27,13 @@ def sinc_convolution(
 def pooled_sinc_magnitude(
     wave: Float[Array, "batch samples"], bank: Float[Array, "#batch filters taps"]
 ) -> Float[Array, "batch f3 t3"]:
-    """Filter, take the absolute value, max-pool 3 x 3 over filters and time without overlap.
+    """Filter, take the absolute value, and max-pool 3 x 3 over filters and time without overlap.
 
-    What `sinc_convolution` gives is not stored.
+    The output of the filters is not stored.
 
     Args:
         wave: waveforms.
-        bank: a filter bank for all, or one for each; every filter is the same forwards and backwards.
+        bank: one filter bank for all waveforms, or one per waveform; every filter is symmetric.
     """
     out: Array = choice.choose(
         wave,
@@ -48,11 +48,11 @@ def pooled_sinc_magnitude(
 def pooled_sinc_magnitude_by_product(
     wave: Float[Array, "batch samples"], bank: Float[Array, "#batch filters taps"]
 ) -> Float[Array, "batch f3 t3"]:
-    """`pooled_sinc_magnitude` as one product of matrices.
+    """`pooled_sinc_magnitude` as one matrix product.
 
-    For each of the three time steps of a pool the filters, shifted by as much, are rows of one matrix, whose product
-    with the shifted waveform has pooled time as its last axis. So the maxima are those of whole rows, and the result
-    has the layout of what follows.
+    The rows of the matrix are the filters, shifted by 0, 1 and 2 samples for the three time steps of a pool. Its
+    product with the shifted waveform has pooled time as its last axis. The maxima are then element-wise over rows, and
+    the result has the layout that the next layer needs.
     """
     filters, taps = bank.shape[-2:]
     batch, samples = wave.shape

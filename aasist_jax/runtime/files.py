@@ -27,9 +27,12 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield scratch
         os.replace(scratch, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             scratch.unlink()
+        if isinstance(error, OSError) and str(error.filename) == str(scratch):
+            # Nobody has heard of the scratch file.
+            error.filename = str(path)
         raise
 
 

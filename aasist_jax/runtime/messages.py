@@ -1,7 +1,9 @@
 """What is told on standard error: errors always, news unless the user asked for quiet."""
 
 import contextlib
+import os
 import sys
+from typing import TextIO
 
 _quiet = False
 
@@ -44,7 +46,16 @@ def print_error(message: str, *, is_list: bool = False) -> None:
 
 
 def _print(text: str) -> None:
-    # Where nobody reads standard error any more, the results are still wanted.
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            print(text, file=sys.stderr, flush=True)
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        # Nobody reads standard error any more; the results are still wanted.
+        stop_writing(sys.__stderr__)
+
+
+def stop_writing(stream: TextIO | None) -> None:
+    """Let a stream that nobody reads any more lead nowhere: what waits in it would fail once more at the end."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]

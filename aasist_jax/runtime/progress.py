@@ -1,6 +1,7 @@
 """Progress on standard error: a bar for each task on a terminal; elsewhere lines, where they are asked for."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from aasist_jax.runtime.messages import is_quiet
+from aasist_jax.runtime.messages import is_quiet, stop_writing
 
 Item = TypeVar("Item")
 
@@ -28,6 +29,7 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         # Nobody reads standard error any more: that is no reason to stop the work, as rich would.
         self.quiet = True
+        stop_writing(sys.__stderr__)
 
 
 class _Amount(ProgressColumn):

@@ -1,1 +1,1 @@
-"""Training: loss, optimizer, one pure step, pmap, averaging, checkpoints, the loop."""
+"""Training: the loop, the step, loss and optimizer, selection and averaging of weights, checkpoints."""

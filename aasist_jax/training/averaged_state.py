@@ -1,4 +1,4 @@
-"""The model state that goes with averaged parameters, from one pass over the training data."""
+"""Estimates the model state for averaged parameters, in one pass over the training data."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,14 @@ from aasist_jax.training.state import RunState
 def averaged_variables(
     state: RunState, setup: TrainingSetup, batches: TrainIterator, reporter: Reporter, signals: StopSignals
 ) -> Variables:
-    """The averaged parameters with a state of their own, from the batches of the first epoch.
+    """Return the averaged parameters with a state that is estimated from the batches of the first epoch.
 
-    The state of no epoch fits the average. A family that does not say how it is estimated keeps the last one. The
-    checkpoint of the last step holds all that this needs, so nothing is saved on the way: a run that is stopped here
-    does it anew.
+    The state of a single epoch does not fit the averaged parameters. A family without a `state_estimate` keeps the
+    last state. Nothing is saved during the estimation: if the run is stopped, it resumes from the checkpoint of the
+    last step and repeats the estimation.
 
     Raises:
-        StopRequested: a signal came.
+        StopRequested: a signal was received.
     """
     candidates = state.candidates
     if setup.state_function is None or setup.family.state_estimate is None:
@@ -43,7 +43,7 @@ def averaged_variables(
             numbers = np.full(len(batch["wave"]), i, np.int32)
             update = state_function(variables, split_over_devices(inputs | {"step": numbers}))
             reporter.clips("batch-norm statistics", i + 1, setup.steps_per_epoch)
-            # Every device has the same state: what it is computed from spans them all.
+            # The state is computed over all devices, so every device has the same one.
             yield jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], update)
 
     model_state = estimate_state(example, each_batch(), setup.family.state_estimate.finish)

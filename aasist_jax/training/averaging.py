@@ -1,4 +1,4 @@
-"""Equal-weight averages of parameters, and the network's state that goes with them (SWA, Izmailov et al. 2018)."""
+"""Stochastic weight averaging (SWA, Izmailov et al., 2018): averages of parameters, and the state for them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,12 +19,12 @@ class Average(struct.PyTreeNode):
 
 
 def empty_average(params: Any) -> Average:
-    """Start an average of trees like `params`."""
+    """Make an empty average for trees with the structure of `params`."""
     return Average(np.zeros((), np.int32), jax.tree.map(lambda x: np.zeros_like(np.asarray(x)), params))
 
 
 def add_to_average(average: Average, params: Any) -> Average:
-    """Take another snapshot into the mean, with the weight of each one before."""
+    """Add parameters to the average; all parameters in it have the same weight."""
     count = average.count + 1
     mean = jax.tree.map(lambda m, p: (m + (p - m) / count).astype(m.dtype), average.params, params)
     return Average(np.asarray(count, np.int32), mean)
@@ -33,10 +33,10 @@ def add_to_average(average: Average, params: Any) -> Average:
 def make_state_step(
     network: Network, start: Callable[[ModelState], ModelState], *, seed: int, axis_name: str | None
 ) -> Callable[[Variables, Batch], ModelState]:
-    """Make `step(variables, batch)`, which returns the state that one batch leaves, run as in training from `start`.
+    """Make `step(variables, batch)`, which runs one batch in training mode from `start` and returns the new state.
 
-    `batch` has `wave` (batch, samples), `step` (batch,), one number that the random numbers follow from, and `length`
-    where clips have one. As in the published procedure dropout is on; build the network without other augmentation.
+    `batch` has `wave` (batch, samples), `step` (batch,), which determines the random numbers, and optionally `length`.
+    Dropout is on, as in the published procedure. Build the network without other augmentation.
     """
 
     def step(variables: Variables, batch: Batch) -> ModelState:
@@ -51,11 +51,11 @@ def make_state_step(
 
 
 def estimate_state(model_state: ModelState, each: Iterable[ModelState], finish: Callable[[Any, Any, int], Any]) -> Any:
-    """Make one state of those that single batches left, each batch counting the same.
+    """Combine the states after single batches into one state, with equal weight for every batch.
 
     Args:
-        model_state: what is replaced; gives the types.
-        each: the results of the step above.
+        model_state: the state that is replaced; it also determines the types.
+        each: the states that the function from `make_state_step` returns.
         finish: see `StateEstimate`.
     """
     total, batches = None, 0

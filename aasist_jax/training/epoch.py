@@ -1,4 +1,4 @@
-"""The steps of an epoch: fetching batches ahead, taking steps, and checking and logging what each step returned."""
+"""Takes training steps: fetches batches ahead, runs the steps, and checks and logs their results."""
 
 import math
 import time
@@ -21,14 +21,14 @@ from aasist_jax.training.run_setup import TrainingSetup
 from aasist_jax.training.state import RunState
 
 RATE_STEPS = 20
-"""Clips per second are those of the last twenty steps."""
+"""Number of recent steps over which clips per second are measured."""
 
 
 class Throughput:
-    """How fast the last steps were, and what share of that time they waited for their data.
+    """Measures the speed of the last steps, and the share of the time spent waiting for data.
 
     Args:
-        batch_size: clips of a step, over all devices.
+        batch_size: clips per step, over all devices.
     """
 
     def __init__(self, batch_size: int) -> None:
@@ -36,22 +36,22 @@ class Throughput:
         self._ends: deque[tuple[float, float]] = deque(maxlen=RATE_STEPS + 1)
 
     def add(self, now: float, waited: float) -> None:
-        """Count a step that ended at the time `now` and had waited for its data; both in seconds."""
+        """Record a step that ended at the time `now` and had waited `waited` for its data, both in seconds."""
         self._ends.append((now, waited))
 
     def restart(self) -> None:
-        """Forget all steps: what follows has nothing to do with them, as after an evaluation."""
+        """Forget all steps, so that the time of an evaluation is not counted."""
         self._ends.clear()
 
     @property
     def clips_per_second(self) -> float | None:
-        """None until two steps have ended."""
+        """Clips per second; None until two steps have ended."""
         seconds = self._seconds()
         return (len(self._ends) - 1) * self._batch_size / seconds if seconds else None
 
     @property
     def data_wait_share(self) -> float | None:
-        """Between 0 and 1; None until two steps have ended."""
+        """Share of the time spent waiting for data, from 0 to 1; None until two steps have ended."""
         seconds = self._seconds()
         return sum(waited for _, waited in list(self._ends)[1:]) / seconds if seconds else None
 
@@ -64,9 +64,9 @@ class StagedBatch:
     """A batch on its way to the devices.
 
     Attributes:
-        arrays: what the step takes, on the devices.
-        index: position in the training split of each clip of this host.
-        waited: seconds until the pipeline gave it.
+        arrays: the input of the step, on the devices.
+        index: position of each clip of this host in the training split.
+        waited: seconds spent waiting for the batch.
     """
 
     arrays: dict[str, Any]
@@ -76,7 +76,7 @@ class StagedBatch:
 
 @dataclass(frozen=True)
 class DispatchedStep:
-    """A step that the devices have been given, whose metrics nobody has looked at yet."""
+    """A step that has been sent to the devices and whose metrics have not been read yet."""
 
     number: int
     metrics: Any
@@ -86,8 +86,9 @@ class DispatchedStep:
 class StepRunner:
     """Takes one training step after another.
 
-    While the devices compute a step, the next batch is fetched and sent, and the metrics of the step before are
-    looked at: they are settled. So a loss that is not finite is found one step late; nothing is saved before.
+    While the devices compute a step, the next batch is fetched and sent to them, and the previous step is settled: its
+    metrics are read, checked and logged. A loss that is not finite is therefore found one step late, but always before
+    the state is saved.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class StepRunner:
         reporter.start(state.step, setup.total_steps)
 
     def take_step(self) -> None:
-        """Take the next step; none where there is no batch because the signal to stop ended its workers."""
+        """Take the next step; do nothing if the stop signal has ended the data workers and there is no batch."""
         batch = self._staged or self._stage()
         if batch is None:
             return
@@ -122,7 +123,7 @@ class StepRunner:
         self._unsettled, self._last = DispatchedStep(self._state.step, metrics, batch), batch
 
     def settle(self) -> None:
-        """Wait for the last step, and log it.
+        """Wait for the last step, check its metrics and log it.
 
         Raises:
             TrainingError: its loss or gradient is not finite.
@@ -139,7 +140,7 @@ class StepRunner:
             self._log_step(step, loss, norm)
 
     def end_epoch(self) -> None:
-        """Settle the last step, and begin anew to measure the throughput."""
+        """Settle the last step, and restart the measurement of the throughput."""
         self.settle()
         self._throughput.restart()
 
@@ -153,7 +154,7 @@ class StepRunner:
         self._stop_on_bad_batch(self._state.step, "the state is no longer finite", self._last)
 
     def _stage(self) -> StagedBatch | None:
-        """Get the next batch and start sending it; None where the signal to stop ended workers not yet up."""
+        """Get the next batch and start sending it; None if the stop signal ended workers during their start."""
         began = time.monotonic()
         try:
             batch = next(self._batches)
@@ -191,6 +192,6 @@ class StepRunner:
         )
 
     def _clips_of(self, batch: StagedBatch) -> list[Utterance]:
-        """List the clips of the global batch, those of every host."""
+        """List the clips of the global batch, from all hosts."""
         utterances = self._setup.splits["train"].utterances
         return [utterances[i] for i in gather_hosts(batch.index)]

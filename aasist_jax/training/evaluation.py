@@ -1,4 +1,4 @@
-"""The model in training, evaluated on a split: its scores, written to the run folder, and its error rates."""
+"""Evaluates the model in training on a split: writes its scores to the run folder, computes error rates."""
 
 from collections.abc import Collection
 from typing import Any
@@ -19,7 +19,7 @@ from aasist_jax.training.scoring import score_split
 
 
 class SplitScorer:
-    """Scores the splits of a run, tells how far it is, and gives up where a signal asks the run to stop."""
+    """Scores the splits of a run, reports progress, and stops when a signal asks for it."""
 
     def __init__(self, setup: TrainingSetup, folder: RunFolder, reporter: Reporter, signals: StopSignals) -> None:
         self._setup, self._folder, self._reporter, self._signals = setup, folder, reporter, signals
@@ -28,7 +28,7 @@ class SplitScorer:
         """Score a split and write the scores to a file in `scores/`.
 
         Raises:
-            StopRequested: a signal came; no file is written.
+            StopRequested: a signal was received; no file is written.
             TrainingError: a score is not finite, or the file cannot be written.
         """
         trials = self._trials(variables, split)
@@ -56,7 +56,7 @@ class SplitScorer:
                 should_stop=self._signals.requested_anywhere,
             )
         except Exception as error:
-            # The signal may have ended decoding processes that were not yet up.
+            # The signal may have ended decoding processes during their start, which causes other errors.
             if self._signals.requested:
                 raise StopRequested from error
             raise
@@ -66,15 +66,15 @@ class SplitScorer:
 
 
 def error_rates_by_attack(trials: Trials, seen_attacks: Collection[str]) -> dict[str, Any]:
-    """EER of a split: pooled, of each attack, and of the attacks that training saw or did not see.
+    """Compute the EER of a split: pooled, per attack, and over the attacks that are or are not in the training data.
 
     Args:
-        trials: of a split; their column `attack` names the attack.
-        seen_attacks: the attacks that training saw.
+        trials: the trials of a split; the column `attack` names the attack.
+        seen_attacks: the attacks in the training data.
 
     Returns:
-        `eer` and `threshold` of all trials; `attacks` with `eer`, `clips` and `seen` by the name of each, worst
-        first; `eer_seen_attacks` and `eer_unseen_attacks` where there are such; the numbers of `bonafide` and `spoof`.
+        `eer` and `threshold` of all trials; `attacks`, by name and worst first, with `eer`, `clips` and `seen` each;
+        `eer_seen_attacks` and `eer_unseen_attacks` if there are such attacks; the numbers of `bonafide` and `spoof`.
     """
     pooled = equal_error_rate(trials.bonafide, trials.spoof)
     attacks = {}

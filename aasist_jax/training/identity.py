@@ -1,4 +1,4 @@
-"""What must be the same when a run is resumed, and what is told when it differs."""
+"""The identity of a run, which must not change when it is resumed, and its environment, which may."""
 
 import datetime
 import importlib.metadata
@@ -20,12 +20,12 @@ PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 
 
 def run_identity(config: ExperimentConfig, splits: Mapping[str, Split], init: str) -> dict[str, Any]:
-    """What must be the same for a resumed run to end in the same bits.
+    """Collect the values that must be the same for a resumed run to give bit-identical results.
 
     Args:
-        config: of the experiment.
-        splits: the data by the names of the splits.
-        init: where the first weights come from: the seed, or the id of a model.
+        config: configuration of the experiment.
+        splits: the data by split.
+        init: where the initial weights come from: the seed, or the id of a model.
     """
     return {
         "config": to_json(config),
@@ -37,7 +37,7 @@ def run_identity(config: ExperimentConfig, splits: Mapping[str, Split], init: st
 
 
 def check_identity(root: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with a run that is not the one in the folder `root`.
+    """Check that this run is the one in the folder `root`.
 
     Raises:
         TrainingError: the two results of `run_identity` differ.
@@ -51,7 +51,7 @@ def check_identity(root: Path, before: dict[str, Any], now: dict[str, Any]) -> N
 
 
 def describe_environment(seed: int) -> dict[str, Any]:
-    """State what the run runs on: versions, git revision, seed, devices, our C++ kernels or not, time."""
+    """Describe the environment: start time, versions, git revision, seed, devices, use of the C++ kernels."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -65,7 +65,7 @@ def describe_environment(seed: int) -> dict[str, Any]:
 
 
 def software_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List what software differs between two results of `describe_environment`; the last bits then may, too."""
+    """List the software that differs between two results of `describe_environment`; results may differ slightly."""
     keys = ("python", "packages", "git_revision", "native_kernels")
     return differences({key: before.get(key) for key in keys}, {key: now[key] for key in keys})
 

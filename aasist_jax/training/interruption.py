@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a request to stop, which is honoured between two steps or two batches."""
+"""SIGTERM and SIGINT as requests to stop, which are acted on between two steps or two batches."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from aasist_jax.training.parallel import any_host
 
 
 class StopRequested(Exception):
-    """A signal asked the run to end. Outside `train`: its checkpoint holds every step that was taken."""
+    """A signal asked the run to stop. When `train` raises it, a checkpoint of the last step has been saved."""
 
 
 class StopSignals:
@@ -32,14 +32,14 @@ class StopSignals:
             signal.signal(number, handler)
 
     def requested_anywhere(self) -> bool:
-        """Whether a signal came to any host of the run; every host must ask at the same time."""
+        """Whether any host of the run has received a signal; all hosts must call this together."""
         return any_host(self.requested)[0]
 
     def stop_if_requested(self) -> None:
-        """End what is under way where a signal came to any host; every host must ask at the same time.
+        """Stop if any host has received a signal; all hosts must call this together.
 
         Raises:
-            StopRequested: a signal came.
+            StopRequested: a signal was received.
         """
         if self.requested_anywhere():
             raise StopRequested
@@ -48,7 +48,7 @@ class StopSignals:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         if not self.requested:
-            # Not `print`: the signal may have come in the midst of one.
+            # Not `print`, because the signal may have interrupted another `print`.
             with contextlib.suppress(OSError):
-                os.write(2, b"stopping behind a checkpoint; Ctrl-C once more stops at once\n")
+                os.write(2, b"stopping after saving a checkpoint; press Ctrl-C again to stop at once\n")
         self.requested = True

@@ -1,4 +1,4 @@
-"""Training, from a configuration to a run folder with a released model: the order of a run's life."""
+"""The training run as a whole: from a configuration to a run folder with the released model."""
 
 import contextlib
 import hashlib
@@ -25,21 +25,21 @@ from aasist_jax.training.run_folder import RunFolder
 from aasist_jax.training.run_log import RunLog
 from aasist_jax.training.run_setup import TrainingSetup, set_up
 from aasist_jax.training.saving import RunSaver, SaveSchedule
-from aasist_jax.training.selection import Choice, EvaluatedEpoch, Selection, make_selection
+from aasist_jax.training.selection import AveragedModel, Choice, EvaluatedEpoch, Selection, make_selection
 from aasist_jax.training.state import RunState
 from aasist_jax.weights.folder import Source, load_weights, save_weights
 
 
 def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Reporter) -> dict[str, Any]:
-    """Train as configured, or go on where an earlier start in the same folder was stopped.
+    """Train as configured, or resume a run that was stopped in the same folder.
 
     Returns:
         The content of `summary.json`.
 
     Raises:
-        StopRequested: SIGTERM or SIGINT came; a checkpoint is saved, the same call goes on from there.
-        TrainingError: the run cannot start, go on or be resumed; also where the loss is no longer finite.
-        DataError: clips are missing or unreadable, found before the first step.
+        StopRequested: SIGTERM or SIGINT was received. A checkpoint is saved; the same call resumes from it.
+        TrainingError: the run cannot start, continue or be resumed, or the loss is no longer finite.
+        DataError: clips are missing or unreadable; this is checked before the first step.
     """
     run_folder = RunFolder(folder, is_writer=jax.process_index() == 0)
     selection = make_selection(config)
@@ -47,7 +47,7 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
     if run_folder.summary.exists():
         return _summary_of_finished_run(setup, run_folder, reporter)
     _check_same_run(setup, run_folder)
-    # Until here a signal ends the run at once: there is nothing to save yet.
+    # Up to here a signal ends the run at once, because there is nothing to save yet.
     with (
         contextlib.closing(iter(setup.batches)) as batches,
         contextlib.closing(run_folder),
@@ -63,7 +63,7 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
 
 
 def _summary_of_finished_run(setup: TrainingSetup, folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
-    """Read the summary of a run that is complete, refusing another configuration."""
+    """Read the summary of a complete run; refuse it if the configuration differs."""
     summary: dict[str, Any] = folder.read_json(folder.summary.name)
     check_identity(folder.root, summary["identity"], setup.identity)
     for name in ("dev", "eval"):
@@ -74,7 +74,7 @@ def _summary_of_finished_run(setup: TrainingSetup, folder: RunFolder, reporter: 
 
 
 def _check_same_run(setup: TrainingSetup, folder: RunFolder) -> None:
-    """Refuse to resume another run, before anything in the folder is touched."""
+    """Refuse to resume a different run, before anything in the folder is changed."""
     environment = folder.read_json("environment.json")
     if environment is not None and any(folder.checkpoints.glob("[0-9]*")):
         check_identity(folder.root, environment["identity"], setup.identity)
@@ -83,7 +83,7 @@ def _check_same_run(setup: TrainingSetup, folder: RunFolder) -> None:
 def _start_or_resume(
     setup: TrainingSetup, state: RunState, store: CheckpointStore, folder: RunFolder, reporter: Reporter
 ) -> None:
-    """Take up the newest good checkpoint; where there is none, write down what the run is and runs on."""
+    """Restore the newest good checkpoint; without one, record the configuration and the environment."""
     restored = store.restore(state.arrays())
     for rejected in store.rejected:
         reporter.say(str(rejected))
@@ -94,15 +94,15 @@ def _start_or_resume(
         return
     check_identity(folder.root, restored.extras["identity"], setup.identity)
     state.take_up(restored.step, restored.state, restored.extras["progress"])
-    reporter.say(f"{folder.root}: going on behind step {state.step} of {setup.total_steps}")
+    reporter.say(f"{folder.root}: resuming after step {state.step} of {setup.total_steps}")
     changed = software_differences(folder.read_json("environment.json") or environment, environment)
     if changed:
-        reporter.say(f"other software than at the start, so the last bits may differ: {'; '.join(changed)}")
+        reporter.say(f"the software has changed, so results may differ in the last bits: {'; '.join(changed)}")
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A run that has been set up: its steps, its evaluations, and its end."""
+    """A run that has been set up: takes its steps, evaluates its epochs, and writes the final model."""
 
     setup: TrainingSetup
     state: RunState
@@ -115,7 +115,7 @@ class _Run:
     signals: StopSignals
 
     def train(self, store: CheckpointStore) -> None:
-        """Take every step that is left, saving on the way, and evaluate after every epoch."""
+        """Take all remaining steps, save checkpoints when they are due, and evaluate after every epoch."""
         setup, state = self.setup, self.state
         options = setup.config.train_config
         steps = StepRunner(
@@ -146,10 +146,10 @@ class _Run:
         store.wait()
 
     def _save_or_stop(self, saver: RunSaver, steps: StepRunner) -> None:
-        """Between two steps: save where that is due, and stop where a signal came to any host."""
+        """Between two steps: save if a checkpoint is due, and stop if any host has received a signal."""
         due = saver.is_due()
         if jax.process_count() > 1:
-            # Two collectives under way at once may start in another order on another host, and wait for ever.
+            # Finish the step first: two collectives at once may run in different orders on two hosts and deadlock.
             steps.settle()
         asked_to_stop, due = any_host(self.signals.requested, due)
         if asked_to_stop:
@@ -158,10 +158,10 @@ class _Run:
             saver.save()
 
     def _evaluate_epoch(self, epoch: int) -> None:
-        """Evaluate on dev, and let the selection take the epoch into account.
+        """Evaluate on dev, and update the candidates for the final weights.
 
         Raises:
-            StopRequested: a signal came; nothing of the evaluation counts.
+            StopRequested: a signal was received; the evaluation is discarded.
         """
         state = self.state
         variables = on_host(state.train.variables)
@@ -182,13 +182,15 @@ class _Run:
         """Choose the final weights, evaluate them, and write the released model and the summary.
 
         Raises:
-            StopRequested: a signal came. The last checkpoint holds all steps; what comes after them is done anew.
+            StopRequested: a signal was received. The last checkpoint holds all steps; a resumed run repeats the rest.
         """
         choice = self.selection.choose(
             self.state.candidates,
             on_host(self.state.train.variables),
-            lambda: averaged_variables(self.state, self.setup, self.batches, self.reporter, self.signals),
-            lambda variables: self.scorer.score(variables, "dev", "dev_average.txt"),
+            AveragedModel(
+                lambda: averaged_variables(self.state, self.setup, self.batches, self.reporter, self.signals),
+                lambda variables: self.scorer.score(variables, "dev", "dev_average.txt"),
+            ),
         )
         summary: dict[str, Any] = {
             "selection": self.setup.config.train_config.selection,
@@ -210,7 +212,7 @@ class _Run:
         return summary
 
     def _write_weights(self, choice: Choice) -> str:
-        """Write the released model; its id."""
+        """Write the released model and return its id."""
         config = self.setup.config
         digest = hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode()).hexdigest()
         source = Source(f"{self.folder.root.resolve().name}.run", digest)

@@ -10,12 +10,12 @@ from aasist_jax.models.family import Family, Loss, Outputs, class_logits
 
 
 def loss_of(family: Family) -> Loss:
-    """The loss that a family is trained with: its own, or the weighted cross-entropy."""
+    """The training loss of a family: its own, or the weighted cross-entropy."""
     return family.loss or cross_entropy(family.bonafide_index)
 
 
 def cross_entropy(bonafide_index: int = 1) -> Loss:
-    """Make the weighted cross-entropy of a network whose logits have bona fide speech at `bonafide_index`."""
+    """Make the weighted cross-entropy for a network whose bona fide logit has the index `bonafide_index`."""
 
     def loss(
         outputs: Outputs, record: Mapping[str, Array], class_weights: tuple[float, float]
@@ -30,9 +30,9 @@ def weighted_cross_entropy(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Cross-entropy with class weights, as a numerator and a denominator.
 
-    The loss of a batch is the ratio: the sum of each sample's weighted cross-entropy over the sum of the weights. The
-    two are kept apart because only their sums over devices may be divided: a mean of the devices' own ratios is
-    another number whenever the class counts differ.
+    The loss of a batch is the sum of the weighted cross-entropies of its samples divided by the sum of their weights.
+    Both sums are returned so that they can be summed over devices before the division: the mean of the ratios of the
+    devices would differ whenever their class counts differ.
     """
     weights = jnp.asarray(class_weights, logits.dtype)[labels]
     log_probability = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).squeeze(1)

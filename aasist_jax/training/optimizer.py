@@ -1,4 +1,4 @@
-"""The published optimizer: PyTorch's Adam with L2 in the gradient, and a learning rate per step."""
+"""The published optimizer: PyTorch's Adam with L2 regularisation in the gradient, and a learning-rate schedule."""
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -15,7 +15,7 @@ ADAM_EPSILON = 1e-8
 
 
 def learning_rate(config: OptimConfig, total_steps: int) -> optax.Schedule:
-    """Learning rate by step: half a cosine from `base_lr` at step 0 to `lr_min` at `total_steps`, or constant."""
+    """The learning rate by step: a half cosine from `base_lr` at step 0 to `lr_min` at `total_steps`, or constant."""
     if config.scheduler == "constant":
         return optax.constant_schedule(config.base_lr)
     return optax.cosine_decay_schedule(config.base_lr, total_steps, alpha=config.lr_min / config.base_lr)
@@ -24,9 +24,9 @@ def learning_rate(config: OptimConfig, total_steps: int) -> optax.Schedule:
 def make_optimizer(
     config: OptimConfig, total_steps: int, params: Any, is_frozen: Callable[[str], bool]
 ) -> optax.GradientTransformation:
-    """Build the optimizer for `params`; parameters whose path `is_frozen` names stay as they are, decay included.
+    """Build the optimizer for `params`. Parameters for whose path `is_frozen` is true get no update and no decay.
 
-    PyTorch adds the decay to the gradient before Adam sees it, which AdamW does not.
+    As in PyTorch's Adam, weight decay is added to the gradient before Adam's moments; AdamW adds it afterwards.
     """
     adam = optax.chain(
         optax.add_decayed_weights(config.weight_decay),
@@ -39,7 +39,7 @@ def make_optimizer(
 
 
 def never_trained(config: Any) -> Callable[[str], bool]:
-    """Tell of a parameter's path whether the family of a `model_config` never trains it."""
+    """Make the function that says whether the family of a `model_config` never trains the parameter at a path."""
     trains = family_of(config).trains
     return lambda path: not trains(path)
 

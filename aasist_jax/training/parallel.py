@@ -1,4 +1,4 @@
-"""Devices and hosts: one replicated state, the batch split over every device."""
+"""Data parallelism over devices and hosts: the state is replicated, the batch is split over all devices."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +16,14 @@ AXIS = "batch"
 
 
 def initialize_hosts(coordinator: str = "", processes: int = 0, process_id: int = -1) -> None:
-    """Join the other hosts of a run, as told by the arguments or detected on SLURM; otherwise stay alone.
+    """Connect to the other hosts of a run, given by the arguments or detected from SLURM; else run as one process.
 
-    Must come before anything else asks JAX for its devices.
+    Must be called before anything asks JAX for its devices.
 
     Args:
         coordinator: HOST:PORT of process 0.
         processes: number of processes.
-        process_id: this process, from 0.
+        process_id: index of this process, from 0.
     """
     if not coordinator and (processes or process_id >= 0):
         raise TrainingError("--processes and --process-id: go with --coordinator HOST:PORT")
@@ -47,20 +47,20 @@ def _compile_alike() -> None:
 
 
 def parallel_step(step: Callable[..., Any], devices: Sequence[jax.Device] | None = None) -> Callable[..., Any]:
-    """Run `step(state, batch)` on every device: state in and out as one replicated tree, donated; batch split.
+    """Run `step(state, batch)` on every device. The state is one replicated tree and donated; the batch is split.
 
-    No stacked copies: the state has no device axis. `devices` are all there are unless given.
+    The state has no device axis, so there are no stacked copies of it. `devices` defaults to all devices.
     """
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=devices)
 
 
 def parallel_map(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run `function(variables, batch)` on every device; outputs keep their device axis."""
+    """Run `function(variables, batch)` on every device; the outputs have a leading device axis."""
     return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), out_axes=0)
 
 
 def check_batch_size(batch_size: int, what: str, pieces: int = 1) -> None:
-    """Refuse a global batch that the devices of all hosts cannot share evenly."""
+    """Check that a global batch can be split evenly over the devices of all hosts."""
     devices = jax.device_count()
     if batch_size % (devices * pieces):
         split = f"{devices} devices" + (f" in {pieces} pieces each" if pieces > 1 else "")
@@ -74,12 +74,12 @@ def split_over_devices(batch: Mapping[str, Shaped[np.ndarray, "batch ..."]]) -> 
 
 
 def replicate(tree: Any) -> Any:
-    """Place a tree whole on every device of every host, as `parallel_step` returns it."""
+    """Place a full copy of a tree on every device of every host, as `parallel_step` returns it."""
     return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec()))
 
 
 def as_global(tree: Any) -> Any:
-    """View a tree that `parallel_step` returned as arrays of all hosts, which is what checkpoints hold."""
+    """View a tree from `parallel_step` as global arrays over all hosts, the form that checkpoints need."""
     if jax.process_count() == 1:
         return tree
     return multihost_utils.host_local_array_to_global_array(tree, _mesh(), PartitionSpec())
@@ -88,8 +88,8 @@ def as_global(tree: Any) -> Any:
 def batch_to_devices(batch: Mapping[str, Shaped[np.ndarray, "batch ..."]]) -> dict[str, jax.Array]:
     """Start sending this host's part of a batch to its devices; returns at once."""
     sharding = NamedSharding(_mesh(), PartitionSpec(AXIS))
-    parts = split_over_devices(batch)
-    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in parts.items()}
+    by_device = split_over_devices(batch)
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in by_device.items()}
 
 
 def _mesh() -> Mesh:
@@ -97,7 +97,7 @@ def _mesh() -> Mesh:
 
 
 def any_host(*flags: bool) -> list[bool]:
-    """Tell of each flag whether it is set on any host; every host must ask at the same time."""
+    """Return for each flag whether it is set on any host; all hosts must call this together."""
     if jax.process_count() == 1:
         return list(flags)
     gathered = multihost_utils.process_allgather(np.asarray(flags))
@@ -105,14 +105,14 @@ def any_host(*flags: bool) -> list[bool]:
     return [bool(by_host[:, i].any()) for i in range(len(flags))]
 
 
-def first_host_first(work: Callable[[], Any]) -> Any:
-    """Do the same work on every host, the others after process 0: what it left on a shared disk is then there."""
+def first_host_first(function: Callable[[], Any]) -> Any:
+    """Call the same function on every host, on process 0 first, so that the others find its files on a shared disk."""
     if jax.process_index() == 0:
-        result = work()
+        result = function()
         _meet("first host")
         return result
     _meet("first host")
-    return work()
+    return function()
 
 
 def _meet(name: str) -> None:
@@ -121,7 +121,7 @@ def _meet(name: str) -> None:
 
 
 def gather_hosts(values: Shaped[np.ndarray, "batch ..."]) -> Shaped[np.ndarray, "global ..."]:
-    """Join this host's rows with those of the others, in the order of the processes."""
+    """Concatenate the rows of all hosts, in the order of the processes."""
     if jax.process_count() == 1:
         return values
     gathered = multihost_utils.process_allgather(values)

@@ -1,4 +1,4 @@
-"""What a run tells the person who watches it: bars on a terminal, plain lines elsewhere, TensorBoard."""
+"""Reports the progress of a run: bars on a terminal, plain lines elsewhere, and TensorBoard files."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ from aasist_jax.training.run_folder import writing
 
 
 class Reporter:
-    """Progress on standard error; the first process of a run reports, the others are `quiet`."""
+    """Shows progress on standard error. Only the first process of a run reports; the others are `quiet`."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._progress = Progress(lines="now and then", quiet=quiet)
@@ -33,49 +33,49 @@ class Reporter:
         self._progress.say(text)
 
     def start(self, step: int, total: int) -> None:
-        """Begin to show training."""
+        """Begin to show the progress of training."""
         self._progress.update("training", step, total, unit="steps")
 
     def step(self, step: int, total: int, loss: float, rate: float | None) -> None:
-        """Show a step: the loss, time left, and clips per second, where there is a rate yet."""
+        """Show a step: the loss, the time left, and clips per second if known."""
         speed = f"  {rate:.1f} clips/s" if rate is not None else ""
         self._progress.update("training", step, total, unit="steps", note=f"loss {loss:.4f}{speed}")
 
     def clips(self, what: str, done: int, total: int) -> None:
-        """Show a pass over clips."""
+        """Show the progress of a pass over clips."""
         self._progress.update(what, done, total, unit="clips")
         if done == total:
             self._progress.end(what)
 
-    def epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
+    def epoch(self, epoch: int, epochs: int, results: dict[str, Any]) -> None:
         """Report the end of an epoch."""
-        rates = "  ".join(f"{k} {100 * v:.2f} %" for k, v in figures.items() if k.endswith("_eer"))
+        rates = "  ".join(f"{k} {100 * v:.2f} %" for k, v in results.items() if k.endswith("_eer"))
         self.say(f"epoch {epoch}/{epochs}  {rates}")
 
-    def table(self, split: str, figures: dict[str, Any]) -> None:
+    def table(self, split: str, results: dict[str, Any]) -> None:
         """Print the error rates of a split, attack by attack, worst first."""
-        table = Table(box=box.SIMPLE, title=f"{split}: EER {100 * figures['eer']:.2f} %", title_justify="left")
+        table = Table(box=box.SIMPLE, title=f"{split}: EER {100 * results['eer']:.2f} %", title_justify="left")
         table.add_column("attack")
         table.add_column("clips", justify="right")
         table.add_column("EER %", justify="right")
         table.add_column("in training")
-        for name, attack in figures["attacks"].items():
+        for name, attack in results["attacks"].items():
             table.add_row(name, str(attack["clips"]), f"{100 * attack['eer']:.2f}", "yes" if attack["seen"] else "no")
         for kind in ("seen", "unseen"):
-            if f"eer_{kind}_attacks" in figures:
-                table.add_row(f"all {kind}", "", f"{100 * figures[f'eer_{kind}_attacks']:.2f}", "")
+            if f"eer_{kind}_attacks" in results:
+                table.add_row(f"all {kind}", "", f"{100 * results[f'eer_{kind}_attacks']:.2f}", "")
         self._progress.console.print(table)
 
 
 class Board:
     """A TensorBoard event file, written by the calling thread.
 
-    tensorboardX's own `SummaryWriter` hands events to a thread: what is in its queue is lost with a killed run, and
-    where the disk is full that thread dies and the run waits for it for ever.
+    tensorboardX's `SummaryWriter` writes in another thread. Its queue is lost when the run is killed, and if the disk
+    is full, that thread dies and the run waits for it forever.
 
     Args:
-        folder: made if it is missing; every start of a run adds a file.
-        first_step: TensorBoard drops what earlier files hold of this step and those behind it.
+        folder: created if it is missing; every start of a run adds a file.
+        first_step: TensorBoard ignores this step and later ones in files of earlier starts.
 
     Raises:
         TrainingError: the file cannot be written; so do the methods.
@@ -89,18 +89,18 @@ class Board:
         self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
         self.flush()
 
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Add a point to the curve of every figure."""
-        for name, value in figures.items():
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add one point to the curve of each name."""
+        for name, value in values.items():
             self._write(Event(step=step, summary=scalar(name, value)))
 
     def flush(self) -> None:
-        """Hand everything to the operating system, where a killed run does not lose it."""
+        """Pass everything to the operating system, so that it is not lost if the run is killed."""
         with writing(self._folder):
             self._events.flush()
 
     def close(self) -> None:
-        """Flush and close; a fault has been reported before."""
+        """Flush and close; errors are ignored because a failed write has already been reported."""
         with contextlib.suppress(OSError):
             self._events.close()
 

@@ -1,13 +1,13 @@
-"""The folder of a run: what lies where, and the JSON-lines log.
+"""The folder of a run: its files, and the JSON-lines log.
 
 config.json       the resolved configuration
 environment.json  package versions, git revision, seeds, devices
-log.jsonl         a line per logged step and per epoch
-scores/           dev scores of every epoch, and the final ones
+log.jsonl         one line per logged step and per epoch
+scores/           scores of dev after every epoch, and the final scores
 checkpoints/      see `checkpoints/store.py`
-tensorboard/      the same figures as the log
+tensorboard/      the values of the log, for TensorBoard
 weights/          the final model as released: model.safetensors and config.json
-summary.json      written last: the run is complete
+summary.json      results; written last, so it marks a complete run
 """
 
 import contextlib
@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aasist_jax.errors import TrainingError
+from aasist_jax.runtime.files import write_text
 
 
 class RunFolder:
-    """Paths of a run, and the files that only the first process writes."""
+    """The paths of a run, and methods for its files, which only the first process writes."""
 
     def __init__(self, root: str | os.PathLike[str], *, is_writer: bool) -> None:
         self.root = Path(root)
@@ -40,10 +41,10 @@ class RunFolder:
                 raise TrainingError(f"{root}: cannot be used as a run folder ({error.strerror})") from None
 
     def read_json(self, name: str) -> Any:
-        """Read a JSON file that this class wrote; None where there is none.
+        """Read a JSON file that this class wrote; None if it does not exist.
 
         Raises:
-            TrainingError: it cannot be read.
+            TrainingError: the file cannot be read.
         """
         path = self.root / name
         try:
@@ -54,24 +55,20 @@ class RunFolder:
             raise TrainingError(f"{path}: cannot be read ({error}); remove it, or give another --output") from None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file whole or not at all."""
+        """Write a JSON file atomically."""
         if not self.is_writer:
             return
-        part = self.root / f".{name}.part"
         with writing(self.root / name):
-            part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-            os.replace(part, self.root / name)
+            write_text(self.root / name, json.dumps(value, indent=2) + "\n")
 
     def open_log(self, step: int, epoch: int) -> None:
-        """Open the log to go on behind `step` and the evaluation of `epoch`; later lines were never saved and go."""
+        """Open the log to continue after `step` and the evaluation of `epoch`; later lines are removed."""
         if not self.is_writer:
             return
         kept = [line for line in self._lines() if _is_before(line, step, epoch)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        part = self._log_path.with_name(f".{self._log_path.name}.part")
         with writing(self._log_path):
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, self._log_path)
+            write_text(self._log_path, text)
             self._log = self._log_path.open("a", encoding="utf-8")
 
     def log(self, **entry: Any) -> None:
@@ -85,7 +82,7 @@ class RunFolder:
     def close(self) -> None:
         """Close the log."""
         if self._log is not None:
-            # What could not be written has been reported, and the file tries once more as it closes.
+            # Closing tries to write once more; a failed write has already been reported.
             with contextlib.suppress(OSError):
                 self._log.close()
 
@@ -97,17 +94,17 @@ class RunFolder:
             try:
                 lines.append(json.loads(text))
             except ValueError:
-                # A killed run may leave half a line behind.
+                # A killed run may leave an incomplete line.
                 continue
         return lines
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say in one line which file of a run could not be written.
+    """Turn a failure to write a file of the run into a one-line error.
 
     Raises:
-        TrainingError: in place of an OSError.
+        TrainingError: instead of an OSError.
     """
     try:
         yield

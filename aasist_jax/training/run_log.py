@@ -1,4 +1,4 @@
-"""The record of a run: every logged step and every epoch as a line of `log.jsonl` and as points on TensorBoard."""
+"""Logs the steps and epochs of a run as lines of `log.jsonl` and as points in TensorBoard."""
 
 from types import TracebackType
 from typing import Any
@@ -8,14 +8,14 @@ from aasist_jax.training.run_folder import RunFolder
 
 
 class RunLog:
-    """The log and the curves of a run, opened to go on behind a checkpoint; only the first process writes them.
+    """The log and the TensorBoard curves of a run, continued after a checkpoint. Only the first process writes them.
 
-    A context manager that closes the curves; the folder closes its log itself.
+    A context manager that closes the TensorBoard file; `RunFolder` closes the log.
 
     Args:
-        folder: of the run.
-        step: the checkpoint's step; what the log and the curves hold of later steps was never saved and is dropped.
-        evaluated_epochs: how many epochs had been evaluated when the checkpoint was saved.
+        folder: folder of the run.
+        step: step of the checkpoint; later steps in the log and the curves were not saved and are dropped.
+        evaluated_epochs: number of epochs that had been evaluated when the checkpoint was saved.
 
     Raises:
         TrainingError: a file cannot be written; so do the methods.
@@ -27,13 +27,13 @@ class RunLog:
         self._board = Board(folder.tensorboard, step + 1) if folder.is_writer else None
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Log an entry that has a `step`; its floating-point numbers become points of curves by their names."""
+        """Log an entry that has a `step`; each floating-point value becomes a point of the curve of its name."""
         self._folder.log(**entry)
         if self._board is not None:
             self._board.add(entry["step"], {name: value for name, value in entry.items() if isinstance(value, float)})
 
     def flush(self) -> None:
-        """Hand everything to the operating system, so that a checkpoint never holds a step that the log lacks."""
+        """Pass everything to the operating system, so that the log has every step that a checkpoint holds."""
         if self._board is not None:
             self._board.flush()
 

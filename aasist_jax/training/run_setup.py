@@ -1,4 +1,4 @@
-"""Everything that a run needs and that stays as it is: made once, from the configuration."""
+"""Makes everything that a run needs and never changes: data, compiled functions, identity."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -32,14 +32,14 @@ class TrainingSetup:
     """The data and the compiled functions of a run.
 
     Attributes:
-        config: of the experiment.
-        splits: the data by the names of the splits: train, dev, and eval where there is one.
-        clip_numbers: of every training clip its `attack` and `speaker`, where the loss asks for them; else empty.
-        identity: what must be the same when the run is resumed.
-        batches: the training data, epoch after epoch.
+        config: configuration of the experiment.
+        splits: the data by split: train, dev, and eval if the data set has one.
+        clip_numbers: arrays from `record_labels` for the training clips if the family has its own loss; else empty.
+        identity: the values that must be the same when the run is resumed.
+        batches: the training batches, epoch after epoch.
         schedule: the learning rate by step, from 0.
         step_function: `step(state, batch)`, one training step on all devices.
-        state_function: see `make_state_step`; on all devices. None where the family keeps its state as it is.
+        state_function: see `make_state_step`; on all devices. None if the family keeps the last state.
         score_function: see `make_score_function`.
     """
 
@@ -55,36 +55,36 @@ class TrainingSetup:
 
     @property
     def family(self) -> Family:
-        """What the configured network belongs to."""
+        """The family of the configured network."""
         return family_of(self.config.model_config)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which training sees every clip once, but for those of a last, partial batch."""
+        """Steps per epoch. An epoch uses every clip once, except those of a last, partial batch."""
         return self.batches.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         return self.steps_per_epoch * self.config.num_epochs
 
     @property
     def eval_batch_size(self) -> int:
-        """Clips that are scored at a time, over all devices."""
+        """Clips per evaluation batch, over all devices."""
         return self.config.train_config.eval_batch_size or self.config.batch_size
 
 
 def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunState]:
-    """Check the data and make everything that a run needs; also its state before the first step.
+    """Check the data and make everything that a run needs, and its state before the first step.
 
     Args:
-        config: of the experiment.
-        folder: of the run, which keeps notes of the clips that have been checked.
+        config: configuration of the experiment.
+        folder: folder of the run; records which clips have been checked.
 
     Raises:
         TrainingError: batches do not fit the devices, or `freeze` names no parameter.
         DataError: clips are missing or unreadable.
-        WeightsError: the weights that `init` names cannot be read, or are of another architecture.
+        WeightsError: the weights that `init` names cannot be read, or have another architecture.
     """
     options = config.train_config
     check_batch_size(config.batch_size, "batch_size", options.accumulation)
@@ -122,7 +122,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     setup = TrainingSetup(
         config=config,
         splits=splits,
-        # Only a loss of the family's own asks for more than the label.
+        # Only a family's own loss uses more than the label.
         clip_numbers={} if family.loss is None else record_labels(clips),
         identity=run_identity(config, splits, init),
         batches=batches,
@@ -137,7 +137,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
 
 
 def _training_network(config: ExperimentConfig, family: Family) -> Network:
-    """Build the network for the training step, over all devices, with the augmentation that it does itself."""
+    """Build the network for the training step, with the augmentation that is part of the network."""
     if config.freq_aug and not family.masks_filters:
         raise TrainingError(f"freq_aug: {family.name} has no filters to mask; leave it false")
     augmentation = {"freq_aug": True} if config.freq_aug else {}
@@ -156,7 +156,7 @@ def _state_function(config: ExperimentConfig, family: Family) -> Callable[..., A
 
 
 def _first_variables(config: ExperimentConfig) -> tuple[Variables, str]:
-    """Random weights from the seed, or those that `init` names; and where they come from."""
+    """The initial variables (random, or the weights that `init` names), and a text that says where they come from."""
     model, options = config.model_config, config.train_config
     if not options.init:
         return on_host(random_variables(model, options.seed)), f"seed {options.seed}"
@@ -165,7 +165,7 @@ def _first_variables(config: ExperimentConfig) -> tuple[Variables, str]:
     weights = load_weights(find_weights(options.init))
     family = family_of(model)
     fits = type(weights.config) is type(model)
-    # A network may be trained on windows of another length.
+    # The window length may differ from that of the weights.
     if fits:
         window = {name: getattr(model, name) for name in family.window_fields}
         fits = dataclasses.replace(weights.config, **window) == model

@@ -1,4 +1,4 @@
-"""The checkpoint policy of a run: when a checkpoint is due, and what goes into it."""
+"""The checkpoint policy of a run: when a checkpoint is due, and what it holds."""
 
 import time
 from typing import Any
@@ -14,13 +14,13 @@ from aasist_jax.training.state import RunState
 
 
 class SaveSchedule:
-    """When a checkpoint is due: every so many steps, and every so many minutes.
+    """Decides when a checkpoint is due: after a number of steps or of minutes, whichever comes first.
 
     Args:
-        every_steps: 0 for never.
-        every_minutes: 0 for never.
-        saved_step: the step that the newest checkpoint holds, or 0.
-        now: time in seconds.
+        every_steps: steps between checkpoints; 0 for never.
+        every_minutes: minutes between checkpoints; 0 for never.
+        saved_step: step of the newest checkpoint, or 0.
+        now: the current time in seconds.
     """
 
     def __init__(self, every_steps: int, every_minutes: float, *, saved_step: int, now: float) -> None:
@@ -28,15 +28,15 @@ class SaveSchedule:
         self._saved_step, self._saved_at = saved_step, now
 
     def note_save(self, step: int, now: float) -> None:
-        """Count from this step and time on."""
+        """Record that this step was saved at the time `now`."""
         self._saved_step, self._saved_at = step, now
 
     def is_saved(self, step: int) -> bool:
-        """Whether a checkpoint holds this step."""
+        """Whether there is a checkpoint of this step."""
         return step <= self._saved_step
 
     def is_due(self, step: int, now: float) -> bool:
-        """Whether it is time to save this step."""
+        """Whether a checkpoint of this step is due."""
         due = 0 < self._every_steps <= step - self._saved_step
         return due or 0 < self._every_minutes <= (now - self._saved_at) / 60
 
@@ -58,17 +58,17 @@ class RunSaver:
         self._state, self._steps, self._log = state, steps, log
 
     def is_due(self) -> bool:
-        """Whether it is time to save."""
+        """Whether a checkpoint is due now."""
         return self._schedule.is_due(self._state.step, time.monotonic())
 
     def save(self, metric: float | None = None) -> None:
-        """Save this step in the background, unless a checkpoint holds it already.
+        """Save this step in the background, unless there is a checkpoint of it already.
 
-        What the evaluation of an epoch adds to a step that is already saved is not saved with it: a resumed run
-        evaluates again, and finds the same.
+        If the last step of an epoch was saved before the evaluation, the results of the evaluation are not saved with
+        it. A resumed run then evaluates again, with the same results.
 
         Args:
-            metric: the EER on dev at this step, by which the store keeps the best.
+            metric: the EER on dev at this step; the store uses it to keep the best checkpoint.
 
         Raises:
             TrainingError: the state is not finite, or an earlier save failed.
@@ -87,5 +87,5 @@ class RunSaver:
 
 
 def all_finite(tree: Any) -> bool:
-    """Whether no number in a replicated tree of arrays is infinite or not a number."""
+    """Whether all numbers in a replicated tree of arrays are finite."""
     return all(np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in jax.tree.leaves(on_host(tree)))

@@ -1,4 +1,4 @@
-"""Score a split with the model as it is trained, on every device of every host."""
+"""Scores a split with the model in training, on every device of every host."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ ScoreFunction = Callable[[Any, Any], Any]
 
 
 def make_score_function(config: Any, network: Network) -> ScoreFunction:
-    """Make the function that gives (devices, clips) scores: the raw logit of bona fide."""
+    """Make the function that returns scores (devices, clips): the raw logit of bona fide."""
     score = score_function(config, network)
     return parallel_map(lambda variables, batch: score(variables, batch["wave"], batch.get("length"))[:, 1])
 
@@ -33,20 +33,20 @@ def score_split(
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
 ) -> Trials | None:
-    """Score every clip of a split by the official rule, its first window.
+    """Score every clip of a split by the official rule: its first window.
 
     Args:
-        score: from `make_score_function`.
-        variables: of the network.
+        score: the function from `make_score_function`.
+        variables: variables of the network.
         split: the clips.
-        window: what the network takes of a clip.
-        batch_size: of the global batch.
-        workers: decoding processes.
-        progress: told the clips done and their total.
-        should_stop: asked before every batch.
+        window: the input window of the network.
+        batch_size: size of the global batch.
+        workers: number of decoding processes.
+        progress: called with the number of clips done and their total.
+        should_stop: called before every batch; ends the scoring when it returns True.
 
     Returns:
-        The trials in the order of the split, or None where `should_stop` said so.
+        The trials in the order of the split, or None if `should_stop` ended the scoring.
     """
     batches = eval_dataset(
         split.source,
@@ -62,14 +62,14 @@ def score_split(
         if should_stop():
             return None
         inputs = {name: batch[name] for name in ("wave", "length") if name in batch}
-        part = np.asarray(score(variables, split_over_devices(inputs))).reshape(-1)
-        scores.append(gather_hosts(part))
+        own_scores = np.asarray(score(variables, split_over_devices(inputs))).reshape(-1)
+        scores.append(gather_hosts(own_scores))
         progress(min(len(scores) * batch_size, total), total)
     return as_trials(split, np.concatenate(scores)[:total].astype(np.float64))
 
 
 def as_trials(split: Split, scores: Float[np.ndarray, " clips"]) -> Trials:
-    """Join scores, in the order of the split, with what is known of its clips."""
+    """Combine scores, in the order of the split, with the labels, attacks and speakers of its clips."""
     clips = split.utterances
     return Trials(
         utterances=np.array([clip.utterance for clip in clips]),

@@ -1,6 +1,6 @@
-"""Which weights a run ends with: the sound way, on dev, and the published way, which looks at eval.
+"""Selects the final weights of a run: on dev (the sound way), or the published way, which also uses eval.
 
-Both have one interface, `Selection`: what is kept after an epoch, and what is chosen in the end.
+Both implement `Selection`: which candidates to keep after an epoch, and which one to choose at the end.
 """
 
 import abc
@@ -23,7 +23,7 @@ from aasist_jax.training.averaging import add_to_average
 from aasist_jax.training.state import Candidates
 
 PUBLISHED_FIRST_EER = 0.01
-"""With the published selection, epochs count from a dev EER of 1 percent on."""
+"""The published selection only considers epochs with a dev EER of at most 1 percent."""
 
 LAST_SHARE = 0.25
 """The sound selection averages the weights of the last quarter of the epochs."""
@@ -34,10 +34,10 @@ class EvaluatedEpoch:
     """An epoch that has been scored on dev.
 
     Attributes:
-        number: from 1.
-        variables: of the model at its end, on the host.
+        number: number of the epoch, from 1.
+        variables: variables of the model at the end of the epoch, on the host.
         dev: the trials of dev.
-        dev_eer: their EER, a fraction.
+        dev_eer: EER of these trials, a fraction.
     """
 
     number: int
@@ -47,13 +47,26 @@ class EvaluatedEpoch:
 
 
 @dataclass(frozen=True)
+class AveragedModel:
+    """The model with averaged parameters. It is made and scored only if a selection asks for it.
+
+    Attributes:
+        estimate: returns its variables; takes a pass over the training data.
+        score: scores dev with these variables.
+    """
+
+    estimate: Callable[[], Variables]
+    score: Callable[[Variables], Trials]
+
+
+@dataclass(frozen=True)
 class Choice:
     """The final weights.
 
     Attributes:
-        name: of the choice, such as `average`.
-        variables: of the model.
-        candidates: what there was to choose from, for the summary.
+        name: name of the choice, such as `average`.
+        variables: variables of the model.
+        candidates: a description of the candidates, for the summary.
     """
 
     name: str
@@ -65,43 +78,36 @@ class Selection(abc.ABC):
     """A way to choose the final weights."""
 
     keeps_best: bool
-    """Whether the weights of the best epoch are released beside the chosen ones."""
+    """Whether the weights of the best epoch are released in addition to the chosen ones."""
 
     @abc.abstractmethod
     def after_epoch(
         self, candidates: Candidates, epoch: EvaluatedEpoch, score_eval: Callable[[], Trials]
     ) -> tuple[Candidates, dict[str, Any]]:
-        """Take an epoch into account.
+        """Update the candidates after an epoch.
 
         Args:
-            candidates: of the epochs before.
+            candidates: the candidates after the previous epochs.
             epoch: the epoch.
-            score_eval: scores the eval split; raises `StopRequested` where a signal came.
+            score_eval: scores the eval split; raises `StopRequested` if a signal was received.
 
         Returns:
-            The new candidates, and what else there is to log of the epoch.
+            The new candidates, and further values to log for the epoch.
         """
 
     @abc.abstractmethod
-    def choose(
-        self,
-        candidates: Candidates,
-        last: Variables,
-        averaged: Callable[[], Variables],
-        score_average: Callable[[Variables], Trials],
-    ) -> Choice:
+    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
         """Choose the final weights.
 
         Args:
-            candidates: of all epochs.
+            candidates: the candidates after all epochs.
             last: variables of the last epoch.
-            averaged: gives the variables that go with the averaged parameters, at the cost of a pass over the data.
-            score_average: scores dev with them.
+            average: the model with averaged parameters.
         """
 
 
 class DevSelection(Selection):
-    """The sound way: the best epoch on dev, or the average of the last quarter of the epochs if dev finds it better."""
+    """The sound way: the best epoch on dev, or the average of the last quarter of the epochs if dev is no worse."""
 
     keeps_best = False
 
@@ -111,7 +117,7 @@ class DevSelection(Selection):
     def after_epoch(
         self, candidates: Candidates, epoch: EvaluatedEpoch, score_eval: Callable[[], Trials]
     ) -> tuple[Candidates, dict[str, Any]]:
-        """Keep the epoch if none was better, and average it if it is among the last; see `Selection`."""
+        """Keep the epoch if none before was better; add it to the average if it is in the last quarter."""
         if epoch.dev_eer <= candidates.best_dev_eer:
             candidates = dataclasses.replace(
                 candidates, best=epoch.variables, best_epoch=epoch.number, best_dev_eer=epoch.dev_eer
@@ -120,31 +126,25 @@ class DevSelection(Selection):
             candidates = _with_averaged(candidates, epoch)
         return candidates, {}
 
-    def choose(
-        self,
-        candidates: Candidates,
-        last: Variables,
-        averaged: Callable[[], Variables],
-        score_average: Callable[[Variables], Trials],
-    ) -> Choice:
-        """Choose the average unless the best epoch is better on dev; see `Selection`."""
-        average = averaged()
-        trials = score_average(average)
+    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
+        """Choose the average, unless the best epoch is better on dev."""
+        variables = average.estimate()
+        trials = average.score(variables)
         eer = equal_error_rate(trials.bonafide, trials.spoof).eer
         report = {
             "best": {"epoch": candidates.best_epoch, "dev_eer": candidates.best_dev_eer},
             "average": {"epochs": int(candidates.average.count), "dev_eer": eer},
         }
         if eer <= candidates.best_dev_eer:
-            return Choice("average", average, report)
+            return Choice("average", variables, report)
         return Choice("best", candidates.best, report)
 
 
 class PublishedSelection(Selection):
-    """The published way, which chooses `best` on the eval set and so leaks it into training; see docs/training.md.
+    """The published way. It selects on the eval set, which biases results on eval; see docs/training.md.
 
     Args:
-        asv: error rates of the organisers' speaker verification, which the t-DCF of 2019 needs.
+        asv: error rates of the organisers' speaker verification (ASV), which the t-DCF of 2019 needs.
     """
 
     keeps_best = True
@@ -155,7 +155,7 @@ class PublishedSelection(Selection):
     def after_epoch(
         self, candidates: Candidates, epoch: EvaluatedEpoch, score_eval: Callable[[], Trials]
     ) -> tuple[Candidates, dict[str, Any]]:
-        """Average an epoch that is the best on dev so far, and keep it if it is the best on eval; see `Selection`."""
+        """If the epoch is the best on dev so far, add it to the average; keep it if it is the best on eval."""
         found: dict[str, Any] = {"dev_min_tdcf_2019": self._min_tdcf(epoch.dev)}
         if epoch.dev_eer > min(candidates.best_dev_eer, PUBLISHED_FIRST_EER):
             return candidates, found
@@ -170,22 +170,16 @@ class PublishedSelection(Selection):
             )
         return _with_averaged(candidates, epoch), found
 
-    def choose(
-        self,
-        candidates: Candidates,
-        last: Variables,
-        averaged: Callable[[], Variables],
-        score_average: Callable[[Variables], Trials],
-    ) -> Choice:
-        """Choose the average, or the last epoch where none reached the EER that counts; see `Selection`."""
+    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
+        """Choose the average, or the last epoch if no epoch reached `PUBLISHED_FIRST_EER`."""
         count = int(candidates.average.count)
         report = {"best_epoch_by_eval_tdcf": candidates.best_epoch, "averaged": count}
         if count == 0:
             return Choice("last epoch (no dev EER reached 1 %)", last, report)
-        return Choice("average", averaged(), report)
+        return Choice("average", average.estimate(), report)
 
     def _min_tdcf(self, trials: Trials) -> float | None:
-        """The min t-DCF of 2019, or None where a collapsed model scores nearly all trials alike."""
+        """The min t-DCF of 2019, or None if a collapsed model gives nearly all trials the same score."""
         try:
             return min_tdcf_2019(trials.bonafide, trials.spoof, self._asv)
         except ScoresError:
@@ -193,10 +187,10 @@ class PublishedSelection(Selection):
 
 
 def make_selection(config: ExperimentConfig) -> Selection:
-    """Make the selection that a configuration names; the published one reads the organisers' ASV scores.
+    """Make the configured selection; the published one reads the organisers' ASV scores.
 
     Raises:
-        TrainingError: the data set or the configuration lacks what the selection needs.
+        TrainingError: the published selection has no eval split or no ASV scores.
         ScoreFileError: the ASV scores cannot be read.
     """
     if config.train_config.selection == "dev":

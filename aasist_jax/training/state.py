@@ -1,4 +1,4 @@
-"""What a run changes as it trains."""
+"""The state of a run: everything that changes while it trains."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from aasist_jax.training.step import TrainState, loaded_state, stored_state
 
 @dataclass(frozen=True)
 class Candidates:
-    """The variables that a run can end with, and how good they are; see `selection.py`.
+    """The candidates for the final weights, and how good they are; see `selection.py`.
 
     Attributes:
-        best: variables of the best epoch so far, those at the start before there is one; on the host.
-        average: of the parameters of the epochs that take part in it; on the host.
-        best_epoch: from 1; 0 before there is one.
-        best_dev_eer: a fraction; infinity before there is one.
-        best_eval_tdcf: the lowest min t-DCF on eval, which only the published selection looks at; else infinity.
+        best: variables of the best epoch so far; before the first evaluation, the initial ones. On the host.
+        average: average of the parameters of the epochs that the selection includes. On the host.
+        best_epoch: number of the best epoch, from 1; 0 before there is one.
+        best_dev_eer: the lowest EER on dev, a fraction; infinity before there is one.
+        best_eval_tdcf: the lowest min t-DCF on eval, which only the published selection uses; otherwise infinity.
     """
 
     best: Variables
@@ -31,14 +31,14 @@ class Candidates:
 
 @dataclass
 class RunState:
-    """All that a run changes, and so all that a checkpoint has to hold.
+    """Everything that a run changes, and therefore everything that a checkpoint holds.
 
     Attributes:
         train: state of the training step, replicated on the devices.
-        candidates: for the final weights.
-        step: how many steps have been taken.
-        evaluated_epochs: how many epochs have been trained and evaluated.
-        history: what the evaluation of each epoch found, as it is logged.
+        candidates: the candidates for the final weights.
+        step: number of steps taken.
+        evaluated_epochs: number of epochs trained and evaluated.
+        history: the logged evaluation results of each epoch.
     """
 
     train: TrainState
@@ -48,7 +48,7 @@ class RunState:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def arrays(self) -> dict[str, Any]:
-        """The tree of arrays that a checkpoint holds; it is also the template to restore one with."""
+        """The tree of arrays that a checkpoint holds; also the template for restoring one."""
         return {
             "train": as_global(stored_state(self.train)),
             "best": self.candidates.best,
@@ -56,7 +56,7 @@ class RunState:
         }
 
     def progress(self) -> dict[str, Any]:
-        """Everything else, but for `step`, as JSON; infinity, which JSON lacks, becomes None."""
+        """Everything else except `step`, as JSON values; infinity, which JSON lacks, becomes None."""
         return {
             "evaluated_epochs": self.evaluated_epochs,
             "best_epoch": self.candidates.best_epoch,
@@ -66,7 +66,7 @@ class RunState:
         }
 
     def take_up(self, step: int, arrays: dict[str, Any], progress: dict[str, Any]) -> None:
-        """Go on from a checkpoint: what `arrays` and `progress` returned when it was saved."""
+        """Load the state of a checkpoint: the results of `arrays` and `progress` when it was saved."""
         self.train = replicate(loaded_state(arrays["train"]))
         self.candidates = Candidates(
             on_host(arrays["best"]),
@@ -80,7 +80,7 @@ class RunState:
 
 
 def first_state(train: TrainState, variables: Variables) -> RunState:
-    """State before the first step, given that of the training step and the first variables on the host."""
+    """Make the state before the first step, from the state of the training step and the initial variables."""
     return RunState(replicate(train), Candidates(on_host(variables), empty_average(variables["params"])))
 
 

@@ -1,4 +1,4 @@
-"""One training step as a pure function, for one device or for many under `jax.pmap`."""
+"""One training step as a pure function, for one device or for several with `jax.pmap`."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ Metrics = dict[str, Array]
 
 
 class TrainState(struct.PyTreeNode):
-    """All that a step changes. Random numbers follow from the run's seed and `step`."""
+    """Everything that a step changes. Random numbers depend only on the run's seed and `step`."""
 
     step: Array
     params: Any
@@ -32,25 +32,25 @@ class TrainState(struct.PyTreeNode):
 
 
 def random_variables(config: Any, seed: int) -> Variables:
-    """Draw the first variables of a configured network from a seed."""
-    # Run once, so not worth optimising: compiling it is nearly all of the time it takes.
+    """Draw the initial variables of a configured network from a seed."""
+    # This runs once and takes less time than its compilation, so optimising it would be slower.
     draw = jax.jit(lambda key: init(key, config), compiler_options={"xla_backend_optimization_level": 0})
     return join_variables(*draw(jax.random.key(seed)))
 
 
 def init_state(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
-    """Start from a network's variables."""
+    """Make the state before the first step from a network's variables."""
     params, model_state = split_variables(variables)
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params))
 
 
 def stored_state(state: TrainState) -> dict[str, Any]:
-    """The state as checkpoints hold it: the network's variables side by side; `loaded_state` is the inverse."""
+    """The state in the layout of checkpoints, with all variables in one tree; `loaded_state` is the inverse."""
     return {"step": state.step, "opt_state": state.opt_state, **state.variables}
 
 
 def loaded_state(stored: Mapping[str, Any]) -> TrainState:
-    """The state of what `stored_state` gave."""
+    """The state from the result of `stored_state`."""
     variables = {kind: tree for kind, tree in stored.items() if kind not in ("step", "opt_state")}
     params, model_state = split_variables(variables)
     return TrainState(stored["step"], params, model_state, stored["opt_state"])
@@ -69,19 +69,20 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make `step(state, batch) -> (state, metrics)`.
 
-    A batch is this device's part of the global batch: `wave` float32 (batch, samples), `label` int32 (batch,) and,
-    where there are any, `length`, `attack` and `speaker`, int32 (batch,) each. Its loss is that of the *global* batch:
-    numerator and denominator are summed over the devices of `axis_name` before they are divided. Every device ends with
-    the same state. Metrics: `loss` and `gradient_norm`, of the global batch.
+    `batch` is this device's part of the global batch: `wave` float32 (batch, samples), `label` int32 (batch,) and
+    optionally `length`, `attack` and `speaker`, int32 (batch,) each. The loss is that of the *global* batch: numerator
+    and denominator are summed over the devices of `axis_name` before the division. Every device ends with the same
+    state. The metrics are `loss` and `gradient_norm` of the global batch.
 
     Args:
-        network: built with the same `axis_name`.
-        optimizer: of the parameters.
-        class_weights: of spoof and bona fide in the loss.
-        loss: of the family; None for the weighted cross-entropy.
-        accumulation: pieces to cut the part into, which run one after another: batch norm sees one at a time.
-        seed: of the random numbers.
-        frozen: paths of parameters for which no gradient is computed: first layers spare most of the backward pass.
+        network: the network, built with the same `axis_name`.
+        optimizer: the optimizer of the parameters.
+        class_weights: weights of spoof and bona fide in the loss.
+        loss: the loss of the family; None for the weighted cross-entropy.
+        accumulation: number of pieces that the device's part is split into. They run one after another, and batch norm
+            uses the statistics of one piece at a time.
+        seed: seed of the random numbers.
+        frozen: paths of parameters for which no gradient is computed, which saves that part of the backward pass.
     """
     loss = loss or cross_entropy()
 
@@ -100,7 +101,7 @@ def make_train_step(
         pieces = {k: v.reshape(accumulation, -1, *v.shape[1:]) for k, v in batch.items()}
         model_state = state.model_state
         sums = []
-        # Unrolled, not scanned: XLA's CPU backend runs the convolutions of a loop on one thread.
+        # A Python loop, not `lax.scan`: XLA's CPU backend runs convolutions inside a loop on one thread only.
         for i in range(accumulation):
             rng = RandomKeys(jax.random.fold_in(jax.random.fold_in(own_key, i), device), shared_key)
             (numerator, (denominator, model_state)), gradient = grad_function(

@@ -1,4 +1,4 @@
-"""Whole checkpoints: `.pth` to a weights folder, and a weights folder to `.pth`."""
+"""Converts PyTorch checkpoints (`.pth`) to weights folders, and back."""
 
 from os import PathLike
 from pathlib import Path
@@ -16,13 +16,13 @@ def convert_checkpoint(
     """Convert a PyTorch checkpoint to a weights folder.
 
     Args:
-        checkpoint: a `.pth` file in PyTorch's zip format; it is read without running anything in it.
+        checkpoint: a `.pth` file in PyTorch's zip format; no code in it is run.
         config: the JSON or official `.conf` file whose `model_config` describes the model.
         output: the folder to write `model.safetensors` and `config.json` into.
 
     Raises:
-        CheckpointError: the file is damaged, hostile or of another kind.
-        WeightsError: its tensors do not fit the configured model; all misfits are listed.
+        CheckpointError: the file is damaged, malicious or of another kind.
+        WeightsError: its tensors do not fit the configured model; the message lists all that do not.
     """
     model_config = load_config(config).model_config
     tensors = read_torch_file(checkpoint)

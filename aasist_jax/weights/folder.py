@@ -1,4 +1,4 @@
-"""Weights on disk for people: a folder with `model.safetensors` and `config.json`."""
+"""The weights folder: `model.safetensors` and `config.json`."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
 @dataclass(frozen=True)
 class Source:
-    """Where weights come from: a file name and its SHA-256, or a training run and the hash of its configuration."""
+    """The origin of weights: a file name and its SHA-256, or a training run and the hash of its configuration."""
 
     name: str
     sha256: str
@@ -33,12 +33,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Weights:
-    """A model as it lies on disk.
+    """The content of a weights folder.
 
     Attributes:
-        config: the architecture's `model_config` dataclass.
+        config: the `model_config` dataclass of the architecture.
         variables: `{"params": params, **model_state}`, NumPy arrays.
-        source: where they come from.
+        source: the origin of the weights.
         model_id: the stem of the source name and the first twelve hex digits of the SHA-256 of `model.safetensors`.
     """
 
@@ -49,7 +49,7 @@ class Weights:
 
     @property
     def params(self) -> Params:
-        """The trained variables."""
+        """The trained parameters."""
         return split_variables(self.variables)[0]
 
     @property
@@ -59,10 +59,10 @@ class Weights:
 
 
 def save_weights(folder: str | PathLike[str], config: Any, variables: Variables, source: Source) -> Path:
-    """Write a weights folder; an existing one is replaced file by file, the configuration last.
+    """Write a weights folder. The files of an existing folder are replaced, the configuration last.
 
-    `config.json` says all that is needed to use the tensors: architecture and its `model_config`, sample rate,
-    window in samples, labels in the order of the outputs, which output is bona fide, source.
+    `config.json` holds what is needed to use the tensors: the architecture and its `model_config`, the sample rate, the
+    window in samples, the labels in the order of the outputs, the index of the bona fide output, and the source.
     """
     folder = Path(folder)
     flat = check_variables(config, variables, str(folder))
@@ -75,7 +75,7 @@ def save_weights(folder: str | PathLike[str], config: Any, variables: Variables,
     content = save({path: np.ascontiguousarray(value).reshape(value.shape) for path, value in flat.items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Both are written before either takes its place; the configuration takes it last.
+        # Both files are written before either is moved into place; the configuration is moved last.
         with replacing(folder / CONFIG_FILE) as config_file, replacing(folder / MODEL_FILE) as model_file:
             model_file.write_bytes(content)
             config_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
@@ -88,8 +88,8 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     """Read a weights folder and check every tensor against the architecture.
 
     Raises:
-        WeightsError: no such folder, a damaged file, or tensors that do not fit, all listed at once.
-        ConfigError: `config.json` is damaged or does not say what is expected.
+        WeightsError: there is no such folder, a file is damaged, or tensors do not fit; the message lists all of them.
+        ConfigError: `config.json` is damaged or has unexpected values.
     """
     folder = Path(folder)
     for name in (CONFIG_FILE, MODEL_FILE):
@@ -112,7 +112,7 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
 
 
 def _check_description(description: dict[str, Any], origin: str) -> Any:
-    """Check what a weights folder says of itself; returns the parsed `model_config`."""
+    """Check the content of `config.json` and return the parsed `model_config`."""
     config = parse_model_config(description.get("model_config"), origin)
     for key, value in ({"format": FORMAT} | _facts(config)).items():
         if description.get(key) != value:
@@ -122,7 +122,7 @@ def _check_description(description: dict[str, Any], origin: str) -> Any:
 
 
 def _facts(config: Any) -> dict[str, Any]:
-    """What a user of the tensors must know beside the configuration."""
+    """What is needed to use the tensors, in addition to the configuration."""
     family = family_of(config)
     return {
         "sample_rate": SAMPLE_RATE,

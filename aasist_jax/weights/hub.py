@@ -1,6 +1,6 @@
-"""Weights folders in repositories of the Hugging Face Hub, by the optional package `huggingface_hub`.
+"""Downloads weights folders from the Hugging Face Hub with the optional package `huggingface_hub`.
 
-Its own settings hold: HF_HOME and HF_HUB_CACHE (where fetched files are kept), HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN.
+Its settings apply: HF_HOME and HF_HUB_CACHE (the cache folder), HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ NEEDED_FILES, OPTIONAL_FILE = ("config.json", "model.safetensors"), "calibration
 
 
 def fetch_from_hub(address: str) -> Path:
-    """Return the folder, in the Hub's cache, of the weights in a repository; what is not there yet is fetched.
+    """Return the folder in the Hub's cache that holds the weights of a repository; download them if needed.
 
-    Only `config.json`, `model.safetensors` and, where there is one, `calibration.json` are fetched, all of the same
-    revision. Without a network, what was fetched before is used.
+    Only `config.json`, `model.safetensors` and, if it exists, `calibration.json` are downloaded, all from the same
+    revision. Without a network, earlier downloads are used.
 
     Args:
         address: `hf://owner/name`, or `hf://owner/name@revision` with a branch, tag or commit.
 
     Raises:
-        WeightsError: the extra `hub` is not installed, or the address, the network or the repository is at fault.
+        WeightsError: the extra `hub` is not installed, or there is a problem with the address, network or repository.
     """
     match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@(\S+))?", address)
     if match is None:
@@ -36,10 +36,10 @@ def fetch_from_hub(address: str) -> Path:
     repository, revision = match.groups()
     try:
         folder = Path(hf_hub_download(repository, NEEDED_FILES[0], revision=revision)).parent
-        # The folder is called by its commit: should the branch move meanwhile, the other files are still of this one.
+        # The folder's name is the commit, so the other files come from it even if the branch moves in the meantime.
         with contextlib.suppress(errors.EntryNotFoundError):
             hf_hub_download(repository, OPTIONAL_FILE, revision=folder.name)
-        # Last, so that a connection that broke before it is told here, and no calibration is lost by it.
+        # The model comes last: if the connection fails before, this raises, and the calibration is not lost silently.
         hf_hub_download(repository, NEEDED_FILES[1], revision=folder.name)
     except errors.LocalEntryNotFoundError:
         raise WeightsError(

@@ -1,7 +1,7 @@
-"""Map PyTorch state dicts onto our variables and back, for any family that has names for its checkpoints.
+"""Maps PyTorch state dicts to our variables and back, for every family with `CheckpointNames`.
 
-The family names its submodules (`CheckpointNames`); what happens to a tensor follows from the last part of our name
-alone. Every variable of the network is asked for by name, so nothing can be dropped or made up in silence.
+The family gives the names of its submodules; the last part of our name determines how a tensor is converted. Every
+variable of the network and every tensor must be matched by name, so that nothing is dropped or made up silently.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _TORCH_LEAF = {
     "var": "running_var",
     "count": "num_batches_tracked",
 }
-# PyTorch keeps kernels as (out, in, *window), Flax as (*window, in, out).
+# PyTorch stores kernels as (out, in, *window), Flax as (*window, in, out).
 _KERNEL_TO_FLAX = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 _INT32_MAX = np.iinfo(np.int32).max
 
@@ -34,7 +34,7 @@ def variable_shapes(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def torch_name(names: CheckpointNames, path: str) -> str:
-    """Name of the PyTorch tensor that holds the variable at `path`."""
+    """Name of the PyTorch tensor for the variable at `path`."""
     _, *modules, leaf = path.split("/")
     module = names.module("/".join(modules)) if modules else ""
     name = _TORCH_LEAF.get(leaf) or names.parameter(leaf)
@@ -54,7 +54,7 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
     Floating types are kept (float32 for the official files), `num_batches_tracked` becomes int32.
 
     Raises:
-        WeightsError: lists every tensor that the model lacks, every one that nothing uses and every wrong shape.
+        WeightsError: tensors are missing, not used, or have the wrong shape or type; the message lists all of them.
     """
     entry, names = family_of(config), _names_of(config)
     faults, used, flat = [], set(), {}
@@ -84,7 +84,7 @@ def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]
     names = _names_of(config)
     tensors = {}
     flat = check_variables(config, variables, "variables")
-    # In the order of the network, whatever order a file gave them in: the same weights give the same file.
+    # Use the order of the network, so that the same weights always give the same file.
     for path in variable_shapes(config):
         value = flat[path]
         if path.endswith("/count"):
@@ -103,10 +103,10 @@ def check_variables(config: Any, variables: Mapping[str, Any], origin: str) -> d
 
 
 def check_leaves(config: Any, flat: Mapping[str, np.ndarray], origin: str) -> None:
-    """Refuse variables by path that the model lacks, misses, shapes or types otherwise, or that are not finite.
+    """Check that variables by path are exactly those of the model, with its shapes and types, and finite.
 
     Raises:
-        WeightsError: lists all of them.
+        WeightsError: the message lists all variables that are not.
     """
     shapes = variable_shapes(config)
     faults = [f"{path} is missing" for path in shapes if path not in flat]

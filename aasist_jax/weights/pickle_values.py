@@ -1,4 +1,4 @@
-"""What the pickle of a PyTorch checkpoint may hold: opcodes, the allowed globals, and records of what is read."""
+"""The allowed content of a checkpoint's pickle: opcodes, globals, and records for the values read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from aasist_jax.errors import CheckpointError
 
 MAX_DEPTH = 32
-"""Containers within containers."""
+"""The deepest allowed nesting of containers."""
 
 
 STORAGE_DTYPES: dict[str, np.dtype] = {
@@ -26,7 +26,7 @@ STORAGE_DTYPES: dict[str, np.dtype] = {
     "ComplexFloatStorage": np.dtype("<c8"),
     "ComplexDoubleStorage": np.dtype("<c16"),
 }
-"""The storage classes of module `torch` that are read and written, and the NumPy type of each in a file."""
+"""The supported storage classes of the module `torch`, and the NumPy type of each in a file."""
 
 
 class Opcode:
@@ -66,7 +66,7 @@ class Opcode:
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A name from the table of allowed globals. It stands for itself: nothing is imported."""
+    """A name from the table of allowed globals. It is only a record; nothing is imported."""
 
     module: str
     name: str
@@ -88,7 +88,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A strided view of a storage; offset and strides count elements. Not yet checked against the storage."""
+    """A strided view of a storage, not yet checked against its bounds. Offset and strides are in elements."""
 
     storage: Storage
     offset: int
@@ -98,14 +98,14 @@ class Tensor:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Container:
-    """A tuple, list, dict or OrderedDict (`kind`), with how deep it nests."""
+    """A tuple, list, dict or OrderedDict (`kind`), with its nesting depth."""
 
     kind: str
     depth: int = 1
     sealed: bool = False
 
     def admit(self, value: Value) -> None:
-        """Account for `value` becoming part of this container; raises `CheckpointError` where it may not."""
+        """Check that `value` may become part of this container; raise `CheckpointError` if not."""
         if isinstance(value, Container):
             value.sealed = True
             self.depth = max(self.depth, value.depth + 1)
@@ -133,7 +133,7 @@ Value: TypeAlias = bool | int | float | str | Global | Storage | Tensor | Sequen
 
 
 def kind_of(value: Value) -> str:
-    """What a message calls `value`."""
+    """The kind of `value`, for messages."""
     if isinstance(value, Container):
         return value.kind
     return "None" if value is None else type(value).__name__

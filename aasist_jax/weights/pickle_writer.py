@@ -1,4 +1,4 @@
-"""Writes the pickle of a PyTorch checkpoint: the opcodes that `torch.save` would write for the same tensors."""
+"""Writes the pickle of a PyTorch checkpoint, with the opcodes that `torch.save` writes for the same tensors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def dump_pickle(tensors: dict[str, Tensor]) -> bytes:
     Raises `CheckpointError` for a name that is not Unicode text and for a number of 2**31 or more.
     """
     ordered_dict = _global_bytes(ORDERED_DICT) + bytes([Opcode.EMPTY_TUPLE, Opcode.REDUCE])
-    parts = [bytes([Opcode.PROTO, 2]), ordered_dict]
+    chunks = [bytes([Opcode.PROTO, 2]), ordered_dict]
     for name, tensor in tensors.items():
         storage = tensor.storage
         storage_name = next(cls for cls, dtype in STORAGE_DTYPES.items() if dtype == storage.dtype)
-        parts += [
+        chunks += [
             _text_bytes(name),
             _global_bytes(REBUILD_TENSOR),
             bytes([Opcode.MARK, Opcode.MARK]),
@@ -34,7 +34,7 @@ def dump_pickle(tensors: dict[str, Tensor]) -> bytes:
             ordered_dict,
             bytes([Opcode.TUPLE, Opcode.REDUCE, Opcode.SETITEM]),
         ]
-    return b"".join([*parts, bytes([Opcode.STOP])])
+    return b"".join([*chunks, bytes([Opcode.STOP])])
 
 
 def _global_bytes(named: Global) -> bytes:

@@ -1,4 +1,4 @@
-"""Weights by name: published ones are downloaded, checked, converted and kept in the user's cache folder."""
+"""Finds weights by name. Published ones are downloaded, checked, converted and stored in the user's cache folder."""
 
 import os
 import tempfile
@@ -16,12 +16,12 @@ from aasist_jax.runtime.progress import byte_progress
 from aasist_jax.weights.hub import HUB_PREFIX, fetch_from_hub
 
 URL_VARIABLE = "AASIST_JAX_WEIGHTS_URL"
-"""Environment variable: the address of another folder that holds the same checkpoints."""
+"""Environment variable: address of another folder with the same checkpoints, such as a mirror."""
 
 
 @dataclass(frozen=True)
 class ListedWeights:
-    """Published weights, and the folder that they lie in; None where they have not been fetched yet."""
+    """Published weights, and their folder; None if they have not been downloaded yet."""
 
     published: PublishedWeights
     folder: Path | None
@@ -34,12 +34,15 @@ def published_weights() -> dict[str, PublishedWeights]:
 
 
 def default_weights() -> str:
-    """Name of the weights that are used where nobody names any."""
+    """Name of the weights that are used when the user names none."""
     return next(name for name, entry in published_weights().items() if entry.default)
 
 
 def list_weights(*, cache: Path | str | None = None) -> list[ListedWeights]:
-    """List the published weights, by name, with those that are here already; `cache` as in `fetch_weights`."""
+    """List the published weights by name, with the folders of those already downloaded.
+
+    `cache` is as in `fetch_weights`.
+    """
     folders = {name: _folder(name, cache) for name in published_weights()}
     return [
         ListedWeights(entry, folders[name] if _complete(folders[name]) else None)
@@ -48,18 +51,18 @@ def list_weights(*, cache: Path | str | None = None) -> list[ListedWeights]:
 
 
 def find_weights(weights: str | os.PathLike[str], *, download: bool = False, cache: Path | str | None = None) -> Path:
-    """Return the weights folder that is meant.
+    """Return the folder of the given weights.
 
     Args:
         weights: the path of a folder; the name of published weights; or `hf://owner/name`, `hf://owner/name@revision`,
-            a repository of the Hugging Face Hub, which is fetched into the Hub's own cache (extra `hub`). None for
-            the published weights that are the default.
-        download: fetch published weights that are not in the cache yet.
+            a repository of the Hugging Face Hub, which is downloaded to the Hub's cache (extra `hub`). None for the
+            default published weights.
+        download: download published weights that are not in the cache yet.
         cache: as in `fetch_weights`.
 
     Raises:
-        WeightsError: there is no such folder, name or repository, or the published weights have not been fetched: the
-            message says what would be fetched, from where, and how.
+        WeightsError: there is no such folder, name or repository, or the published weights have not been downloaded.
+            In the latter case the message gives their address and size, and how to download them.
     """
     name = default_weights() if weights is None else os.fspath(weights)
     if name.startswith(HUB_PREFIX):
@@ -82,13 +85,13 @@ def find_weights(weights: str | os.PathLike[str], *, download: bool = False, cac
 
 
 def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None = None) -> Path:
-    """Return the folder of published weights; what is not in the cache is downloaded and converted.
+    """Return the folder of published weights; download and convert them if they are not in the cache.
 
     Args:
         name: a key of `published_weights()`.
-        cache: folder to keep `weights/NAME/` in; the user's cache folder of this package unless given.
-        url: address of a folder that holds the checkpoint; else `AASIST_JAX_WEIGHTS_URL`, else the authors' own
-            address. Wherever it comes from, its SHA-256 must be the published one.
+        cache: folder in which `weights/NAME/` is stored; default: the user's cache folder of this package.
+        url: address of a folder that holds the checkpoint; default: `AASIST_JAX_WEIGHTS_URL`, else the address that
+            the authors give. In all cases its SHA-256 must be the published one.
 
     Returns:
         A folder with `model.safetensors` and `config.json`.
@@ -104,8 +107,8 @@ def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Everything is made in a folder of this process's own: a killed run leaves no half-made weights, and
-        # several at once do not disturb each other.
+        # Work in a folder that only this process uses: a killed run then leaves no incomplete weights, and several
+        # processes do not disturb each other.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
             _put(_download_and_convert(entry, _address(entry, url), Path(scratch)), folder)
     except UnreachableError as error:
@@ -146,6 +149,6 @@ def _put(made: Path, folder: Path) -> None:
     try:
         os.replace(made, folder)
     except OSError:
-        # Another process may have been faster; what it made is the same.
+        # Another process may have been faster; its result is the same.
         if not _complete(folder):
             raise

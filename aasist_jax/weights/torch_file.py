@@ -1,7 +1,7 @@
 """Reads and writes PyTorch checkpoints without PyTorch: a state dict as NumPy arrays, and back.
 
-Reading runs nothing that the file says: `torch_zip` checks the archive, `torch_pickle` interprets its pickle
-as data, and this module cuts the arrays out of the storages within their bounds.
+Reading never runs code from the file: `torch_zip` checks the archive, `torch_pickle` interprets its pickle as data, and
+this module extracts the arrays from the storages after checking their bounds.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import math
 import os
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from aasist_jax.errors import CheckpointError
+from aasist_jax.runtime.files import replacing
 from aasist_jax.weights.pickle_values import STORAGE_DTYPES, Dictionary, Storage, Tensor, Value, kind_of
 from aasist_jax.weights.pickle_writer import dump_pickle
 from aasist_jax.weights.torch_pickle import MAX_DIMENSIONS, MAX_PICKLE_BYTES, load_pickle
 from aasist_jax.weights.torch_zip import MAX_FILE_BYTES, read_members, write_members
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
-"""Where a training checkpoint keeps its state dict."""
+"""The keys under which training checkpoints store their state dict."""
 
 MAX_SHARING = 4
-"""How many times over the tensors of a file may cover one storage: enough for tied weights, no bomb."""
+"""How many times the tensors may cover one storage: enough for tied weights, but not for a decompression bomb."""
 
 _WAY_OUT = "fetch the file anew, or re-save it in PyTorch with torch.save(model.state_dict(), path)"
 
@@ -33,11 +33,11 @@ _WAY_OUT = "fetch the file anew, or re-save it in PyTorch with torch.save(model.
 def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The state dict of a PyTorch zip checkpoint: tensor names to arrays, in the file's order.
 
-    The arrays are C-contiguous and own their memory; `num_batches_tracked` and the like have shape (). A
-    training checkpoint with its state dict under "state_dict", "model_state_dict" or "model" is read as that
-    state dict. Tensors may share a storage (each gets its own copy), up to `MAX_SHARING` times its size.
+    The arrays are C-contiguous and own their memory; scalars such as `num_batches_tracked` have shape (). For a
+    training checkpoint with a state dict under "state_dict", "model_state_dict" or "model", that state dict is read.
+    Tensors may share a storage, up to `MAX_SHARING` times its size; each gets its own copy.
 
-    Raises `CheckpointError`, and nothing else, for a file that is missing, damaged, hostile or another kind.
+    Raises `CheckpointError`, and no other error, for a file that is missing, damaged, malicious or of another kind.
     """
     try:
         return _parse(_read_bytes(path))
@@ -50,24 +50,18 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
     """Write `tensors` as an OrderedDict that `torch.load(path, weights_only=True)` reads.
 
-    The same tensors give the same bytes. The file appears whole or not at all: it is written under a
-    temporary name in the same folder, then renamed.
+    The same tensors always give the same bytes. The file is written atomically: first under a temporary name in the
+    same folder, then renamed.
 
-    Raises `CheckpointError` for no tensors, for a dtype that PyTorch's plain storages lack, for a name that
-    is not text, and where the file cannot be written.
+    Raises `CheckpointError` if there are no tensors, if PyTorch has no storage for a dtype, if a name is not text, or
+    if the file cannot be written.
     """
     target = Path(path)
     try:
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-        try:
-            with partial.open("xb") as file:
-                write_members(file, _members(tensors))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with replacing(target) as scratch, scratch.open("wb") as file:
+            write_members(file, _members(tensors))
+            file.flush()
+            os.fsync(file.fileno())
     except CheckpointError as error:
         raise CheckpointError(f"{os.fspath(path)!r} cannot be written: {error}") from None
     except (OSError, ValueError) as error:
@@ -83,7 +77,7 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
         if status.st_size > MAX_FILE_BYTES:
             raise CheckpointError(f"it has {status.st_size} bytes, more than the limit of {MAX_FILE_BYTES}")
         with open(path, "rb") as file:
-            # Not a byte more than was checked, even where the file grows meanwhile.
+            # Read no more than the checked size, even if the file grows in the meantime.
             data = file.read(status.st_size)
     except (OSError, ValueError) as error:
         raise CheckpointError(str(getattr(error, "strerror", None) or error)) from None
@@ -110,7 +104,7 @@ def _member(storage: Storage) -> str:
 
 def _check_members(members: dict[str, memoryview]) -> None:
     for name in members:
-        # Names with a leading dot are notes of newer PyTorch versions to itself; nothing here reads them.
+        # Newer PyTorch versions add members with a leading dot for their own use; they are ignored.
         if name not in ("data.pkl", "version", "byteorder") and not name.startswith((".", "data/")):
             raise CheckpointError(
                 f"its member {name[:80]!a} is not part of a checkpoint of tensors (a TorchScript program?)"
@@ -179,21 +173,21 @@ def _array(name: str, tensor: Tensor, data: memoryview) -> np.ndarray:
     if last >= storage.elements + (elements == 0):
         raise CheckpointError(f"{shown} reaches beyond its storage")
     if elements == 0:
-        # NumPy limits the product of the other sizes too.
+        # NumPy also limits the product of the sizes that are not zero.
         if math.prod(size for size in shape if size) > MAX_FILE_BYTES:
             raise CheckpointError(f"{shown} is empty, with sizes beyond any bound")
         return np.empty(shape, dtype)
     if storage.dtype == np.bool_ and np.frombuffer(data, np.uint8).max() > 1:
         raise CheckpointError(f"{shown} holds truth values that are neither 0 nor 1")
     itemsize = dtype.itemsize
-    # A stride along a single element is never taken; PyTorch may store any number for it.
+    # The stride of an axis of size 1 has no effect; PyTorch may store any number for it.
     strides = [itemsize * stride if size > 1 else 0 for size, stride in zip(shape, tensor.strides, strict=True)]
     view = np.ndarray(shape, storage.dtype, data, tensor.offset * itemsize, strides)
     return np.array(view, dtype, order="C", copy=True)
 
 
 def _members(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, bytes]]:
-    """The archive's members in PyTorch's order; one storage for every tensor."""
+    """Yield the members of the archive in PyTorch's order, with one storage per tensor."""
     if not tensors:
         raise CheckpointError("there are no tensors to write")
     arrays = {name: np.asarray(array) for name, array in tensors.items()}

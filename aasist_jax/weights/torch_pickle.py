@@ -1,14 +1,14 @@
-"""Reads the pickle inside a PyTorch checkpoint as data, with an interpreter that can call nothing.
+"""Reads the pickle inside a PyTorch checkpoint as data, with an interpreter that cannot call any function.
 
-`pickle.Unpickler` runs what a file tells it to run. This interpreter knows only the opcodes that `torch.save`
-needs for a state dict, and it turns them into records (`Storage`, `Tensor`, `Sequence`, `Dictionary`); a
-global name is looked up in a fixed table and never imported. What keeps it safe whatever the file holds:
+`pickle.Unpickler` runs any code that a file asks for. This interpreter only knows the opcodes that `torch.save` needs
+for a state dict, and turns them into records (`Storage`, `Tensor`, `Sequence`, `Dictionary`). A global name is looked
+up in a fixed table and never imported. It is safe for any file because:
 
-- every opcode reads at least one byte and does work in proportion to the bytes and stack items it takes;
-- size, opcode count, stack, memo and nesting are limited (the constants below);
-- a container that lies in another one is sealed: it cannot change any more, so there are no cycles;
-- keys are strings or integers, so hashing and comparing never walk a hostile structure;
-- messages show short quoted names and types, never a structure.
+- every opcode reads at least one byte and takes time in proportion to the bytes and stack items it consumes;
+- size, number of opcodes, stack, memo and nesting are limited (the constants below);
+- a container inside another one is sealed: it cannot change any more, so there are no cycles;
+- keys are strings or integers, so hashing and comparing never traverse a malicious structure;
+- messages show short quoted names and types, never whole structures.
 
 The format is that of Python's pickle, protocol 2, and of `torch.save` since PyTorch 1.6.
 """
@@ -41,7 +41,7 @@ MAX_DIMENSIONS = 16
 
 
 def load_pickle(data: memoryview) -> tuple[Value, dict[str, Storage]]:
-    """The object that a checkpoint's `data.pkl` describes, and every storage it declares, by key.
+    """Return the object that a checkpoint's `data.pkl` describes, and the storages that it declares, by key.
 
     Raises `CheckpointError` for an opcode, a global, or a structure that a state dict does not need.
     """
@@ -76,7 +76,7 @@ class _Interpreter:
         raise CheckpointError(f"its pickle has more than {MAX_OPCODES} opcodes")
 
     def step(self, code: int) -> None:
-        # The commonest first: the cases are tried in order.
+        # The most frequent opcodes come first because the cases are tried in order.
         match code:
             case Opcode.LONG_BINPUT:
                 self.memorise(self.unsigned(4))
@@ -268,7 +268,7 @@ class _Interpreter:
             raise CheckpointError(f"its pickle calls a {kind_of(function)}")
 
     def build(self) -> None:
-        # `Module.state_dict` hangs the modules' version numbers on its OrderedDict; nothing here needs them.
+        # `Module.state_dict` adds the version numbers of modules to its OrderedDict; they are ignored.
         state, target = self.pop(), self.top()
         if not isinstance(target, Dictionary) or target.kind != "OrderedDict":
             raise CheckpointError(f"its pickle sets attributes of a {kind_of(target)}")

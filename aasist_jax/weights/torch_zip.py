@@ -1,9 +1,9 @@
-"""The zip archive around a PyTorch checkpoint: a strict reader that accounts for every byte, and its writer.
+"""Reads and writes the zip archive of a PyTorch checkpoint. The reader is strict and accounts for every byte.
 
-General zip readers search for the directory, tolerate data before, between and after members, and disagree
-with one another about which of two headers is true. This one accepts only what `torch.save` lays out: members
-stored one after the other without gaps, then the directory in the same order, then the end records, then the
-end of the file; where a fact is written twice, both must agree. So members can neither overlap nor expand.
+General zip readers search for the directory, tolerate data before, between and after members, and differ in which of
+two contradicting headers they use. This one only accepts the layout of `torch.save`: uncompressed members one after the
+other without gaps, then the directory in the same order, then the end records, then the end of the file. Values that
+are stored twice must agree. Therefore members can neither overlap nor expand.
 
 Layout and field names follow PKWARE's APPNOTE (sections 4.3.7 to 4.3.16).
 """
@@ -38,12 +38,14 @@ END = struct.Struct("<4s4H2IH")
 
 HAS_DESCRIPTOR = 1 << 3
 UTF8_NAME = 1 << 11
-# DOS format of 1980-01-01: a file's bytes depend on its tensors alone.
+# 1980-01-01 in DOS format; a fixed date, so that the bytes of a file depend only on its tensors.
 DOS_DATE = 0x21
 
 
 def read_members(archive: bytes) -> dict[str, memoryview]:
-    """The members of a checkpoint archive, by name without the top folder, in file order, checksums verified.
+    """Return the members of a checkpoint archive by name (without the top folder), in file order.
+
+    Their checksums are verified.
 
     Raises `CheckpointError` for an archive that `torch.save` would not have written.
     """
@@ -82,7 +84,7 @@ def _find_directory(archive: bytes) -> tuple[int, int, int]:
     directory_end = end_start
     locator_start = end_start - ZIP64_LOCATOR.size
     if locator_start >= 0 and archive[locator_start : locator_start + 4] == b"PK\x06\x07":
-        # PyTorch writes the zip64 records always; under 2 GiB they only repeat the plain one.
+        # PyTorch always writes the zip64 records; below 2 GiB they only repeat the plain record.
         directory_end = locator_start - ZIP64_END.size
         if ZIP64_LOCATOR.unpack_from(archive, locator_start)[1:] != (0, directory_end, 1) or directory_end < 0:
             raise CheckpointError("its zip64 locator does not point to the record before it")
@@ -106,7 +108,7 @@ def _find_directory(archive: bytes) -> tuple[int, int, int]:
 def _read_member(
     archive: bytes, entry_start: int, directory_end: int, member_start: int, directory_start: int
 ) -> tuple[bytes, memoryview, int, int]:
-    """Name and data of the member with its entry at `entry_start`, and where entry and member end."""
+    """The name and data of the member whose entry is at `entry_start`, and the ends of entry and member."""
     name_start = entry_start + DIRECTORY_ENTRY.size
     if name_start > directory_end or archive[entry_start : entry_start + 4] != b"PK\x01\x02":
         raise CheckpointError("its zip directory is damaged or cut short")

@@ -14,13 +14,13 @@ import pytest
 import soundfile
 
 RATE = 16_000
-FORMATS = {
-    "wav": ("WAV", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "mp3": ("MP3", "MPEG_LAYER_III"),
-    "ogg": ("OGG", "VORBIS"),
-    "opus": ("OGG", "OPUS"),
-}
+
+
+def container_and_subtype(kind: str) -> tuple[str, str]:
+    """What libsndfile calls a kind of file and its usual encoding, given the ending of its name."""
+    if kind == "opus":
+        return "OGG", "OPUS"
+    return kind.upper(), soundfile.default_subtype(kind.upper())
 
 
 def voice(seconds: float, rate: int = RATE, channels: int = 1) -> np.ndarray:
@@ -34,7 +34,7 @@ def encoded(
     samples: np.ndarray, rate: int = RATE, kind: str = "wav", subtype: str | None = None, **options: Any
 ) -> bytes:
     """The bytes of a file; written in pieces, since libsndfile's Vorbis encoder crashes on a long one at once."""
-    container, usual = FORMATS.get(kind, (kind.upper(), None))
+    container, usual = container_and_subtype(kind)
     stream = io.BytesIO()
     samples = samples[:, None] if samples.ndim == 1 else samples
     with soundfile.SoundFile(
@@ -47,7 +47,7 @@ def encoded(
 
 def silent(seconds: int, rate: int = RATE, channels: int = 1, kind: str = "flac") -> bytes:
     """Digital silence of any length, written second by second."""
-    container, subtype = FORMATS[kind]
+    container, subtype = container_and_subtype(kind)
     stream = io.BytesIO()
     second = np.zeros((rate * 10, channels), np.int16)
     with soundfile.SoundFile(stream, "w", rate, channels, subtype, format=container) as file:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.audio.recordings import FORMATS, voice
+from tests.audio.recordings import container_and_subtype, voice
 from tests.conftest import REPOSITORY
 
 HOURS = 2
@@ -17,7 +17,7 @@ HOURS = 2
 
 def write_long(path: Path, kind: str, rate: int, channels: int, silence: float, seconds: float) -> None:
     """Ten seconds of noise like a voice and the silence that goes with it, again and again."""
-    container, subtype = FORMATS[kind]
+    container, subtype = container_and_subtype(kind)
     part = voice(10.0, rate, channels)
     piece = np.concatenate([part, np.zeros((round(len(part) * silence / (1 - silence)), channels))])
     with soundfile.SoundFile(path, "w", rate, channels, subtype, format=container) as file:

@@ -18,8 +18,7 @@ from tests.conftest import CORPUS, extra, needs_corpus
 extra("torch", "torch")
 extra("onnxruntime", "onnx")
 
-from aasist_jax.config import OptimConfig
-from aasist_jax.models.aasist.config import AASISTConfig
+from aasist_jax.config import OptimConfig, load_config
 from aasist_jax.ops.choice import native_kernels
 from aasist_jax.weights.folder import Source, save_weights
 from aasist_jax.weights.names import variable_shapes
@@ -33,14 +32,7 @@ from benchmarks.rounds import WARM_UP, BenchmarkError, Implementation, Table, ra
 from tests.models.aasist.tiny import CONFIG, scaled_variables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-AASIST_L = AASISTConfig(
-    nb_samp=64_600,
-    first_conv=128,
-    filts=(70, (1, 32), (32, 32), (32, 24), (24, 24)),
-    gat_dims=(24, 32),
-    pool_ratios=(0.4, 0.5, 0.7, 0.5),
-    temperatures=(2.0, 2.0, 100.0, 100.0),
-)
+AASIST_L = load_config("AASIST-L").model_config
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from aasist_jax.detection.timeline import Timeline
 from tests.conftest import REPOSITORY
 
 
-def command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:
+def run_process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:
     line = [sys.executable, "-m", "aasist_jax.commands.app", *map(str, arguments)]
     return subprocess.run(line, cwd=REPOSITORY, capture_output=True, timeout=300, **options)
 

@@ -35,8 +35,10 @@ def run(*arguments: object, closed: str = "stdout") -> subprocess.CompletedProce
     os.close(read)
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {closed: write}
     line = [sys.executable, "-m", "aasist_jax", *map(str, arguments)]
+    # As people have it: what is printed waits in a buffer, and fails only as that is written.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     try:
-        return subprocess.run(line, cwd=REPOSITORY, timeout=300, check=False, **streams)
+        return subprocess.run(line, cwd=REPOSITORY, env=environment, timeout=300, check=False, **streams)
     finally:
         os.close(write)
 
@@ -54,7 +56,7 @@ def test_metrics_writes_its_report_and_its_numbers(scratch: Path, tmp_path: Path
 def test_timeline_writes_its_segments_and_its_picture(scratch: Path, tmp_path: Path) -> None:
     segments, plot = tmp_path / "s.json", tmp_path / "p.png"
     options = ("--weights", scratch / "weights", "--segments", segments, "--plot", plot)
-    for format in ("table", "json"):
+    for format in ("table", "csv", "json"):
         done = run("timeline", scratch / "call.wav", *options, "--format", format)
         assert (done.returncode, done.stderr) == (exit_codes.FAILURE, b"")
         assert json.loads(segments.read_text())["segments"]

@@ -12,7 +12,7 @@ import pytest
 
 from aasist_jax.audio.load import load_audio
 from aasist_jax.detection.detector import Detector
-from tests.commands.over_time import assert_scores, command
+from tests.commands.over_time import assert_scores, run_process
 from tests.conftest import REPOSITORY
 from tests.detection.call import write_call
 
@@ -28,7 +28,7 @@ def test_listening_to_standard_input(scratch: Path) -> None:
     for encoding, data in (("s16le", (wave * 32768).astype("<i2")), ("f32le", wave.astype("<f4"))):
         raw = np.repeat(data[:, None], 2, axis=1).tobytes()
         options = ("--channels", 2, "--encoding", encoding, "--format", "jsonl", "--weights", scratch / "weights")
-        done = command("listen", *options, input=raw)
+        done = run_process("listen", *options, input=raw)
         assert (done.returncode, done.stderr) == (0, b"listening; Ctrl-C ends it\n")
         events = [json.loads(line) for line in done.stdout.splitlines()]
         assert_scores([event for event in events if event["type"] == "window"], expected)
@@ -39,7 +39,7 @@ def test_listening_to_standard_input(scratch: Path) -> None:
 
 
 def test_listening_tells_half_a_sample(scratch: Path) -> None:
-    done = command("listen", "--weights", scratch / "weights", input=bytes(8001))
+    done = run_process("listen", "--weights", scratch / "weights", input=bytes(8001))
     assert done.returncode == 1
     assert b"error: standard input: ends 1 bytes into a sample of 2; check --encoding and --channels" in done.stderr
 

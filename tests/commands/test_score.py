@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +15,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax.commands.app import main, run
+from aasist_jax.commands.app import run
 from aasist_jax.detection.batches import score_in_batches
 from aasist_jax.detection.detector import Detector, Score
 from aasist_jax.detection.files import COLUMNS, score_files
 from aasist_jax.detection.inputs import find_recordings
 from aasist_jax.weights.folder import Source, save_weights
+from tests.blocked_imports import run_without
 from tests.conftest import REPOSITORY
 from tests.models import toy
 from tests.models.aasist.tiny import CONFIG, random_variables
 
-Output = tuple[int, str, str]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Runs `aasist-jax ARGUMENTS` in this process; gives exit code, standard output and standard error."""
-    # Else the command would keep compiled programs in the user's cache.
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run_command(*arguments: object) -> Output:
-        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        output = capsys.readouterr()
-        assert "Traceback" not in output.err
-        return int(stop.value.code or 0), output.out, output.err
-
-    with toy.registered():
-        yield run_command
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +34,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the toy, and recordings: sound ones, a silent one, one that is no audio."""
     folder = tmp_path_factory.mktemp("cli")
     rng = np.random.default_rng(0)
-    with toy.registered():
-        weights = toy.toy_weights()
-        save_weights(folder / "weights", weights.config, weights.variables, weights.source)
+    toy.save_toy(folder / "weights")
     soundfile.write(folder / "long.wav", rng.uniform(-0.5, 0.5, 10_000), 16_000)
     soundfile.write(folder / "stereo.wav", rng.uniform(-0.5, 0.5, (44_100, 2)), 44_100)
     soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
@@ -403,23 +382,9 @@ def aasist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_weights(folder, CONFIG, random_variables(), Source("tiny.pth", "0"))
 
 
-SCORE = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is not to be imported")
-
-sys.meta_path.insert(0, Blocked())
-from aasist_jax.commands.app import main
-main()
-"""
-
-
 def test_a_real_run_without_pytorch(aasist_folder: Path, scratch: Path) -> None:
-    arguments = ["score", str(scratch / "stereo.wav"), "--weights", str(aasist_folder), "--format", "json"]
-    done = child(["-c", SCORE, *arguments], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""})
+    options = ("--weights", aasist_folder, "--format", "json")
+    done = run_without(("torch",), "aasist_jax/__main__.py", "score", scratch / "stereo.wav", *options)
     assert (done.returncode, done.stderr) == (0, "")
     (row,) = json.loads(done.stdout)
     result = Detector.from_pretrained(aasist_folder).score(scratch / "stereo.wav")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax.weights.folder import save_weights
 from tests.commands.test_score import TOY_MAIN
 from tests.conftest import REPOSITORY
 from tests.models import toy
@@ -27,8 +26,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scratch = tmp_path_factory.mktemp("process")
     rng = np.random.default_rng(0)
     with toy.registered():
-        weights = toy.toy_weights()
-        save_weights(scratch / "weights", weights.config, weights.variables, weights.source)
+        toy.save_toy(scratch / "weights")
     (scratch / "clips").mkdir()
     for index in range(FILES):
         name = f"{index:03}" + (" a", "\n", "", ",")[index % 4] + ".wav"

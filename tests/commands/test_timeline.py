@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from matplotlib.image import imread
 
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.timeline import Rule
-from tests.commands.over_time import assert_scores, command
+from tests.commands.over_time import assert_scores, run_process
 from tests.conftest import REPOSITORY
 from tests.detection.call import write_call
 from tests.models.aasist.tiny import CONFIG
@@ -27,7 +28,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_segments_and_plot_of_a_file(scratch: Path, tmp_path: Path) -> None:
     files = tmp_path / "call.json", tmp_path / "call.png"
-    done = command(
+    done = run_process(
         *("timeline", scratch / "call.wav", "--weights", scratch / "weights", "--vad", "--threshold", -5),
         *("--segments", files[0], "--plot", files[1], "--hop", 0.25, "--hysteresis", 2, "--min-spoof", 1),
     )
@@ -51,7 +52,7 @@ def test_segments_and_plot_of_a_file(scratch: Path, tmp_path: Path) -> None:
 def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
     path = tmp_path / "call.csv"
     options = ("--weights", scratch / "weights", "--segments", path, "--exact", "--format", "jsonl")
-    done = command("timeline", scratch / "call.wav", *options)
+    done = run_process("timeline", scratch / "call.wav", *options)
     assert (done.returncode, done.stderr) == (0, b"")
     document = json.loads(done.stdout)
     assert document["exact"] is True
@@ -76,23 +77,10 @@ def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
         (["a.wav", "--segments", "nowhere/b.json"], 1, "error: nowhere/b.json: there is no folder nowhere"),
     ],
 )
-def test_wrong_use_is_one_line(
-    scratch: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    code: int,
-    complaint: str,
-) -> None:
-    from aasist_jax.commands.app import main
-
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["aasist-jax", "timeline", *arguments, "--weights", str(scratch / "weights")])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == code
-    assert complaint in capsys.readouterr().err
+def test_wrong_use_is_one_line(command: Any, scratch: Path, arguments: list[str], code: int, complaint: str) -> None:
+    found, _, err = command("timeline", *arguments, "--weights", scratch / "weights")
+    assert found == code
+    assert complaint in err
     assert not Path("b.json").exists()
 
 

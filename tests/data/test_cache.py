@@ -103,16 +103,22 @@ def test_a_failed_build_leaves_nothing(utterances: list[Utterance], tmp_path: Pa
         open_cache(tmp_path / "file", utterances)
 
 
+BUILD_WHEN_TOLD = """
+import pickle, sys
+from pathlib import Path
+from aasist_jax.data.cache import open_cache
+
+utterances = pickle.loads(Path(sys.argv[1]).read_bytes())
+sys.stdin.read(1)
+cache = open_cache(Path(sys.argv[2]), utterances)
+print(sum(float(cache[i].sum()) for i in range(len(cache))))
+"""
+
+
 def test_two_processes_building_at_once(utterances: list[Utterance], tmp_path: Path) -> None:
     listed = tmp_path / "utterances.pickle"
     listed.write_bytes(pickle.dumps(utterances))
-    code = (
-        "import pickle, sys; from pathlib import Path; from aasist_jax.data.cache import open_cache\n"
-        "utterances = pickle.loads(Path(sys.argv[1]).read_bytes()); sys.stdin.read(1)\n"
-        "cache = open_cache(Path(sys.argv[2]), utterances)\n"
-        "print(sum(float(cache[i].sum()) for i in range(len(cache))))"
-    )
-    command = [sys.executable, "-c", code, str(listed), str(tmp_path / "cache")]
+    command = [sys.executable, "-c", BUILD_WHEN_TOLD, str(listed), str(tmp_path / "cache")]
     builders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for builder in builders:
         assert builder.stdin is not None

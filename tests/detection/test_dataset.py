@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,9 @@ from aasist_jax.detection.resumable_rows import opened_to_append
 from aasist_jax.errors import AasistError, ScoreFileError
 from aasist_jax.evaluation.score_files import read_scores
 from aasist_jax.weights.folder import Source, save_weights
-from tests.models import toy
 from tests.models.toy import toy_weights
 
-
-@pytest.fixture(scope="module", autouse=True)
-def architecture() -> Iterator[None]:
-    with toy.registered():
-        yield
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @pytest.fixture(scope="module")

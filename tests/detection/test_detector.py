@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,11 @@ import soxr
 from aasist_jax.audio.load import load_audio
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError, WeightsError
-from aasist_jax.weights.folder import save_weights
 from tests.conftest import REPOSITORY
-from tests.models import toy
 from tests.models.aasist import official
-from tests.models.toy import WIDTH, WINDOW, toy_weights
+from tests.models.toy import WIDTH, WINDOW, save_toy, toy_weights
 
-
-@pytest.fixture(scope="module", autouse=True)
-def architecture() -> Iterator[None]:
-    with toy.registered():
-        yield
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @pytest.fixture(scope="module")
@@ -305,8 +298,7 @@ def test_half_precision_weights_are_computed_with_in_float32(speech: np.ndarray)
 
 
 def test_a_folder_is_loaded_by_name(tmp_path: Path, detector: Detector, speech: np.ndarray) -> None:
-    weights = toy_weights()
-    folder = save_weights(tmp_path / "toy", weights.config, weights.variables, weights.source)
+    folder = save_toy(tmp_path / "toy")
     result = Detector.from_pretrained(str(folder)).score((speech, 16_000))
     assert result.logits == detector.score((speech, 16_000)).logits
     with pytest.raises(WeightsError, match=r"nowhere: no such folder, nor published weights of that name"):

@@ -1,7 +1,7 @@
 """The chunked encoder against one pass over the whole recording, and windows that no split of the audio changes."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +14,6 @@ from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, FrameStream
 from aasist_jax.models.family import FrameGeometry, build_network, split_variables
 from aasist_jax.weights.folder import Source, Weights
-from tests.models import toy
 from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 
@@ -22,10 +21,7 @@ STRIDE, TAPS, OFFICIAL_TAPS = 2187, 9, 129
 TINY = Weights(CONFIG, jax.tree.map(np.asarray, random_variables()), Source("tiny.pth", "0"), "tiny-0123")
 
 
-@pytest.fixture(autouse=True)
-def architecture() -> Iterator[None]:
-    with toy.registered():
-        yield
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 import functools
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -22,10 +21,7 @@ from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 STRIDE = 2187
 
 
-@pytest.fixture(autouse=True)
-def architecture() -> Iterator[None]:
-    with toy.registered():
-        yield
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @functools.cache

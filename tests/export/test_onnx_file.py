@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.conftest import EVAL_CLIPS, REPOSITORY, extra, needs_corpus
+from tests.conftest import EVAL_CLIPS, extra, needs_corpus
 
 onnx = extra("onnx", "onnx")
 onnxruntime = extra("onnxruntime", "onnx")
@@ -28,6 +26,7 @@ from aasist_jax.export.onnx_file import export_onnx
 from aasist_jax.models import family as registry
 from aasist_jax.models.aasist.onnx import aasist_graph
 from aasist_jax.weights.folder import Source, Weights
+from tests.blocked_imports import run_without
 from tests.models import toy
 from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG as TINY
@@ -160,29 +159,12 @@ def test_what_stands_in_the_way_is_told(detector: Detector, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-EXAMPLE = """
-import runpy, sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("jax", "jaxlib", "flax", "aasist_jax"):
-            raise ImportError(f"{name} is not to be imported")
-
-sys.meta_path.insert(0, Blocked())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_the_example_needs_no_jax(detector: Detector, exported: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     files = [tmp_path / "long.wav", tmp_path / "short stereo.wav"]
     soundfile.write(files[0], rng.uniform(-0.5, 0.5, 3 * SAMPLES), 16_000)
     soundfile.write(files[1], rng.uniform(-0.5, 0.5, (SAMPLES // 3, 2)), 16_000)
-    arguments = ["examples/score_onnx.py", str(exported), *map(str, files)]
-    done = subprocess.run(
-        [sys.executable, "-c", EXAMPLE, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
+    done = run_without(("jax", "jaxlib", "flax", "aasist_jax"), "examples/score_onnx.py", exported, *files)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
     assert [file for _, file in lines] == [str(file) for file in files]

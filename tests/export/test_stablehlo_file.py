@@ -1,10 +1,7 @@
 """StableHLO export: a program for any architecture, which JAX runs without the code that made it."""
 
 import json
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +11,17 @@ import pytest
 import soundfile
 
 from aasist_jax.calibration.llr import IsotonicCalibration
-from aasist_jax.commands.app import main
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export import contract, stablehlo_file
 from aasist_jax.export.stablehlo_file import export_stablehlo
-from aasist_jax.weights.folder import save_weights
+from tests.blocked_imports import run_without
 from tests.conftest import REPOSITORY
 from tests.models import toy
 from tests.models.aasist import official
 from tests.models.toy import WINDOW
 
-
-@pytest.fixture(scope="module", autouse=True)
-def architecture() -> Iterator[None]:
-    with toy.registered():
-        yield
+pytestmark = pytest.mark.usefixtures("toy_family")
 
 
 @pytest.fixture(scope="module")
@@ -100,58 +92,29 @@ def test_nan_is_refused(detector: Detector, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-BLOCKED = """
-import runpy, sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("aasist_jax", "flax"):
-            raise ImportError(f"{name} is not to be imported")
-
-sys.meta_path.insert(0, Blocked())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_the_example_needs_nothing_of_this_package(detector: Detector, exported: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(8).uniform(-0.5, 0.5, 3 * WINDOW), 16_000)
-    arguments = ["examples/score_stablehlo.py", str(exported), str(tmp_path / "a.wav")]
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKED, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
+    packages = ("aasist_jax", "flax")
+    done = run_without(packages, "examples/score_stablehlo.py", exported, tmp_path / "a.wav")
     assert (done.returncode, done.stderr) == (0, "")
     score, file = done.stdout.rstrip("\n").split(" ", 1)
     assert file == str(tmp_path / "a.wav")
     assert float(score) == pytest.approx(detector.score(tmp_path / "a.wav").score, abs=2e-6)
 
 
-def test_the_command_exports_or_says_why_not(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Else the command would keep compiled programs in the user's cache.
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["aasist-jax", "export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        output = capsys.readouterr()
-        return int(stop.value.code or 0), output.out, output.err
-
-    weights = toy.toy_weights()
-    folder = save_weights(tmp_path / "weights", weights.config, weights.variables, weights.source)
-    code, out, err = command(folder, "--format", "stablehlo", "--out", tmp_path / "toy.zip")
+def test_the_command_exports_or_says_why_not(command: Any, tmp_path: Path) -> None:
+    folder = toy.save_toy(tmp_path / "weights")
+    code, out, err = command("export", folder, "--format", "stablehlo", "--out", tmp_path / "toy.zip")
     assert (code, err) == (0, "")
     assert out.startswith(f"{tmp_path / 'toy.zip'}: largest difference of a logit from the native one ")
     waves = np.ones((2, WINDOW), np.float32)
     np.testing.assert_allclose(
         program(tmp_path / "toy.zip").call(waves), Detector.from_pretrained(folder).logits(waves), atol=1e-5
     )
-    code, out, err = command(folder, "--format", "onnx", "--out", tmp_path / "toy.onnx")
+    code, out, err = command("export", folder, "--format", "onnx", "--out", tmp_path / "toy.onnx")
     assert (code, out) == (1, "")
     assert err == "error: Toy has no ONNX form; export it as StableHLO (--format stablehlo)\n"
-    assert command(folder, "--out", tmp_path / "toy.zip")[0] == 2
+    assert command("export", folder, "--out", tmp_path / "toy.zip")[0] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.zip", "weights"]
 
 

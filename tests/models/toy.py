@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +13,8 @@ import numpy as np
 from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window, register, unregister
 from aasist_jax.models.layers import BATCH_STATISTICS, BatchNorm, Linear
 from aasist_jax.models.linen import LinenNetwork
-from aasist_jax.weights.folder import Source, Weights
+from aasist_jax.weights.folder import Source, Weights, save_weights
+from tests.models.toys.base import ToyModule
 
 WINDOW, WIDTH = 4000, 100
 
@@ -29,11 +31,7 @@ class ToyConfig:
             raise ValueError(f"width: expected 1 to nb_samp, got {self.width}")
 
 
-class Toy(nn.Module):
-    config: ToyConfig
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-
+class Toy(ToyModule):
     @nn.compact
     def __call__(self, wave: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
         gain = self.param("gain", nn.initializers.ones, (1,))
@@ -82,3 +80,9 @@ def toy_weights(gain: float = 1.0) -> Weights:
         },
     }
     return Weights(ToyConfig(WINDOW, WIDTH), variables, Source("toy.pth", "0"), "toy-0123")
+
+
+def save_toy(folder: Path) -> Path:
+    """Write `toy_weights` as a weights folder; the family must be registered."""
+    weights = toy_weights()
+    return save_weights(folder, weights.config, weights.variables, weights.source)

@@ -29,6 +29,7 @@ TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 native = pytest.mark.skipif(not build.native_kernels(), reason="a C++ compiler is not installed")
+both_precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def assert_same(actual: Any, expected: Any, dtype: Any) -> None:
@@ -65,7 +66,7 @@ def output(x: Any, window: tuple[int, int], padding: tuple[int, int], features: 
 
 
 @native
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(
     ("shape", "features", "window", "padding"),
     [
@@ -102,7 +103,7 @@ def test_the_kernel_gradient_of_a_row_that_the_pool_leaves_nothing_of() -> None:
         np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(
     ("shape", "features", "window", "padding"),
     [
@@ -122,7 +123,7 @@ def test_one_channel_gradients(dtype: Any, shape: Any, features: int, window: An
 
 
 @native
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(
     ("shape", "features"),
     [((2, 5, 300, 1), 32), ((17, 2, 7, 1), 8), ((1, 1, 3, 1), 16), ((1, 3, 4, 1), 24), ((1, 2, 2, 1), 8)],
@@ -174,7 +175,7 @@ def assert_normalized_alike(
                 np.testing.assert_allclose(a, b, rtol=0, atol=10 * loose * TOLERANCE[dtype] * scale)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize("shape", [(2, 3, 500, 32), (1, 1, 7, 8), (1, 2, 129, 24), (1, 64)])
 def test_batch_norm(dtype: Any, shape: Any) -> None:
     with jax.enable_x64(True):
@@ -186,7 +187,7 @@ def test_batch_norm(dtype: Any, shape: Any) -> None:
 
 
 @native
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(
     ("shape", "features", "window", "padding"),
     [
@@ -219,7 +220,7 @@ def test_moments_of_large_values_keep_their_digits() -> None:
 
 
 @native
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(
     ("batch", "samples", "filters", "taps", "banks"),
     [
@@ -272,7 +273,7 @@ def test_filters_of_an_even_number_of_taps_are_left_to_xla() -> None:
 
 
 @native
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(("steps", "channels"), [(3, 8), (10, 24), (11, 5), (300, 32)])
 def test_unpool_time(dtype: Any, steps: int, channels: int) -> None:
     rng = np.random.default_rng(0)
@@ -286,7 +287,7 @@ def test_unpool_time(dtype: Any, steps: int, channels: int) -> None:
 
 
 @native
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(
     ("shape", "features", "height", "pad_rows"),
     [
@@ -315,7 +316,7 @@ BLOCK_ENDS = [(1, 32), (32, 24), (24, 24), (8, 64), (1, 5)]
 
 
 @native
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_precisions
 @pytest.mark.parametrize(("channels", "features"), BLOCK_ENDS)
 @pytest.mark.parametrize(("batch", "rows", "steps"), [(2, 3, 220), (3, 4, 4), (1, 2, 2), (1, 1, 9)])
 def test_the_end_of_a_block_and_its_gradients(

@@ -53,8 +53,9 @@ def test_what_is_no_text_is_escaped(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as raised:
         write_text(tmp_path / "none" / "file", "")
+    assert raised.value.filename == str(tmp_path / "none" / "file")
 
 
 def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:

@@ -85,6 +85,17 @@ with Progress() as shown:
 """
 
 
+SAY = """
+from aasist_jax.runtime.messages import say
+from aasist_jax.runtime.progress import Progress
+shown = Progress()
+shown.say('a')
+shown.say('b')
+say('c')
+print('done')
+"""
+
+
 def test_bars_on_a_terminal() -> None:
     ours, theirs = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
@@ -100,11 +111,16 @@ def test_bars_on_a_terminal() -> None:
 
 def test_progress_outlives_its_reader() -> None:
     """Where nobody reads standard error any more, the work goes on."""
-    code = "from aasist_jax.runtime.progress import Progress as P\np = P()\np.say('a')\np.say('b')\nprint('done')"
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=write, cwd=REPOSITORY, text=True, timeout=120
+        [sys.executable, "-c", SAY],
+        stdout=subprocess.PIPE,
+        stderr=write,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        cwd=REPOSITORY,
+        text=True,
+        timeout=120,
     )
     os.close(write)
     assert (done.returncode, done.stdout) == (0, "done\n")

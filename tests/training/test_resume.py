@@ -121,10 +121,6 @@ def test_killed_25_times(bench: Bench, tmp_path: Path) -> None:
     kill_at_random(bench, tmp_path / "run", 25)
 
 
-MOMENTS = [
-    ("step 8", signal.SIGTERM),
-    ("scoring dev 8", signal.SIGINT),
-]
 MORE_MOMENTS = [
     ("start ", signal.SIGTERM),
     ("step 1", signal.SIGTERM),
@@ -139,27 +135,8 @@ MORE_MOMENTS = [
 ]
 
 
-def copy_stopped(bench: Bench, folder: Path) -> None:
-    """A run stopped at step 8 or so."""
-    start = bench.start(folder)
-    assert start.until("step 8")
-    assert start.end(signal.SIGTERM) == STOPPED, start.output
-
-
-def test_other_software_is_told(bench: Bench, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    copy_stopped(bench, folder)
-    path = folder / "environment.json"
-    environment = json.loads(path.read_text())
-    environment["packages"]["jax"] = "0.1"
-    path.write_text(json.dumps(environment))
-    start = bench.start(folder)
-    assert start.until("other software")
-    assert 'packages.jax: was "0.1", is' in start.output.splitlines()[-1]
-    assert start.end(signal.SIGTERM) == STOPPED
-
-
-def stop_and_resume(bench: Bench, folder: Path, moment: str, number: signal.Signals) -> None:
+def stop(bench: Bench, folder: Path, moment: str, number: signal.Signals) -> None:
+    """Start a run and stop it by a signal at a line of its output."""
     start = bench.start(folder)
     assert start.until(moment), start.output
     code = start.end(number)
@@ -169,18 +146,48 @@ def stop_and_resume(bench: Bench, folder: Path, moment: str, number: signal.Sign
     if taken:
         assert newest(folder) >= taken
         assert read_log(folder)[-1]["step"] <= newest(folder)
-    bench.finish(folder)
 
 
-@pytest.mark.parametrize(("moment", "number"), MOMENTS)
-def test_stopped_by_a_signal(bench: Bench, tmp_path: Path, moment: str, number: signal.Signals) -> None:
-    stop_and_resume(bench, tmp_path / "run", moment, number)
+@pytest.fixture(scope="module")
+def stopped_at_step_8(bench: Bench) -> Path:
+    """A run that SIGTERM stopped at step 8 or so; tests work on copies of it, made by `copy_of`."""
+    folder = bench.root / "stopped" / "run"
+    stop(bench, folder, "step 8", signal.SIGTERM)
+    return folder
+
+
+def copy_of(folder: Path, copy: Path) -> Path:
+    # The final weights carry the name of the folder.
+    assert copy.name == folder.name
+    return Path(shutil.copytree(folder, copy))
+
+
+def test_other_software_is_told(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
+    folder = copy_of(stopped_at_step_8, tmp_path / "run")
+    path = folder / "environment.json"
+    environment = json.loads(path.read_text())
+    environment["packages"]["jax"] = "0.1"
+    path.write_text(json.dumps(environment))
+    start = bench.start(folder)
+    assert start.until("the software has changed")
+    assert 'packages.jax: was "0.1", is' in start.output.splitlines()[-1]
+    assert start.end(signal.SIGTERM) == STOPPED
+
+
+def test_stopped_by_sigterm_between_two_steps(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
+    bench.finish(copy_of(stopped_at_step_8, tmp_path / "run"))
+
+
+def test_stopped_by_sigint_in_an_evaluation(bench: Bench, tmp_path: Path) -> None:
+    stop(bench, tmp_path / "run", "scoring dev 8", signal.SIGINT)
+    bench.finish(tmp_path / "run")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "number"), MORE_MOMENTS)
 def test_stopped_anywhere(bench: Bench, tmp_path: Path, moment: str, number: signal.Signals) -> None:
-    stop_and_resume(bench, tmp_path / "run", moment, number)
+    stop(bench, tmp_path / "run", moment, number)
+    bench.finish(tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -200,9 +207,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
-def test_changes_are_refused_and_damage_is_passed_over(bench: Bench, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    copy_stopped(bench, folder)
+def test_changes_are_refused_and_damage_is_passed_over(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
+    folder = copy_of(stopped_at_step_8, tmp_path / "run")
     before = contents(folder)
 
     def refused(message: str, config: dict[str, Any], **options: Any) -> None:
@@ -253,9 +259,8 @@ def test_loss_that_is_not_finite(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_full_disk(bench: Bench, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    copy_stopped(bench, folder)
+def test_full_disk(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
+    folder = copy_of(stopped_at_step_8, tmp_path / "run")
     step = newest(folder)
 
     start = bench.start(folder)

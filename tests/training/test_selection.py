@@ -9,10 +9,11 @@ import pytest
 
 from aasist_jax.evaluation.score_files import Trials
 from aasist_jax.metrics.tandem import asv_error_rates, min_tdcf_2019
+from aasist_jax.models.family import join_variables
 from aasist_jax.training.averaging import empty_average
 from aasist_jax.training.interruption import StopRequested
-from aasist_jax.training.selection import DevSelection, EvaluatedEpoch, PublishedSelection, Selection
-from aasist_jax.training.state import Candidates, make_variables
+from aasist_jax.training.selection import AveragedModel, DevSelection, EvaluatedEpoch, PublishedSelection, Selection
+from aasist_jax.training.state import Candidates
 
 ASV = asv_error_rates(np.array([2.0, 3.0, 4.0]), np.array([-3.0, -2.0, -1.0]), np.array([0.0, 1.0, 2.5]))
 PERFECT = ([2.0, 3.0], [-2.0, -3.0])
@@ -21,7 +22,7 @@ ALIKE = ([0.0, 0.0], [0.0, 0.0])
 
 
 def variables(value: float) -> Any:
-    return make_variables({"w": np.full(2, value, np.float32)}, {"mean": np.full(1, -value, np.float32)})
+    return join_variables({"w": np.full(2, value, np.float32)}, {"mean": np.full(1, -value, np.float32)})
 
 
 def start() -> Candidates:
@@ -70,7 +71,9 @@ def test_dev_averages_the_last_quarter(epochs: int, averaged: list[int]) -> None
 def test_dev_chooses_the_average_unless_the_best_is_better(scores: Any, best_eer: float, chosen: str) -> None:
     selection = DevSelection(1)
     candidates = after_epochs(selection, [best_eer])
-    choice = selection.choose(candidates, variables(7), lambda: variables(9), lambda given: trials(scores))
+    choice = selection.choose(
+        candidates, variables(7), AveragedModel(lambda: variables(9), lambda given: trials(scores))
+    )
     assert choice.name == chosen
     np.testing.assert_equal(choice.variables, variables(9 if chosen == "average" else 1))
     assert choice.candidates["best"] == {"epoch": 1, "dev_eer": best_eer}
@@ -131,11 +134,11 @@ def test_published_chooses_the_average_or_else_the_last_epoch() -> None:
     def no_scores(given: Any) -> Trials:
         raise AssertionError("dev has been scored")
 
-    choice = selection.choose(start(), variables(7), lambda: variables(9), no_scores)
+    choice = selection.choose(start(), variables(7), AveragedModel(lambda: variables(9), no_scores))
     assert (choice.name, choice.candidates["averaged"]) == ("last epoch (no dev EER reached 1 %)", 0)
     np.testing.assert_equal(choice.variables, variables(7))
     candidates = after_epochs(selection, [0.0], lambda: trials(PERFECT))
-    choice = selection.choose(candidates, variables(7), lambda: variables(9), no_scores)
+    choice = selection.choose(candidates, variables(7), AveragedModel(lambda: variables(9), no_scores))
     assert choice.name == "average"
     assert choice.candidates == {"best_epoch_by_eval_tdcf": 1, "averaged": 1}
     np.testing.assert_equal(choice.variables, variables(9))

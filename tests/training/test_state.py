@@ -9,22 +9,32 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aasist_jax.models.family import join_variables, split_variables
 from aasist_jax.training.averaging import add_to_average
-from aasist_jax.training.state import RunState, first_state, make_variables, model_state_of, params_of, variables_of
-from aasist_jax.training.step import init_state
+from aasist_jax.training.parallel import on_host
+from aasist_jax.training.state import RunState, first_state
+from aasist_jax.training.step import init_state, loaded_state, stored_state
 
 
 def make_state(value: float) -> RunState:
-    variables = make_variables({"w": jnp.full(3, value)}, {"mean": jnp.full(2, -value)})
+    variables = join_variables({"w": jnp.full(3, value)}, {"mean": jnp.full(2, -value)})
     return first_state(init_state(variables, optax.adam(0.1)), variables)
 
 
 def test_variables_are_parameters_and_model_state() -> None:
-    variables = variables_of(make_state(2.0).train)
-    np.testing.assert_equal(params_of(variables), {"w": np.full(3, 2.0, np.float32)})
-    np.testing.assert_equal(model_state_of(variables), {"mean": np.full(2, -2.0, np.float32)})
-    np.testing.assert_equal(make_variables(params_of(variables), model_state_of(variables)), variables)
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(variables))
+    variables = on_host(make_state(2.0).train.variables)
+    params, model_state = split_variables(variables)
+    np.testing.assert_equal(params, {"w": np.full(3, 2.0, np.float32)})
+    np.testing.assert_equal(model_state, {"mean": np.full(2, -2.0, np.float32)})
+    np.testing.assert_equal(join_variables(params, model_state), variables)
+
+
+def test_a_checkpoint_holds_parameters_and_model_state_side_by_side() -> None:
+    state = make_state(2.0).train
+    stored = stored_state(state)
+    assert set(stored) == {"step", "opt_state", "params", "mean"}
+    assert jax.tree.structure(loaded_state(stored)) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, loaded_state(stored), state)
 
 
 def test_a_run_is_taken_up_as_it_was_saved() -> None:

@@ -221,7 +221,7 @@ GLOBALS = {
     "storage loader": ("torch.storage", "_load_from_bytes"),
     "numpy reconstruct": ("numpy.core.multiarray", "_reconstruct"),
     "numpy in fortran test runner": ("numpy.testing._private.utils", "runstring"),
-    "this package": ("aasist_jax.conversion.torch_file", "write_torch_file"),
+    "this package": ("aasist_jax.weights.torch_file", "write_torch_file"),
     "name with terminal escapes": ("os", "\x1b[2Jsystem"),
 }
 

@@ -17,6 +17,7 @@ from aasist_jax.errors import AasistError, CheckpointError, ConfigError, Weights
 from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
 from aasist_jax.weights.folder import CONFIG_FILE, MODEL_FILE, load_weights
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
+from tests.blocked_imports import run_without
 from tests.conftest import REFERENCE, REPOSITORY, extra
 from tests.models import toy
 from tests.models.test_family import toy_tensors
@@ -227,32 +228,8 @@ def test_a_description_that_is_off_is_refused(toy_folder: Path, change: dict[str
     assert "\n" not in str(caught.value)
 
 
-NO_TORCH = """
-import sys
-
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is not to be imported")
-
-sys.meta_path.insert(0, NoTorch())
-"""
-
-CONVERT = (
-    NO_TORCH
-    + """
-import runpy
-sys.argv = ["convert_weights.py", *sys.argv[1:]]
-runpy.run_path("convert_weights.py", run_name="__main__")
-"""
-)
-
-
-def convert_weights(*arguments: object, code: str = CONVERT) -> subprocess.CompletedProcess[str]:
-    """Run the command of the repository in a process that cannot import PyTorch."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
+def convert_weights(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_without(("torch",), "convert_weights.py", *arguments)
 
 
 @pytest.mark.reference

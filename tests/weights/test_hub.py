@@ -13,7 +13,6 @@ import pytest
 
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import WeightsError
-from aasist_jax.weights.folder import save_weights
 from aasist_jax.weights.hub import fetch_from_hub
 from tests.conftest import REPOSITORY, extra
 from tests.models import toy
@@ -111,8 +110,7 @@ def fetched(address: str, home: Path, **environment: str) -> subprocess.Complete
 
 def test_weights_are_fetched_and_then_found_without_a_network(hub: Hub, tmp_path: Path) -> None:
     with toy.registered():
-        weights = toy.toy_weights()
-        made = save_weights(tmp_path / "made", weights.config, weights.variables, weights.source)
+        made = toy.save_toy(tmp_path / "made")
         for file in ("config.json", "model.safetensors"):
             hub.files["owner/voice", COMMIT, file] = (made / file).read_bytes()
         hub.files["owner/voice", COMMIT, "anything_else.py"] = b"raise SystemExit"
@@ -121,7 +119,7 @@ def test_weights_are_fetched_and_then_found_without_a_network(hub: Hub, tmp_path
         assert first.returncode == 0, first.stderr
         folder = Path(first.stdout.strip())
         assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
-        assert Detector.from_pretrained(folder).weights.source == weights.source
+        assert Detector.from_pretrained(folder).weights.source == toy.toy_weights().source
         assert not any("anything_else" in request for request in hub.asked)
 
     asked = len(hub.asked)

@@ -238,7 +238,7 @@ def test_neither_reading_nor_writing_needs_torch_or_jax(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import numpy as np\n"
-        "from aasist_jax.conversion.torch_file import read_torch_file, write_torch_file\n"
+        "from aasist_jax.weights.torch_file import read_torch_file, write_torch_file\n"
         "write_torch_file(sys.argv[1], {'a': np.ones(3, np.float32)})\n"
         "assert read_torch_file(sys.argv[1])['a'].tolist() == [1, 1, 1]\n"
         "assert 'jax' not in sys.modules\n"

@@ -23,14 +23,14 @@ def _explainer(config: AASISTConfig, variables: dict[str, Any]) -> Any:
 
 
 def _onnx_graph(config: AASISTConfig, variables: dict[str, Any]) -> Any:
-    # Needs the extra `onnx`, which nothing else does.
+    # Imported here because only this function needs the optional extra `onnx`.
     from aasist_jax.models.aasist.onnx import aasist_graph
 
     return aasist_graph(config, variables)
 
 
 def _trains(path: str) -> bool:
-    # What bn1 computes is thrown away, so PyTorch never gives its scale and bias a gradient.
+    # The output of bn1 is discarded, so its scale and bias never get a gradient in PyTorch.
     return "/bn1/" not in path
 
 

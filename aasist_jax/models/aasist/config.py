@@ -14,11 +14,11 @@ class AASISTConfig:
     """The official `model_config` of the AASIST family.
 
     Attributes:
-        nb_samp: samples of a window (64,600 as published: 4.0375 s).
-        first_conv: taps of the sinc filters; an even number becomes the next odd one.
+        nb_samp: samples per window (64,600 as published: 4.0375 s).
+        first_conv: taps of each sinc filter; an even number is raised to the next odd one.
         filts: number of sinc filters, then (input, output) channels of residual blocks 1, 2, 3, and 4 to 6.
-        gat_dims: features of the homogeneous and of the heterogeneous graph layers.
-        pool_ratios: kept share of the spectral, temporal and all later nodes; the fourth is unused.
+        gat_dims: features of the homogeneous and of the heterogeneous graph attention layers.
+        pool_ratios: share of nodes that the spectral, the temporal and all later pools keep; the fourth is unused.
         temperatures: attention temperature of the spectral, temporal and heterogeneous layers; the fourth is unused.
     """
 
@@ -30,7 +30,7 @@ class AASISTConfig:
     temperatures: tuple[float, float, float, float]
 
     def __post_init__(self) -> None:
-        """Check that the numbers fit one another."""
+        """Check the ranges, and that the channels of consecutive blocks match."""
         filters, *blocks = self.filts
         if self.first_conv < 1:
             raise ValueError(f"first_conv: expected 1 or more, got {self.first_conv}")
@@ -44,7 +44,8 @@ class AASISTConfig:
         for before, after in itertools.pairwise(chain):
             if before[1] != after[0]:
                 raise ValueError(
-                    f"filts: expected each block to take what the one before gives (the last repeats), got {blocks}"
+                    "filts: expected each block to take the output channels of the block before it "
+                    f"(the last block repeats), got {blocks}"
                 )
         if not all(0 < ratio <= 1 for ratio in self.pool_ratios):
             raise ValueError(f"pool_ratios: expected numbers above 0 and up to 1, got {list(self.pool_ratios)}")
@@ -61,15 +62,16 @@ class AASISTConfig:
 
     @property
     def shortest_input(self) -> int:
-        """Samples that leave exactly one temporal node."""
+        """The fewest samples that give one temporal node."""
         return self.frame_geometry.tail + self.frame_geometry.stride
 
     @property
     def frame_geometry(self) -> FrameGeometry:
         """The temporal nodes as frames of a recording.
 
-        Each block's output depends on two steps of its input before its own three and two after them; over all blocks
-        that is 3 ** blocks - 1 pooled steps on either side, so one frame of context suffices.
+        A block pools three time steps of its input into one, and its convolutions also reach two steps further on
+        either side. Over all blocks that adds up to 3 ** blocks - 1 steps of the front-end's output on either side,
+        less than the 3 ** blocks steps of one frame, so one frame of context suffices.
         """
         return FrameGeometry(stride=encoder_stride(len(self.channels)), tail=sinc_taps(self.first_conv) - 1, context=1)
 
@@ -84,7 +86,7 @@ def encoder_stride(blocks: int) -> int:
 
 
 def encoded_frames(samples: int, first_conv: int, blocks: int) -> int:
-    """Count the time steps that the encoder leaves of `samples`; 0 or less means the input is too short."""
+    """Count the time steps of the encoder's output for `samples`; 0 or less means the input is too short."""
     return (samples - sinc_taps(first_conv) + 1) // encoder_stride(blocks)
 
 

@@ -1,7 +1,8 @@
-"""Which spans of time and which bands of frequency carried AASIST's decision on one window.
+"""Which spans of time and which bands of frequency determined AASIST's score of one window.
 
-Three views that need not agree: the attention of the graph layers, followed through to the read-out; the nodes that the
-pools keep; and, as the check on both, occlusion: how the score moves when a node's part of the input is silenced.
+There are three measures, which need not agree: the attention of the graph layers, followed through to the read-out; the
+nodes that the pools keep; and, as a check on both, occlusion: how the score changes when a node's span or band is
+silenced.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class AASISTExplainer:
     def __call__(self, wave: Float32[np.ndarray, " samples"], *, duration: float, model_id: str) -> Explanation:
         """Explain the score of one window of `config.nb_samp` samples at 16 kHz.
 
-        Takes about 50 times as long as the score, for silencing one span and band after the other.
+        Takes about 50 times as long as scoring, because every span and band is silenced in turn.
         """
         config = self.config
         spans = time_spans(config)
@@ -58,10 +59,11 @@ class AASISTExplainer:
 
 
 def observer(model: AASIST, variables: Any) -> Observe:
-    """Make the function that scores windows, some sinc filters silenced, and tells what went on inside.
+    """Make the function that scores windows with some sinc filters silenced and returns intermediate values.
 
     Returns:
-        (wave (batch, samples), kept filters (batch, filters)) -> (logits (batch, 2), what was sown of the first).
+        A function from waves (batch, samples) and the factor of each filter (batch, filters), 0 or 1, to logits
+        (batch, 2) and the collection `explanation` of the first window.
     """
 
     @jax.jit
@@ -74,12 +76,12 @@ def observer(model: AASIST, variables: Any) -> Observe:
 
 
 def time_spans(config: AASISTConfig) -> Int[np.ndarray, " edges"]:
-    """Borders, in samples, of the temporal nodes' spans: each node stands for a stride of a filter's output."""
+    """Borders of the temporal nodes' spans in samples; a node covers one stride of the sinc filters' output."""
     return config.first_conv // 2 + config.frame_geometry.stride * np.arange(config.frames(config.nb_samp) + 1)
 
 
 def _occluded(wave: np.ndarray, spans: np.ndarray, *, filters: int, bands: int) -> tuple[np.ndarray, np.ndarray]:
-    """The window as it is, then with one span of time after the other at zero, then one band after the other."""
+    """Copies of the window: unchanged, then with each span of time set to zero, then with each band silenced."""
     times = len(spans) - 1
     waves = np.tile(wave, (1 + times + bands, 1))
     kept = np.ones((len(waves), filters), np.float32)
@@ -91,7 +93,7 @@ def _occluded(wave: np.ndarray, spans: np.ndarray, *, filters: int, bands: int) 
 
 
 def _observe_all(observe: Observe, waves: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, Sown]:
-    """Logits of every window, and what went on inside with the first."""
+    """Logits of every window, and the intermediate values of the first."""
     logits, inside = [], []
     for start in range(0, len(waves), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
@@ -120,15 +122,15 @@ def _nodes(sown: Sown, kind: str, edges: np.ndarray, share: np.ndarray, falls: n
 def rollout(sown: Sown) -> tuple[Float[np.ndarray, " times"], Float[np.ndarray, " bands"]]:
     """Follow the attention from the read-out back to the nodes (attention rollout, Abnar & Zuidema, ACL 2020).
 
-    A layer passes on what it attended to and what was there in equal parts; a pool drops nodes and scales the others by
-    their gates. In the read-out, temporal nodes, spectral nodes and the master node count 2 : 2 : 1, as they do in its
-    features. The master's learned start stands for no node and is left out.
+    Each layer's output counts half as the attended nodes and half as the node itself; a pool drops nodes and scales the
+    others by their gates. In the read-out, temporal nodes, spectral nodes and the stack node are weighted 2 : 2 : 1,
+    like their shares of the features. The learned initial value of the stack node represents no node and is left out.
 
     Args:
         sown: the collection `explanation` of one window.
 
     Returns:
-        Shares of the temporal and of the spectral nodes, 1 together.
+        Shares of the temporal and of the spectral nodes; together they sum to 1.
     """
     t, s = (_pooled(sown, f"pool_{kind}", _attended(sown[f"gat_{kind}"]["attention"])) for kind in "ts")
     times, bands = t.shape[1], s.shape[1]
@@ -142,7 +144,7 @@ def rollout(sown: Sown) -> tuple[Float[np.ndarray, " times"], Float[np.ndarray, 
             _pooled(sown, f"pool_h{kind}{b}", part) for kind, part in (("t", x[: len(t)]), ("s", x[len(t) :]))
         )
         x = np.concatenate([t_now, s_now])
-        # The second layer is residual.
+        # The second layer has a residual connection.
         master = (master + (second["master_attention"][0] @ x + master) / 2) / 2
         x = (x + _attended(second["attention"]) @ x) / 2
         total += 2 * x[: len(t_now)].mean(axis=0) + 2 * x[len(t_now) :].mean(axis=0) + master

@@ -1,4 +1,4 @@
-"""How the official PyTorch checkpoints name the layers of AASIST."""
+"""The names that the official PyTorch checkpoints give to the layers of AASIST."""
 
 from aasist_jax.models.family import CheckpointNames
 

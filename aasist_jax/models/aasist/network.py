@@ -22,7 +22,7 @@ from aasist_jax.ops.sinc import pooled_sinc_magnitude, sinc_convolution
 class SincLayer(nn.Module):
     """The front-end: fixed sinc filters, absolute value, 3 x 3 max-pooling, batch norm and SELU.
 
-    Computed in float32 at least: the waveform's small values and the narrow filters do not bear bfloat16.
+    Computed in float32 or wider: bfloat16 is too coarse for small sample values and narrow filters.
     """
 
     filters: int
@@ -38,8 +38,8 @@ class SincLayer(nn.Module):
     def __call__(self, wave: Float[Array, "batch samples"], *, train: bool) -> Float[Array, "batch f t 1"]:
         """Turn waveforms into one-channel images, f = filters // 3.
 
-        With `freq_aug`, training silences a run of neighbouring filters. A variable `kept_filters` (batch, filters) in
-        the collection `occlusion`, where there is one, scales the filters' outputs: 0 silences a filter.
+        With `freq_aug`, training silences a run of neighbouring filters. If the collection `occlusion` holds a variable
+        `kept_filters` (batch, filters), it scales the filters' outputs: 0 silences a filter.
         """
         wave = wave.astype(jnp.promote_types(self.dtype, jnp.float32))
         bank = jnp.asarray(sinc_filters(self.filters, self.first_conv))
@@ -55,10 +55,10 @@ class SincLayer(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a shortcut, then max-pooling of time by 3.
+    """Two convolutions and a shortcut, then max-pooling over time by 3.
 
-    As published, the first convolution sees the block's raw input: what `bn1` and SELU make of it is thrown away. `bn1`
-    is kept, as its running statistics follow the data and stand in the checkpoints. The first block has none.
+    As published, the first convolution takes the block's raw input; the output of `bn1` is discarded. `bn1` is computed
+    all the same, because the checkpoints hold its running statistics. The first block has no `bn1`.
     """
 
     features: int
@@ -70,7 +70,7 @@ class ResidualBlock(nn.Module):
     def __call__(
         self, x: Float[Array, "batch f t c"], *, train: bool, valid: Int[Array, "batch 2"] | None = None
     ) -> Float[Array, "batch f t3 d"]:
-        """Map (batch, f, t, c) to (batch, f, t // 3, features); `valid` is the span of time steps that are there."""
+        """Map (batch, f, t, c) to (batch, f, t // 3, features); `valid` is the (start, end) of valid time steps."""
         if not train and self.dtype != jnp.bfloat16 and not self.is_initializing():
             return evaluate_block(
                 x.astype(self.dtype),
@@ -79,9 +79,9 @@ class ResidualBlock(nn.Module):
             )
         if not self.first:
             BatchNorm(self.dtype, self.axis_name, name="bn1")(x, train=train)
-        # The (2, 3) kernel with one row of zeros on either side makes f + 1 rows, the second brings back f.
+        # The (2, 3) kernel with one row of zeros on either side gives f + 1 rows; conv2 brings them back to f.
         conv1 = Conv(self.features, (2, 3), (1, 1), self.dtype, name="conv1")
-        # SELU takes float32 at least: exp(x) - 1 in bfloat16 would leave little of small values.
+        # SELU needs float32 or wider: exp(x) - 1 loses small values in bfloat16.
         bn2 = BatchNorm(jnp.promote_types(self.dtype, jnp.float32), self.axis_name, name="bn2")
         a = bn2(x, conv1, train=train)
         kernel, bias = Conv(self.features, (2, 3), (0, 1), self.dtype, name="conv2").parameters(self.features)
@@ -119,9 +119,9 @@ class Encoder(nn.Module):
     ) -> Float[Array, "batch f t c"]:
         """Encode waveforms; every block divides time by 3.
 
-        With `valid` a waveform is a piece of a longer recording, of which it holds the samples `valid[0]` to
-        `valid[1] - 1`; the rest is filling. Beyond the recording's ends the convolutions then see the zeros that they
-        would see if the recording were encoded in one pass. `valid[0]` is a multiple of `encoder_stride`.
+        With `valid`, each waveform is a piece of a longer recording: its samples `valid[0]` to `valid[1] - 1` belong to
+        the recording, the rest is padding. The convolutions then see zeros beyond the recording's ends, as if it were
+        encoded in one pass. `valid[0]` must be a multiple of `encoder_stride`.
         """
         x = self.front_end(wave, train=train)
         if valid is not None:
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
 
 
 class GraphAttention(nn.Module):
-    """Graph attention layer over one kind of node, fully connected.
+    """Graph attention layer over a fully connected graph of one kind of nodes.
 
     The attention of node i to node j is softmax over j of w . tanh(Linear(x_i * x_j)) / temperature.
     """
@@ -165,9 +165,9 @@ class GraphAttention(nn.Module):
 class HeterogeneousGraphAttention(nn.Module):
     """Graph attention over two kinds of nodes and a stack node that gathers from both.
 
-    Pairs within the first kind, within the second and across have their own attention vectors (`att_weight11`,
-    `att_weight22`, `att_weight12`). The stack node (`master` in the checkpoints) attends over the nodes as they enter
-    the attention, not over the updated ones, and has neither batch norm nor activation.
+    Pairs within the first kind, within the second kind and across kinds have separate attention vectors
+    (`att_weight11`, `att_weight22`, `att_weight12`). The stack node (`master` in the checkpoints) attends to the input
+    nodes, not to the updated ones, and has neither batch norm nor activation.
     """
 
     features: int
@@ -226,8 +226,8 @@ class HeterogeneousGraphAttention(nn.Module):
 class GraphPool(nn.Module):
     """Keep the highest-scoring share of the nodes, each gated by its score, in descending order of score.
 
-    The order matters downstream, where nodes of two branches are paired by position. Dropout bears on the scores
-    alone.
+    The order matters because nodes of the two branches are later paired by position. Dropout only affects the scores,
+    not the nodes.
     """
 
     ratio: float
@@ -249,11 +249,11 @@ class GraphPool(nn.Module):
 class AASIST(nn.Module):
     """AASIST and AASIST-L.
 
-    Collections that are asked for as `mutable` are filled: `stages`, the outputs of the layers; `explanation`, the
-    attention of the graph layers and what the pools keep.
+    A call with `mutable` fills these collections: `stages`, the outputs of the layers; `explanation`, the attention of
+    the graph layers and the nodes that the pools keep.
 
-    Parameters are float32; `dtype` is the type computed in. `axis_name` makes batch norm span that axis' devices.
-    Training needs the random streams `dropout` and, with `freq_aug`, `shared`.
+    Parameters are float32; the network computes in `dtype`. Batch norm spans the devices of `axis_name`. Training needs
+    the random streams `dropout` and, with `freq_aug`, `shared`.
     """
 
     config: AASISTConfig
@@ -291,7 +291,7 @@ class AASIST(nn.Module):
         """Score waveforms at 16 kHz, full scale 1.
 
         The embedding is the read-out, (batch, 5 * gat_dims[1]). The logits are (batch, 2), index 1 bona fide, float32
-        or wider; the published score is the raw logit of index 1. Windows are always full, so there are no `lengths`.
+        or wider; the published score is the raw logit of index 1. Windows are always full, so `lengths` is None.
         """
         if self.config.frames(waves.shape[1]) < 1:
             raise ValueError(f"AASIST needs at least {self.config.shortest_input} samples, got {waves.shape[1]}")
@@ -304,14 +304,14 @@ class AASIST(nn.Module):
         return self.encoder(pieces, train=False, valid=valid)
 
     def classify(self, encoded: Float[Array, "batch f t c"], *, train: bool = False) -> Outputs:
-        """Run the graph part on an encoder output; returns what a call of the module does."""
+        """Run the graph part on an encoder output; returns the same outputs as calling the module."""
         magnitude = jnp.abs(encoded)
         spectral = first_max(magnitude, axis=2) + self.pos_s.astype(self.dtype)[:, : encoded.shape[1]]
         temporal = first_max(magnitude, axis=1)
         spectral = self._run("pool_s", self._run("gat_s", spectral, train), train)
         temporal = self._run("pool_t", self._run("gat_t", temporal, train), train)
         branches = [self._branch(b, temporal, spectral, train) for b in (1, 2)]
-        # Max graph operation: the larger of the two branches, node by node.
+        # Max graph operation: the element-wise maximum of the two branches.
         t, s, stack_node = (jnp.maximum(one, two) for one, two in zip(*branches, strict=True))
         hidden = self.drop_output(read_out(t, s, stack_node), deterministic=not train)
         logits = self.out_layer(hidden)
@@ -329,7 +329,7 @@ class AASIST(nn.Module):
         return outputs
 
     def _branch(self, b: int, t: Array, s: Array, train: bool) -> tuple[Array, Array, Array]:
-        """One of the two parallel branches: two heterogeneous layers, the second residual."""
+        """One of the two parallel branches: two heterogeneous layers, the second with a residual connection."""
         stack_node = getattr(self, f"master{b}").astype(self.dtype)
         stack_node = jnp.broadcast_to(stack_node, (t.shape[0], *stack_node.shape[1:]))
         t, s, stack_node = self._run_both(f"htrg{b}1", t, s, stack_node, train)

@@ -1,8 +1,8 @@
 """AASIST as an ONNX graph, in evaluation mode and float32.
 
-The same arithmetic as `aasist.py`, but channels first, as convolutions in ONNX are. What is constant at scoring
-time is folded beforehand, in float64: a batch norm into the convolution or linear map before it, temperatures into
-attention vectors. A block's `bn1` computes nothing that is used, and is left out.
+The arithmetic is that of `network.py`, but with channels first, the layout of ONNX convolutions. Constants are folded
+in float64 before export: each batch norm into the convolution or linear layer before it, temperatures into the
+attention vectors. `bn1` of a block is left out because its output is not used.
 """
 
 from typing import Any
@@ -24,8 +24,8 @@ def aasist_graph(config: AASISTConfig, variables: dict[str, Any]) -> onnx.GraphP
     """Emit the graph: `wave` (batch, nb_samp), float32 at 16 kHz -> `logits` (batch, 2), index 1 bona fide.
 
     Args:
-        config: the model's.
-        variables: its collections `params` and `batch_stats`, NumPy arrays.
+        config: configuration of the model.
+        variables: its collections `params` and `batch_stats`, as NumPy arrays.
     """
     return _Emitter(config, variables).graph()
 
@@ -108,7 +108,7 @@ class _Emitter:
         projected = [self._project(f"{name}/proj_type{kind}", x) for kind, x in ((1, t), (2, s))]
         x = self.builder.node("Concat", *projected, axis=1)
 
-        # A score for every kind of pair, of which each pair's own is kept.
+        # Compute the scores for all three kinds of pairs, then keep the one that matches each pair.
         weights = [self.params[f"{name}/att_weight{kind}"] / temperature for kind in ("11", "12", "22")]
         scores = self._times(f"{name}/att_weights", self._pairs(name, x), np.concatenate(weights, axis=1))
         kinds = np.repeat([0, 1], counts)
@@ -128,7 +128,7 @@ class _Emitter:
         return self.builder.node("Tanh", self._project(f"{name}/att_proj", products))
 
     def _update_nodes(self, name: str, attention: str, x: str) -> str:
-        """SELU of the batch norm of two linear maps: one map of what was attended to beside what was there."""
+        """SELU of the batch norm of two linear layers, written as one layer on (attended nodes, nodes)."""
         maps = [self._linear(f"{name}/{path}") for path in ("proj_with_att", "proj_without_att")]
         factor, shift = self._batch_norm(f"{name}/bn")
         kernel = np.concatenate([kernel for kernel, _ in maps]) * factor
@@ -148,13 +148,13 @@ class _Emitter:
         )
 
     def _pool(self, name: str, x: str, kept: int) -> str:
-        """Keep the highest-scoring nodes, highest first, of equal ones the first: as ONNX defines TopK."""
+        """Keep the highest-scoring nodes in descending order; ties go to the lower index, as ONNX defines TopK."""
         scores = self._sigmoid(self._project(f"{name}/proj", x))
         values, order = self.builder.node_outputs("TopK", 2, scores, self.builder.integers(kept), axis=1)
         return self.builder.node("Mul", self.builder.node("GatherND", x, order, batch_dims=1), values)
 
     def _sigmoid(self, x: str) -> str:
-        # ONNX Runtime's own is an approximation, whose last digits put nearly equal nodes into another order.
+        # ONNX Runtime's Sigmoid is an approximation; its rounding would change the order of nearly equal nodes.
         exponential = self.builder.node("Exp", self.builder.node("Neg", x))
         return self.builder.node("Reciprocal", self.builder.node("Add", exponential, self.builder.constant("one", 1)))
 
@@ -170,13 +170,13 @@ class _Emitter:
         largest = self.builder.node("ReduceMax", self.builder.node("Abs", x), axes=[1], keepdims=0)
         return largest, self.builder.node("ReduceMean", x, axes=[1], keepdims=0)
 
-    # Weights, in float64, and what is made of them
+    # Weights in float64, and the layers made from them
 
     def _linear(self, name: str) -> Folded:
         return self.params[f"{name}/kernel"], self.params[f"{name}/bias"]
 
     def _batch_norm(self, name: str) -> Folded:
-        """Factor and shift that a batch norm amounts to."""
+        """The factor and shift that a batch norm applies in evaluation mode."""
         factor = self.params[f"{name}/scale"] / np.sqrt(self.stats[f"{name}/var"] + BATCH_NORM_EPSILON)
         return factor, self.params[f"{name}/bias"] - self.stats[f"{name}/mean"] * factor
 

@@ -6,24 +6,13 @@ from aasist_jax.models.published import PublishedWeights
 
 _URL = "https://raw.githubusercontent.com/clovaai/aasist/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
 
+
+def _published(name: str, size: int, sha256: str, *, default: bool = False) -> PublishedWeights:
+    file = f"{name}.pth"
+    return PublishedWeights(name, file, size, sha256, f"{_URL}/{file}", licence="MIT", config=name, default=default)
+
+
 PUBLISHED = (
-    PublishedWeights(
-        name="AASIST",
-        file="AASIST.pth",
-        size=1_281_532,
-        sha256="51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
-        url=f"{_URL}/AASIST.pth",
-        licence="MIT",
-        config="AASIST",
-    ),
-    PublishedWeights(
-        name="AASIST-L",
-        file="AASIST-L.pth",
-        size=426_428,
-        sha256="814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a",
-        url=f"{_URL}/AASIST-L.pth",
-        licence="MIT",
-        config="AASIST-L",
-        default=True,
-    ),
+    _published("AASIST", 1_281_532, "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0"),
+    _published("AASIST-L", 426_428, "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a", default=True),
 )

@@ -1,1 +1,1 @@
-"""Kernels for CPUs in C++, compiled on first use, for what XLA does slowly."""
+"""C++ kernels for CPUs, compiled on first use, for operations that are slow in XLA."""

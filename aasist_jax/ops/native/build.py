@@ -1,4 +1,4 @@
-"""Compile the C++ kernels on first use, keep the result in the user's cache folder, make XLA know it."""
+"""Compiles the C++ kernels on first use, stores them in the user's cache folder, and registers them with XLA."""
 
 import ctypes
 import functools
@@ -18,7 +18,7 @@ import jax
 from platformdirs import user_cache_path
 
 SWITCH = "AASIST_JAX_NATIVE"
-"""Environment variable: `0` leaves the C++ kernels out."""
+"""Environment variable; the value `0` disables the C++ kernels."""
 
 FOLDER = Path(__file__).parent
 SOURCES = tuple(sorted(FOLDER.glob("*.cc")))
@@ -36,7 +36,7 @@ HANDLERS = (
     "AasistJaxUnpool",
 )
 
-# The instructions of this very machine are the point: a library is never carried to another (see `_library_path`).
+# Compile for the processor of this machine; another processor gets its own library (see `_library_path`).
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-w")
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @functools.cache
 def native_kernels() -> bool:
-    """Compile, load and register the kernels; False where JAX computes elsewhere, or, with a warning, they fail."""
+    """Compile, load and register the kernels. False if JAX does not use a CPU, or, with a warning, if this fails."""
     if os.environ.get(SWITCH) == "0" or jax.default_backend() != "cpu":
         return False
     try:
@@ -68,10 +68,10 @@ def native_kernels() -> bool:
 
 
 def find_compiler() -> list[str] | None:
-    """The C++ compiler's command: the environment's CXX, or the first that is on the path.
+    """The command of the C++ compiler: the environment variable CXX, or the first compiler on the path.
 
     Raises:
-        ValueError: CXX has a quotation mark that is never closed.
+        ValueError: CXX has an unclosed quotation mark.
     """
     if named := shlex.split(os.environ.get("CXX", "")):
         return named
@@ -91,7 +91,7 @@ def _build(compiler: list[str]) -> Path:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, ([*compile_one, str(s), "-o", str(o)] for s, o in zip(SOURCES, objects, strict=True))))
         _run([*compiler, "-shared", *map(str, objects), "-o", str(built)])
-        # Whoever compiles at the same time puts the same file there.
+        # Another process that compiles at the same time writes an identical file.
         built.replace(path)
     return path
 
@@ -102,7 +102,7 @@ def _run(command: list[str]) -> str:
 
 
 def _library_path(compiler: list[str]) -> Path:
-    """One file for every source, compiler, JAX and processor: a home folder may be shared by different machines."""
+    """One file per version of sources, compiler and JAX and per processor, because machines may share a home folder."""
     version = _run([*compiler, "--version"])
     sources = "".join(path.read_text() for path in (*SOURCES, *sorted(FOLDER.glob("*.h"))))
     identity = (sources, version, " ".join(FLAGS), metadata.version("jaxlib"), platform.machine(), _processor())
@@ -111,7 +111,7 @@ def _library_path(compiler: list[str]) -> Path:
 
 
 def _processor() -> str:
-    """What Linux says that the processor can do; elsewhere its name."""
+    """The processor's model and features as Linux lists them; on other systems its name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,1 +1,1 @@
-"""The checkpoints of a training run: saved in the background, verified by checksum before anything is restored."""
+"""The checkpoints of a training run: saved in the background, and verified by checksum before they are restored."""

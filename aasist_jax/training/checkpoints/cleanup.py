@@ -1,4 +1,4 @@
-"""Removing what a failed save, or a run that was killed, left half done."""
+"""Removes the incomplete files that a failed save or a killed run leaves."""
 
 import contextlib
 import re
@@ -8,23 +8,23 @@ import time
 from pathlib import Path
 
 DELETED = "deleted"
-"""The folder, within that of the checkpoints, into which Orbax moves a step before it deletes it."""
+"""Folder within the checkpoint folder into which Orbax moves a step before deleting it."""
 
 FINISHER = "checkpoint_finisher"
-"""Names of the threads that write manifests begin so."""
+"""Prefix of the names of the threads that write manifests."""
 
 PATIENCE = 5.0
-"""Seconds that the threads of a failed save are given to end."""
+"""Seconds to wait for the threads of a failed save to end."""
 
 _TEMPORARY = re.compile(r"\d+\.orbax-checkpoint-tmp.*")
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary folders of Orbax and steps that are being deleted. Nothing may be being saved.
+    """Remove Orbax's temporary folders and steps that are being deleted. Must not run during a save.
 
     Raises:
-        OSError: something cannot be removed, perhaps because a forgotten thread is still writing there.
+        OSError: something cannot be removed, perhaps because a thread of a failed save is still writing there.
     """
     for entry in list(folder.iterdir()):
         if entry.is_dir() and (_TEMPORARY.fullmatch(entry.name) or entry.name == DELETED):
@@ -32,7 +32,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def try_to_remove_leftovers(folder: Path) -> bool:
-    """As `remove_leftovers`, but returns whether it succeeded."""
+    """Like `remove_leftovers`, but return whether it succeeded."""
     try:
         remove_leftovers(folder)
     except OSError:
@@ -41,14 +41,14 @@ def try_to_remove_leftovers(folder: Path) -> bool:
 
 
 def wait_for_new_threads(earlier: frozenset[threading.Thread], deadline: float) -> None:
-    """Wait until the threads that were not there `earlier` have ended, or until `deadline` (of `time.monotonic`).
+    """Wait until all threads that are not in `earlier` have ended, or until `deadline` (of `time.monotonic`).
 
-    Orbax raises at the first write that fails, and leaves its other writes to threads that it forgets. They would
-    create files while the leftovers are being removed, and after that. A thread that the caller has started in
-    between is waited for in vain, which costs no more than the time until the deadline.
+    When a write fails, Orbax raises at once while its other threads go on writing. They would create files during and
+    after the removal of the leftovers. A thread that the caller has started in the meantime is waited for as well,
+    which only costs the time until the deadline.
 
-    Threads that Orbax's C++ libraries start, and those of other processes, cannot be waited for. What they write has
-    no manifest, so it is never trusted, and the next `save`, `wait` or `close` of the store removes it.
+    Threads of Orbax's C++ libraries and of other processes cannot be waited for. Their files have no manifest, so they
+    are never trusted, and the next `save`, `wait` or `close` of the store removes them.
     """
     for thread in frozenset(threading.enumerate()) - earlier - {threading.current_thread()}:
         if not thread.name.startswith(FINISHER):
@@ -57,7 +57,7 @@ def wait_for_new_threads(earlier: frozenset[threading.Thread], deadline: float) 
 
 
 def reason_of(error: BaseException) -> str:
-    """The reason of a failed save or restore, in one line."""
+    """The reason for a failed save or restore, in one line."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:

@@ -1,4 +1,4 @@
-"""The leaves of a state: what a manifest says of them, whether a template fits, and where restored arrays go."""
+"""The leaves of a state: their description in a manifest, the comparison with a template, and their placement."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from aasist_jax.errors import TrainingError
 
-# One step of a path as `jax.tree_util.keystr` spells it: in brackets (a key, quoted or not), or behind a dot.
+# One part of a path as `jax.tree_util.keystr` writes it: a key in brackets (quoted or not), or .attribute.
 _KEY = re.compile(r"""(?P<bracketed>\[(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\]]*)\])|\.(?P<attribute>\w+)""")
 
 
@@ -32,19 +32,19 @@ def describe_leaves(tree: Any) -> dict[str, str]:
 
 
 def canonical_name(name: str) -> str:
-    """The one spelling of a leaf's path that does not tell an attribute from a dictionary's key.
+    """The name of a leaf in a form that is the same for attributes and dictionary keys.
 
-    A struct's leaf is called `['train'].params['w']`, the same leaf of a dictionary `['train']['params']['w']`. Orbax
-    stores both alike, so a state saved as the one can be restored as the other.
+    A leaf of a struct is named `['train'].params['w']`, the same leaf of a dictionary `['train']['params']['w']`. Orbax
+    stores both in the same way, so a state saved as one can be restored as the other.
     """
     return _KEY.sub(lambda key: key["bracketed"] or f"['{key['attribute']}']", name)
 
 
 def check_fits(stored: dict[str, str], wanted: dict[str, str], step: int) -> None:
-    """Check that a stored step has the leaves that a template wants, both from `describe_leaves`.
+    """Check that a stored step has exactly the leaves of a template; both come from `describe_leaves`.
 
     Raises:
-        TrainingError: a leaf is missing, is not wanted, or has another dtype or shape.
+        TrainingError: a leaf is missing, is not in the template, or has another dtype or shape.
     """
     stored = {canonical_name(name): leaf for name, leaf in stored.items()}
     wanted = {canonical_name(name): leaf for name, leaf in wanted.items()}
@@ -59,7 +59,7 @@ def check_fits(stored: dict[str, str], wanted: dict[str, str], step: int) -> Non
 
 
 def placeholder(leaf: Any) -> Any:
-    """What tells Orbax to restore a leaf with the type, shape, dtype and sharding of the template's."""
+    """The argument with which Orbax restores a leaf with the type, shape, dtype and sharding of the template."""
     if isinstance(leaf, np.ndarray):
         return leaf
     sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -67,9 +67,9 @@ def placeholder(leaf: Any) -> Any:
 
 
 def placed_like(leaf: Any, restored: Any) -> Any:
-    """The restored array, bound to its devices only where the template's leaf is.
+    """The restored array, committed to its devices only if the template's leaf is.
 
-    JAX moves an array that is not bound ("committed") to the devices of the arrays that it is computed with.
+    JAX moves an uncommitted array to the devices of the arrays that it is combined with.
     """
     if isinstance(leaf, jax.Array) and not leaf.committed and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         return jnp.array(np.asarray(restored))

@@ -1,7 +1,7 @@
-"""The manifest of a checkpoint step: every file of its folder with size and SHA-256.
+"""The manifest of a checkpoint step: size and SHA-256 of every file in its folder.
 
-A step folder is to be trusted when its manifest is there, is byte for byte what this module would write, and
-lists exactly the files that are there, unchanged. One flipped bit anywhere, the manifest included, is found.
+A step folder is trusted if its manifest exists, is byte for byte what this module would write, and lists exactly the
+files in the folder with their contents. A single flipped bit is detected, even in the manifest.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ import os
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from aasist_jax.runtime.files import replacing
 
 MANIFEST = "manifest.json"
 
@@ -24,7 +26,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a step folder holds: its step, metric, leaves of the state (name to dtype and shape) and files."""
+    """The content of a step folder: step, metric, leaves of the state (name to dtype and shape) and files."""
 
     step: int
     metric: float | None
@@ -32,15 +34,15 @@ class Manifest:
     files: dict[str, StoredFile]
 
     def to_bytes(self) -> bytes:
-        """The one spelling of this manifest: JSON without white space, then the SHA-256 of that JSON."""
+        """The manifest as written to the file: JSON without white space, then the SHA-256 of that JSON."""
         text = json.dumps(asdict(self), separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
         return text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
 
 
 def write_manifest(folder: Path, step: int, metric: float | None, leaves: dict[str, str]) -> Manifest:
-    """Hash every file of `folder` and write its manifest, atomically and through to the disk.
+    """Hash every file of `folder` and write the manifest atomically, flushed to the disk.
 
-    The files themselves are flushed first: once the manifest is there, the step outlives a power cut.
+    The files are flushed first, so that a step with a manifest survives a power failure.
 
     Raises:
         ValueError: the metric is not finite.
@@ -51,23 +53,22 @@ def write_manifest(folder: Path, step: int, metric: float | None, leaves: dict[s
         _flush(folder / name)
         files[name] = _stored_file(folder / name)
     manifest = Manifest(step, metric, leaves, files)
-    draft = folder / f"{MANIFEST}.tmp"
-    draft.write_bytes(manifest.to_bytes())
-    _flush(draft)
-    for directory, _, _ in os.walk(folder):
-        _flush(Path(directory))
-    draft.replace(folder / MANIFEST)
+    with replacing(folder / MANIFEST) as scratch:
+        scratch.write_bytes(manifest.to_bytes())
+        _flush(scratch)
+        for directory, _, _ in os.walk(folder):
+            _flush(Path(directory))
     _flush(folder)
     _flush(folder.parent)
     return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a step folder; the files it lists are not looked at.
+    """Read the manifest of a step folder without checking the files that it lists.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: its bytes are not those that were written.
+        FileNotFoundError: there is no manifest.
+        ValueError: the manifest is damaged.
     """
     path = folder / MANIFEST
     if not stat.S_ISREG(path.lstat().st_mode):
@@ -86,9 +87,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def find_fault(folder: Path, step: int) -> str | None:
-    """Why the folder of `step` is not to be trusted, in one line; None where every byte is as written.
+    """Why the folder of `step` cannot be trusted, in one line; None if every byte is as written.
 
-    "unfinished" means that the save never got as far as its manifest, "damaged" that something changed since.
+    "unfinished" means that the save ended before its manifest was written; "damaged", that something changed later.
     """
     try:
         manifest = read_manifest(folder)
@@ -114,7 +115,7 @@ def find_fault(folder: Path, step: int) -> str | None:
 
 
 def _file_names(folder: Path) -> list[str]:
-    """Every file below `folder` but the manifest, as sorted relative POSIX paths."""
+    """All files below `folder` except the manifest, as sorted relative POSIX paths."""
     names = [
         (Path(directory) / name).relative_to(folder).as_posix()
         for directory, _, files in os.walk(folder)
@@ -124,7 +125,7 @@ def _file_names(folder: Path) -> list[str]:
 
 
 def _stored_file(path: Path) -> StoredFile:
-    # A pipe or a device in a file's place would block the reader for ever.
+    # Reading a pipe or a device in place of a file could block forever.
     if not stat.S_ISREG(path.lstat().st_mode):
         return StoredFile(0, "not a regular file")
     with path.open("rb") as file:
@@ -133,7 +134,7 @@ def _stored_file(path: Path) -> StoredFile:
 
 
 def _flush(path: Path) -> None:
-    """Have the operating system put a file, or a directory's list of names, on the disk."""
+    """Flush a file, or the entries of a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,10 +1,10 @@
-"""The store of a run's checkpoints: Orbax saves in the background, and only verified steps are ever restored.
+"""The store of a run's checkpoints: Orbax saves in the background, and only verified steps are restored.
 
-Orbax keeps no checksums: it restores a tensor file with a flipped bit without a word. So every step gets a
-manifest (`manifest.py`) once Orbax has written it, and counts only while its files agree with that manifest.
+Orbax keeps no checksums: it restores a tensor file with a flipped bit without an error. Therefore every step gets a
+manifest (`manifest.py`) after Orbax has written it, and is used only if its files agree with that manifest.
 
     FOLDER/30/         step 30: state, data and extras as Orbax writes them, and manifest.json
-    FOLDER/rejected/   steps found unfinished or damaged, set aside under their number; safe to delete
+    FOLDER/rejected/   steps that are unfinished or damaged, by their number; safe to delete
     FOLDER/deleted/    steps that are being deleted
     FOLDER/.lock       held while a run is using the folder
 """
@@ -51,13 +51,13 @@ from aasist_jax.training.checkpoints.leaves import check_fits, describe_leaves, 
 from aasist_jax.training.checkpoints.manifest import read_manifest, write_manifest
 from aasist_jax.training.checkpoints.verification import REJECTED, RejectedStep, verify_steps
 
-# Orbax logs the trace of an error that it also raises; the caller prints it, once and in one line.
+# Orbax logs the traceback of errors that it also raises. The caller already prints these in one line.
 logging.getLogger("absl").addFilter(lambda record: f"{os.sep}orbax{os.sep}" not in record.pathname)
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A verified step: its state in the structure of the template, the two JSON values, and the steps passed over."""
+    """A verified step: its state in the structure of the template, the two JSON values, and the rejected steps."""
 
     step: int
     state: Any
@@ -68,7 +68,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class _RankedStep:
-    """What Orbax's preservation policies ask of a step."""
+    """A step in the form that Orbax's preservation policies need."""
 
     step: int
     metrics: float | None
@@ -78,18 +78,18 @@ class _RankedStep:
 class CheckpointStore:
     """The checkpoints of one run in one folder; a context manager.
 
-    `save` returns once the state is out of the caller's way; Orbax writes in the background, and the manifest
-    follows. An older step is deleted only after the new one has its manifest: at the next `save`,
-    `wait` or `close`. Opening the folder clears away what a killed run left half done.
+    `save` returns as soon as the caller may change the state; Orbax writes in the background, and then the manifest is
+    written. An older step is deleted only after the new one has its manifest: at the next `save`, `wait` or `close`.
+    Opening the folder removes the incomplete files of a killed run.
 
-    On several processes, every process makes the same calls; the first one alone writes manifests, verifies,
-    and reports what it rejected.
+    With several processes, every process must make the same calls. Only the first one writes manifests, verifies, and
+    reports rejected steps.
 
     Args:
-        folder: made if it is missing. Only what this class put there is touched.
-        keep_latest: how many of the newest steps stay, at least 1.
-        keep_best: how many of the steps with the best metric stay as well; of equals the later.
-        best_mode: whether the best metric is the least ("min") or the greatest ("max").
+        folder: created if it is missing. Files that this class did not write are left alone.
+        keep_latest: number of newest steps to keep, at least 1.
+        keep_best: number of steps with the best metric to keep in addition; of equal ones, the later.
+        best_mode: whether the best metric is the smallest ("min") or the largest ("max").
 
     Raises:
         TrainingError: the folder cannot be used, or another run is using it.
@@ -137,9 +137,9 @@ class CheckpointStore:
         except BaseException:
             self._release_lock()
             raise
-        # A program that ends without `close` must not lose its last save. `atexit` comes too late: by then the
-        # thread pools that Orbax writes with take no more work. This hook, by which `concurrent.futures` itself ends
-        # its pools, runs before that. It is private, so the type stubs lack it; there is no public one as early.
+        # A program that exits without calling `close` must not lose its last save. `atexit` runs too late: by then
+        # Orbax's thread pools accept no more tasks. This hook, with which `concurrent.futures` ends its own pools, runs
+        # earlier. It is private, so the type stubs lack it, but no public hook runs early enough.
         close = weakref.WeakMethod(self.close)
         threading._register_atexit(lambda: (closing := close()) and closing())  # type: ignore[attr-defined]
 
@@ -151,9 +151,9 @@ class CheckpointStore:
         Args:
             step: greater than every step saved so far.
             state: a pytree of JAX or NumPy arrays.
-            data: the state of the data iterator, anything JSON can hold; the same on every process.
-            extras: anything JSON can hold: best so far, counters, configuration.
-            metric: what `keep_best` goes by; None or a value that is not finite never counts as best.
+            data: the state of the data iterator, as JSON values; the same on every process.
+            extras: further JSON values, such as the best result so far, counters and the configuration.
+            metric: the metric for `keep_best`; a step whose metric is None or not finite is never the best.
 
         Raises:
             TrainingError: the previous save failed, or this one cannot be started.
@@ -168,7 +168,7 @@ class CheckpointStore:
         leaves = describe_leaves(state)
         metric = float(metric) if metric is not None and math.isfinite(metric) else None
         try:
-            # Refused here rather than in the background; and a copy, for the caller may go on changing its own.
+            # Find errors here rather than in the background, and copy, because the caller may change its own.
             data, extras = json.loads(json.dumps(data)), json.loads(json.dumps(extras))
         except (TypeError, ValueError) as error:
             raise TrainingError(f"cannot save step {step}: data and extras must fit into JSON ({error})") from error
@@ -189,15 +189,15 @@ class CheckpointStore:
         self._saving = step, self._finisher.submit(self._finish, manager, step, metric, leaves), threads
 
     def wait(self) -> None:
-        """Return when everything saved so far is on the disk with its manifest, and old steps are gone.
+        """Wait until everything saved so far is on the disk with its manifest and old steps are deleted.
 
         Raises:
-            TrainingError: a save failed. The steps saved before it are untouched; saving may go on.
+            TrainingError: a save failed. Earlier steps are unchanged, and further steps can be saved.
         """
         if self._closed:
             raise TrainingError(f"the checkpoint store of {self.folder} is closed")
         if self._saving is None:
-            # Some writes of a failed save may have ended after it was given up.
+            # Threads of a failed save may have written files after its cleanup.
             self._try_to_remove_leftovers()
             return
         (step, saving, threads), self._saving = self._saving, None
@@ -211,14 +211,14 @@ class CheckpointStore:
         """Verify every step, then restore the newest good one (with `best`, the one with the best metric).
 
         Args:
-            template: a pytree of arrays (or `jax.ShapeDtypeStruct`) with the structure, shapes, dtypes and
-                shardings that the restored state is to have.
+            template: a pytree of arrays (or `jax.ShapeDtypeStruct`) with the structure, shapes, dtypes and shardings
+                of the restored state.
 
         Returns:
-            The step, or None where there is none yet. `rejected` tells what could not be trusted.
+            The step, or None if there is none yet. Its `rejected` lists the steps that could not be trusted.
 
         Raises:
-            TrainingError: template and stored state differ, or there were steps but every one is damaged.
+            TrainingError: the template and the stored state differ, or there are steps but all are damaged.
         """
         self.wait()
         with self._file_errors_told():
@@ -251,7 +251,7 @@ class CheckpointStore:
         return Restored(step, state, items.data, items.extras, tuple(self._rejected))
 
     def steps(self) -> list[int]:
-        """The good steps, oldest first; without one that is still being saved."""
+        """The good steps, oldest first, without a step that is still being saved."""
         return sorted(self._metrics)
 
     @property
@@ -260,10 +260,10 @@ class CheckpointStore:
         return tuple(self._rejected)
 
     def close(self) -> None:
-        """Wait, then let go of the folder. Further calls do nothing.
+        """Wait for the last save, then release the folder. Further calls do nothing.
 
         Raises:
-            TrainingError: as `wait`.
+            TrainingError: as for `wait`.
         """
         if self._closed:
             return
@@ -292,9 +292,9 @@ class CheckpointStore:
             raise TrainingError(f"cannot keep checkpoints in {self.folder}: {error}") from error
 
     def _open_manager(self) -> ocp.CheckpointManager:
-        """Orbax's manager; after a failed save a new one.
+        """Return Orbax's manager; after a failed save, make a new one.
 
-        It gets no preservation policy: it would delete an old step before the new one has its manifest.
+        It has no preservation policy, because it would delete an old step before the new one has its manifest.
         """
         if self._manager is None:
             options = ocp.CheckpointManagerOptions(todelete_subdir=DELETED, save_root_metadata=False)
@@ -302,7 +302,7 @@ class CheckpointStore:
         return self._manager
 
     def _close_manager(self) -> None:
-        # Orbax's threads each keep their error, and `close` raises one at a time before it gets to its end.
+        # Each thread of Orbax keeps its error, and `close` raises one of them per call before it completes.
         for _ in range(10):
             with contextlib.suppress(Exception):
                 if self._manager is not None:
@@ -311,14 +311,14 @@ class CheckpointStore:
         self._manager = None
 
     def _finish(self, manager: ocp.CheckpointManager, step: int, metric: float | None, leaves: dict[str, str]) -> None:
-        """In the background: wait for Orbax on all processes, then write the manifest on the first."""
+        """In the background, wait for Orbax on all processes, then write the manifest on the first."""
         manager.wait_until_finished()
         if jax.process_index() == 0:
             write_manifest(self.folder / str(step), step, metric, leaves)
         self._metrics[step] = metric
 
     def _give_up(self, step: int, error: BaseException, threads: frozenset[threading.Thread]) -> NoReturn:
-        """Remove what a failed save left and say why it failed; `threads` were there before it."""
+        """Remove the files of a failed save and raise its reason; `threads` existed before the save."""
         self._close_manager()
         deadline = time.monotonic() + PATIENCE
         wait_for_new_threads(threads, deadline)
@@ -337,7 +337,7 @@ class CheckpointStore:
         kept = self._policy.should_preserve(steps, context=PreservationContext())
         for info, keep in zip(steps, kept, strict=True):
             if not keep:
-                # Orbax renames the folder into `deleted`, so a step is never there in part.
+                # Orbax first moves the folder into `deleted`, so a step is never incomplete in its place.
                 self._open_manager().delete(info.step)
                 del self._metrics[info.step]
         if jax.process_index() == 0:
@@ -347,12 +347,12 @@ class CheckpointStore:
         return jax.process_index() != 0 or try_to_remove_leftovers(self.folder)
 
     def _verify(self) -> None:
-        """Set aside every step that cannot be trusted, and note the good ones."""
+        """Move every step that cannot be trusted aside, and record the good ones."""
         self._metrics, rejected = verify_steps(self.folder)
         self._rejected += rejected
 
     def _ranked(self) -> list[int]:
-        """The steps that have a metric, best first, of equals the later."""
+        """The steps that have a metric, best first; of equal ones, the later first."""
         sign = 1 if self._best_mode == "min" else -1
         return [
             -negative

@@ -1,4 +1,4 @@
-"""Which steps in a folder can be trusted; the others are set aside, never deleted."""
+"""Verifies the steps of a checkpoint folder; steps that fail are moved aside, never deleted."""
 
 import re
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from aasist_jax.training.checkpoints.cleanup import remove_leftovers
 from aasist_jax.training.checkpoints.manifest import find_fault, read_manifest
 
 REJECTED = "rejected"
-"""The folder, within that of the checkpoints, in which steps that cannot be trusted are set aside."""
+"""Folder within the checkpoint folder to which steps that cannot be trusted are moved."""
 
 _STEP = re.compile(r"0|[1-9]\d*")
 
 
 @dataclass(frozen=True)
 class RejectedStep:
-    """A step that was not trusted: its number, the reason in one line, and where its folder was set aside."""
+    """A step that failed verification: its number, the reason in one line, and where its folder was moved."""
 
     step: int
     reason: str
@@ -29,9 +29,9 @@ class RejectedStep:
 
 
 def verify_steps(folder: Path) -> tuple[dict[int, float | None], list[RejectedStep]]:
-    """Verify every step of a folder and set aside those that cannot be trusted. Nothing may be being saved.
+    """Verify every step of a folder and move those that cannot be trusted aside. Must not run during a save.
 
-    Every process must make this call; only the first one verifies and moves folders.
+    All processes must call this; only the first one verifies and moves folders.
 
     Returns:
         The metric of each good step by its number, and the steps set aside (on processes other than the first: none).

@@ -14,14 +14,20 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class ForwardGolden:
-    """What the official model makes of a few waveforms, in evaluation mode and float64."""
+class Golden:
+    """A model and what it was given."""
 
     name: str
     weights: Path
     config: dict[str, Any]
     wave: np.ndarray
     """(clip, sample)"""
+
+
+@dataclass(frozen=True)
+class ForwardGolden(Golden):
+    """What the official model makes of a few waveforms, in evaluation mode and float64."""
+
     sinc_filters: np.ndarray
     """(filter, tap), float32"""
     stages: Arrays
@@ -41,17 +47,12 @@ class ForwardGolden:
 
 
 @dataclass(frozen=True)
-class TrainGolden:
+class TrainGolden(Golden):
     """A few optimizer steps of the official model, in training mode without dropout, in float64.
 
     Names of parameters and buffers are PyTorch's.
     """
 
-    name: str
-    weights: Path
-    config: dict[str, Any]
-    wave: np.ndarray
-    """(clip, sample)"""
     labels: np.ndarray
     hyper: dict[str, Any]
     logits_step0: np.ndarray
@@ -77,10 +78,7 @@ def read_forward_golden(reference: Path, name: str) -> ForwardGolden:
     strides = _under(arrays, "stride/")
     shapes = _under(arrays, "shape/")
     return ForwardGolden(
-        name=name,
-        weights=_weights(reference, name),
-        config=json.loads(str(arrays["config_json"])),
-        wave=_wave(arrays),
+        **_model_and_waves(reference, name, arrays),
         sinc_filters=arrays["sinc_filters"],
         stages=stages,
         strides={
@@ -95,10 +93,7 @@ def read_train_golden(reference: Path, name: str) -> TrainGolden:
     arrays = _read(reference, name, "train")
     gradients = _under(arrays, "grad/")
     return TrainGolden(
-        name=name,
-        weights=_weights(reference, name),
-        config=json.loads(str(arrays["config_json"])),
-        wave=_wave(arrays),
+        **_model_and_waves(reference, name, arrays),
         labels=arrays["labels"],
         hyper=json.loads(str(arrays["hyper_json"])),
         logits_step0=arrays["logits_step0"],
@@ -142,9 +137,11 @@ def _under(arrays: Arrays, prefix: str) -> Arrays:
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
 
-def _wave(arrays: Arrays) -> np.ndarray:
-    return arrays["wave_int16"] / np.float64(32768)
-
-
-def _weights(reference: Path, name: str) -> Path:
-    return reference / "weights" / f"{name}.pth"
+def _model_and_waves(reference: Path, name: str, arrays: Arrays) -> dict[str, Any]:
+    """The fields of `Golden`."""
+    return {
+        "name": name,
+        "weights": reference / "weights" / f"{name}.pth",
+        "config": json.loads(str(arrays["config_json"])),
+        "wave": arrays["wave_int16"] / np.float64(32768),
+    }

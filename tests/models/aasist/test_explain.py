@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ from scipy.stats import spearmanr
 
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
-from aasist_jax.commands.app import main
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.features.sinc import sinc_filters
@@ -163,21 +160,6 @@ def test_what_cannot_be_explained_is_told(detector: Detector) -> None:
             detector.explain((wave, 16_000))
     with toy.registered(), pytest.raises(ConfigError, match="Toy: scores of this family cannot be explained"):
         Detector(toy.toy_weights()).explain((np.ones(5000, np.float32), 16_000))
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    # Else the command would keep compiled programs in the user's cache.
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["aasist-jax", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        output = capsys.readouterr()
-        return int(stop.value.code or 0), output.out, output.err
-
-    return run
 
 
 def test_the_command_prints_and_draws(command: Any, wave: np.ndarray, tmp_path: Path) -> None:

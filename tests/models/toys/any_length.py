@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window
 from aasist_jax.models.layers import Linear
 from aasist_jax.models.linen import LinenNetwork
+from tests.models.toys.base import ToyModule
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,8 @@ class AnyLengthConfig:
     frame: int = 200
 
 
-class AnyLength(nn.Module):
+class AnyLength(ToyModule):
     """Loudness of frames relative to the loudest training batch so far, averaged over the frames that are there."""
-
-    config: AnyLengthConfig
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, waves: Any, lengths: Any = None, *, train: bool = False) -> Outputs:

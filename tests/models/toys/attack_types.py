@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window
 from aasist_jax.models.layers import Linear
 from aasist_jax.models.linen import LinenNetwork
+from tests.models.toys.base import ToyModule
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,7 @@ class AttackTypesConfig:
     attacks: int
 
 
-class AttackTypes(nn.Module):
-    config: AttackTypesConfig
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-
+class AttackTypes(ToyModule):
     @nn.compact
     def __call__(self, waves: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
         x = jnp.abs(waves[:, : waves.shape[1] // 50 * 50].reshape(waves.shape[0], -1, 50)).mean(1).astype(self.dtype)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window
 from aasist_jax.models.layers import Linear
 from aasist_jax.models.linen import LinenNetwork
+from tests.models.toys.base import ToyModule
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,7 @@ class StatelessConfig:
     width: int = 100
 
 
-class Stateless(nn.Module):
-    config: StatelessConfig
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-
+class Stateless(ToyModule):
     @nn.compact
     def __call__(self, waves: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
         bands = waves[:, : waves.shape[1] // self.config.width * self.config.width]
