@@ -11,8 +11,8 @@ import numpy as np
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
 from aasist_jax.models.aasist.config import DropoutRates
-from aasist_jax.models.family import build_network, family_of
-from aasist_jax.training.optimizer import make_optimizer
+from aasist_jax.models.family import build_network
+from aasist_jax.training.optimizer import make_optimizer, never_trained
 from aasist_jax.training.parallel import AXIS, batch_to_devices, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.folder import load_weights
@@ -62,8 +62,7 @@ def _step(weights: str, batch: int, dtype: str, axis_name: str | None = None) ->
     loaded = load_weights(weights)
     no_dropout = DropoutRates(graph=0.0, pool=0.0, branch=0.0, output=0.0)
     network = build_network(loaded.config, dtype=jnp.dtype(dtype), axis_name=axis_name, dropout=no_dropout)
-    trains = family_of(loaded.config).trains
-    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], lambda path: not trains(path))
+    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], never_trained(loaded.config))
     # A copy: the state is donated to the step.
     state = init_state(jax.tree.map(jnp.array, loaded.variables), optimizer)
     clips = {"wave": noise(batch, loaded.config.nb_samp), "label": labels(batch)}
