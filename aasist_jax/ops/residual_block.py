@@ -17,7 +17,7 @@ from aasist_jax.ops.selu import selu, selu_gradient
 FoldedBlock = tuple[Float[Array, "..."], ...]
 
 
-def fold_batch_norm(params: Mapping[str, Any], statistics: Mapping[str, Array], dtype: Any) -> FoldedBlock:
+def fold_batch_norm(params: Mapping[str, Any], statistics: Mapping[str, Any], dtype: Any) -> FoldedBlock:
     """Fold `bn2` into the convolution before it and return the parameters for `evaluate_block`.
 
     Args:

@@ -51,7 +51,9 @@ def test_the_scores_are_those_of_one_at_a_time(detector: Detector, windows: Any)
 def test_every_batch_has_one_shape(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
     run = detector.batch_logits
-    monkeypatch.setattr(detector, "batch_logits", lambda waves: (shapes.append(waves.shape), run(waves))[1])
+    monkeypatch.setattr(
+        detector, "batch_logits", lambda waves, lengths: (shapes.append(waves.shape), run(waves, lengths))[1]
+    )
     sources = [partial(lambda item: item, item) for item in recordings(21)]
     list(score_in_batches(detector, sources, windows="first", batch_size=8))
     assert shapes == [(8, WINDOW)] * 3

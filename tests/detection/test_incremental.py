@@ -124,7 +124,7 @@ def frame_scorer(detector: Detector, hop: int, step: int) -> EncodedWindows:
     geometry = detector.frame_geometry
     assert geometry is not None
     return EncodedWindows(
-        geometry, detector.encode, detector.classify, detector.logits, window=detector.window, hop=hop, step=step
+        geometry, detector.encode, detector.classify, detector.start_logits, window=detector.window, hop=hop, step=step
     )
 
 
@@ -146,7 +146,7 @@ def test_exact_windows_are_those_of_the_detector(samples: int, hop: int, batch: 
     detector, wave = tiny_detector(), noise(samples)
     starts = window_starts(samples, SAMPLES, hop)
     expected = detector.logits(np.stack([wave[start : start + SAMPLES] for start in starts]))
-    scorer = ExactWindows(detector.logits, window=SAMPLES, hop=hop, batch=batch)
+    scorer = ExactWindows(detector.logits, detector.start_logits, window=SAMPLES, hop=hop, batch=batch)
     found = scorer.push(wave) + scorer.finish()
     assert [start for start, _ in found] == starts
     np.testing.assert_allclose([logits for _, logits in found], expected, rtol=1e-5, atol=1e-5)
@@ -156,7 +156,10 @@ def test_exact_windows_are_those_of_the_detector(samples: int, hop: int, batch: 
 def test_a_short_recording_is_repeated_to_fill_a_window(samples: int) -> None:
     detector, wave = tiny_detector(), noise(samples)
     expected = detector.logits(np.resize(wave, SAMPLES)[None])[0]
-    for scorer in (frame_scorer(detector, 1, 8), ExactWindows(detector.logits, window=SAMPLES, hop=1000, batch=8)):
+    for scorer in (
+        frame_scorer(detector, 1, 8),
+        ExactWindows(detector.logits, detector.start_logits, window=SAMPLES, hop=1000, batch=8),
+    ):
         found = [scored for piece in pieces(wave, samples) for scored in scorer.push(piece)] + scorer.finish()
         ((start, logits),) = found
         assert start == 0
@@ -166,4 +169,4 @@ def test_a_short_recording_is_repeated_to_fill_a_window(samples: int) -> None:
 def test_no_audio_is_no_window() -> None:
     detector = tiny_detector()
     assert frame_scorer(detector, 1, 8).finish() == []
-    assert ExactWindows(detector.logits, window=SAMPLES, hop=1000, batch=8).finish() == []
+    assert ExactWindows(detector.logits, detector.start_logits, window=SAMPLES, hop=1000, batch=8).finish() == []

@@ -51,7 +51,7 @@ def test_no_rate_is_told_before_there_is_one(
     monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
     with Reporter() as reporter:
         reporter.start(0, 9)
-        reporter.step(1, 9, 0.5, 0.0)
+        reporter.step(1, 9, 0.5, None)
         reporter.step(2, 9, 0.25, 12.345)
     assert [line.rstrip() for line in capsys.readouterr().err.splitlines()] == [
         "training 0/9",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
@@ -52,7 +53,7 @@ def test_every_clip_is_scored_once_in_order(split: Split) -> None:
     ]
     # Shorter clips are repeated, longer ones cut.
     waves = [np.resize(soundfile.read(u.path, dtype="float32")[0], toy.WINDOW) for u in split.utterances]
-    expected = np.asarray(judge(weights.variables, np.stack(waves)))[:, 1]
+    expected = np.asarray(judge(weights.variables, jnp.stack(waves)))[:, 1]
     np.testing.assert_allclose(trials.scores, expected, rtol=1e-5)
     assert trials.scores.dtype == np.float64
 
