@@ -36,6 +36,10 @@ class DataError(AasistError):
     """A data set, a protocol or a manifest is not as its layout promises."""
 
 
+class BadClipsError(DataError):
+    """Clips of a data set are missing or damaged; the configuration can choose to leave them out."""
+
+
 class TrainingError(AasistError):
     """A run cannot start, go on or be resumed."""
 

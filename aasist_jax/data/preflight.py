@@ -11,7 +11,7 @@ from typing import Literal
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import inspect_audio, iter_audio
 from aasist_jax.data.utterances import Utterance, shown
-from aasist_jax.errors import AudioError, DataError
+from aasist_jax.errors import AudioError, BadClipsError, DataError
 from aasist_jax.runtime.progress import with_progress
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,8 @@ def usable_utterances(
         deep: as in `check_utterances`.
 
     Raises:
-        DataError: there are problems and `on_bad` is "fail", or no clip is left.
+        BadClipsError: there are problems and `on_bad` is "fail".
+        DataError: no clip is left.
     """
     problems = check_utterances(utterances, workers=workers, deep=deep)
     if not problems:
@@ -95,7 +96,7 @@ def usable_utterances(
         listed = f" (all listed in {report})"
     count = f"{len(problems)} of {len(utterances)} clips cannot be used{listed}"
     if on_bad == "fail":
-        raise DataError(f"{count}; mend the data set, or choose to skip them:\n{shown(lines)}")
+        raise BadClipsError(f"{count}; mend the data set, or choose to skip them:\n{shown(lines)}")
     bad = {problem.position for problem in problems}
     good = [utterance for position, utterance in enumerate(utterances) if position not in bad]
     if not good:

@@ -14,7 +14,7 @@ from aasist_jax.data.layouts import find_layout
 from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.preflight import usable_utterances
 from aasist_jax.data.utterances import Utterance
-from aasist_jax.errors import DataError
+from aasist_jax.errors import BadClipsError, DataError
 
 OneHostFirst = Callable[[Callable[[], ClipCache]], ClipCache]
 """Calls a function on every host of a run, on one host before the others, and returns its result."""
@@ -81,15 +81,18 @@ def open_splits(
         DataError: there is no such layout or split; files are missing or unreadable and are not configured to be
             skipped; or a split has clips of one label only.
     """
-    checked, faults = {}, []
+    # A layout that does not exist is the same fault in every split.
+    find_layout(config.data_config.layout)
+    checked, faults, can_skip = {}, [], False
     for name in names:
         try:
             checked[name] = _checked(config, name, report_folder, is_writer)
         except DataError as error:
             faults.append(f"{name}: {error}")
+            can_skip |= isinstance(error, BadClipsError)
     if faults:
-        way_out = "\nTo go on without them: --set data_config.on_bad_file=skip"
-        raise DataError("\n".join(faults) + (way_out if config.data_config.on_bad_file == "fail" else ""))
+        way_out = "\nTo go on without the bad clips: --set data_config.on_bad_file=skip"
+        raise DataError("\n".join(faults) + (way_out if can_skip else ""))
     for name, utterances in checked.items():
         labels = {utterance.label for utterance in utterances}
         if len(labels) == 1:

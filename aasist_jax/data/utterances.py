@@ -31,8 +31,9 @@ Row = TypeVar("Row")
 class Utterance:
     """One clip and what is known about it.
 
-    `attack` is "-" for bona fide speech and "unknown" for a spoof of unknown kind; `speaker` is "-" if it is unknown.
-    `origin` is the FILE:LINE that lists the clip, for messages.
+    `utterance` is the name of the clip in score files, unique in a split. Score files separate columns by spaces, so
+    neither `utterance` nor `attack` holds any. `attack` is "-" for bona fide speech and "unknown" for a spoof of
+    unknown kind; `speaker` is "-" if it is unknown. `origin` is the FILE:LINE that lists the clip, for messages.
     """
 
     utterance: str
@@ -50,7 +51,15 @@ def shown(faults: list[str]) -> str:
 
 
 def make_utterance(utterance: str, path: Path, label: Label, attack: str, speaker: str, origin: str) -> Utterance:
-    """Make an utterance; raise ValueError if the label contradicts the attack."""
+    """Make an utterance.
+
+    Raises:
+        ValueError: the label contradicts the attack, or the name or the attack is empty or holds a space. `parse_all`
+            lists these errors with their lines.
+    """
+    for what, text in (("utterance", utterance), ("attack", attack)):
+        if text.split() != [text]:
+            raise ValueError(f"{what} {text!r} {'holds a space' if text.strip() else 'is empty'}")
     if (label == "bonafide") != (attack == "-"):
         raise ValueError(f"label {label} does not go with attack {attack!r}")
     return Utterance(utterance, path, label, attack, speaker, origin)
@@ -73,7 +82,8 @@ def parse_all(
         if first is not utterance:
             faults.append(f"{origin}: utterance {utterance.utterance!r} stands already at {first.origin}")
     if faults:
-        raise DataError(f"{listing}: {len(faults)} malformed lines; mend them:\n{shown(faults)}")
+        lines = "1 malformed line; mend it" if len(faults) == 1 else f"{len(faults)} malformed lines; mend them"
+        raise DataError(f"{listing}: {lines}:\n{shown(faults)}")
     if not utterances:
         raise DataError(f"{listing}: lists no clips")
     return list(utterances.values())

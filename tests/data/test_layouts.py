@@ -7,7 +7,7 @@ import pytest
 
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from aasist_jax.data.layouts.csv_table import read_csv, splits_there
-from aasist_jax.data.utterances import Utterance
+from aasist_jax.data.utterances import Utterance, make_utterance
 from aasist_jax.errors import DataError
 
 PROTOCOL = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
@@ -128,6 +128,28 @@ def test_csv(tmp_path: Path) -> None:
         *(utterance.utterance for utterance in train),
         "four",
     ]
+
+
+def test_no_name_in_a_score_file_holds_a_space(tmp_path: Path) -> None:
+    (clip,) = read_csv(write_csv(tmp_path, "path,label,attack\na.wav,fake, neural  codec \n"))
+    assert clip.attack == "neural_codec"
+    listing = write_csv(tmp_path, "path,label,utterance\na.wav,fake,my clip\n")
+    with pytest.raises(DataError, match=r"1 malformed line; mend it:\n.*csv:2: utterance 'my clip' holds a space"):
+        read_csv(listing)
+
+
+@pytest.mark.parametrize(
+    ("utterance", "attack", "complaint"),
+    [
+        ("my clip", "A01", "utterance 'my clip' holds a space"),
+        ("", "A01", "utterance '' is empty"),
+        ("clip", "neural codec", "attack 'neural codec' holds a space"),
+        ("clip", "", "attack '' is empty"),
+    ],
+)
+def test_names_that_a_score_file_cannot_hold_are_refused(utterance: str, attack: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"^{complaint}$"):
+        make_utterance(utterance, Path("a.wav"), "spoof", attack, "-", "list:1")
 
 
 @pytest.mark.parametrize("word", ["bonafide", "bona-fide", "genuine", "real", "human"])

@@ -114,6 +114,21 @@ def test_the_faults_of_all_splits_are_reported_together(copy: Path, tmp_path: Pa
     assert [u.utterance for u in splits["dev"].utterances] == [n for n, *_ in lines_of("dev") if n != "dev_04"]
 
 
+@pytest.mark.parametrize("layout", ["asvspoof2019_la", "csv"])
+def test_nobody_is_told_to_skip_what_cannot_be_skipped(tmp_path: Path, layout: str) -> None:
+    with pytest.raises(DataError, match="No such file") as error:
+        open_splits(config(tmp_path, layout), ["train", "dev"], tmp_path)
+    assert "on_bad_file" not in str(error.value)
+
+
+def test_an_unknown_layout_is_one_fault_of_all_splits(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"^data_config.layout: there is no layout 'csw'; did you mean 'csv'\?"
+    ) as error:
+        open_splits(config(tmp_path, "csw"), ["train", "dev"], tmp_path)
+    assert str(error.value).count("csw") == 1
+
+
 def test_nobody_is_told_to_skip_who_skips_already(copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(copy / "ASVspoof2019_LA_dev" / "flac")
     with pytest.raises(DataError, match="none is left") as error:
