@@ -1,13 +1,15 @@
 """Programs of any checkout of the project, by what its own benchmarks have for them."""
 
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
 def make(what: str, weights: str, batch: int, calls: int) -> Any:
     """Make a call that does `what`, inference or training_step, `calls` times; logits or losses."""
-    if find_spec("benchmarks.jax_programs"):
+    # Of this checkout: an editable install may bring the benchmarks of another one.
+    checkout = Path(str(import_module("aasist_jax").__file__)).parents[1]
+    if (checkout / "benchmarks" / "jax_programs.py").exists():
         call = getattr(import_module("benchmarks.jax_programs"), what)(weights, batch)
     else:
         # Before the benchmarks had a folder of their own.
