@@ -99,7 +99,12 @@ def _track_index(
     shortest, longest = (seconds * timescale for seconds in PACKET_SECONDS)
     if fragments or not is_regular or not shortest <= usual <= longest:
         # Times and packets may not correspond, or a part of them is unknown: all but the start is heard.
-        total += sum(_fragment_ticks(fragment, track, defaults) for fragment in fragments)
+        # Looked up once, not in every fragment: a file of many boxes would take the square of their number.
+        header = track.find(b"tkhd")
+        track_id = header.number(20 if header.content[:1] == b"\1" else 12)
+        extends = [box for box in defaults.children() if box.kind == b"trex" and box.number(4) == track_id]
+        duration = extends[0].number(12) if extends else 0
+        total += sum(_fragment_ticks(fragment, track_id, duration) for fragment in fragments)
         return TrackIndex(timescale, max(total - start, 1), min(start, total), ((start, TO_THE_END),))
     end = (packets - 1) * usual + min(last, usual)
     heard = tuple((first, min(stop, end)) for first, stop in edits if first < end)
@@ -128,17 +133,14 @@ def _edits(box: _Box, timescale: int, movie_timescale: int, name: str) -> list[t
     return united or [(0, TO_THE_END)]
 
 
-def _fragment_ticks(fragment: _Box, track: _Box, defaults: _Box) -> int:
+def _fragment_ticks(fragment: _Box, track_id: int, default_duration: int) -> int:
     """How long the packets of a track last in one fragment."""
-    header = track.find(b"tkhd")
-    track_id = header.number(20 if header.content[:1] == b"\1" else 12)
     ticks = 0
     for part in (box for box in fragment.children() if box.kind == b"traf"):
         header = part.find(b"tfhd")
         if header.number(4) != track_id:
             continue
-        extends = [box for box in defaults.children() if box.kind == b"trex" and box.number(4) == track_id]
-        duration = extends[0].number(12) if extends else 0
+        duration = default_duration
         flags = header.number(1, 3)
         if flags & 0x8:
             duration = header.number(8 + 8 * (flags & 1) + 2 * (flags & 2))
