@@ -77,6 +77,9 @@ def parse_dataclass(cls: Any, raw: Any, origin: str, key: str = "") -> Any:
         place = (key + str(error).partition(" - at `$")[2].removesuffix("`")).removeprefix(".")
         if error.__cause__ is not None:
             raise ConfigError(f"{origin}: {_join(place, str(error.__cause__))}") from None
+        if place not in check.seen:
+            # Inside a list, a dictionary or an optional tuple: the library's own words.
+            raise ConfigError(f"{origin}: {_join(place, str(error).partition(' - at `$')[0])}") from None
         node, value = check.seen[place]
         _refuse(origin, place, _describe(node), value)
 
