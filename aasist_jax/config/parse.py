@@ -79,7 +79,7 @@ def parse_dataclass(cls: Any, raw: Any, origin: str, key: str = "") -> Any:
             raise ConfigError(f"{origin}: {_join(place, str(error.__cause__))}") from None
         if place not in check.seen:
             # Inside a list, a dictionary or an optional tuple: the library's own words.
-            raise ConfigError(f"{origin}: {_join(place, str(error).partition(' - at `$')[0])}") from None
+            raise ConfigError(f"{origin}: {place}: {str(error).partition(' - at `$')[0]}") from None
         node, value = check.seen[place]
         _refuse(origin, place, _describe(node), value)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aasist_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig, load_config, parse_config, to_json
+from aasist_jax.config.parse import parse_dataclass
 from aasist_jax.errors import ConfigError
 from aasist_jax.models.aasist.config import AASISTConfig
 from aasist_jax.models.family import family_names
@@ -345,3 +346,13 @@ def test_a_configuration_as_json_holds_every_key(tmp_path: Path) -> None:
     ):
         assert list(section) == [field.name for field in dataclasses.fields(config_type)]
     assert raw["train_config"]["class_weights"] == [0.1, 0.9]
+
+
+@dataclasses.dataclass(frozen=True)
+class _WithList:
+    sizes: list[int]
+
+
+def test_a_wrong_value_inside_a_list_is_told_in_a_line() -> None:
+    with pytest.raises(ConfigError, match=r"^here: sizes\[0\]: Expected `int`, got `str`$"):
+        parse_dataclass(_WithList, {"sizes": ["x"]}, "here")
