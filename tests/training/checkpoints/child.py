@@ -39,16 +39,14 @@ def main(folder: str, point: str = "", deadly_step: str = "0") -> None:
         write = store_module.write_manifest
         store_module.write_manifest = lambda *args: write(*args) if args[1] < int(deadly_step) else die()
     if point == "draft":
-        replace = Path.replace
+        replace = os.replace
 
-        def replace_or_die(self: Path, target: Path) -> Path:
-            return (
+        def replace_or_die(source: Any, target: Any) -> None:
+            if Path(target).name == manifest.MANIFEST and current == int(deadly_step):
                 die()
-                if self.name.startswith(manifest.MANIFEST) and current == int(deadly_step)
-                else replace(self, target)
-            )
+            replace(source, target)
 
-        Path.replace = replace_or_die
+        os.replace = replace_or_die
     if point == "deletion":
         remove = shutil.rmtree
 
