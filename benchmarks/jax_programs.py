@@ -11,7 +11,7 @@ import numpy as np
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
 from aasist_jax.models.aasist.config import DropoutRates
-from aasist_jax.models.family import build_network
+from aasist_jax.models.network import build_network
 from aasist_jax.training.optimizer import make_optimizer, never_trained
 from aasist_jax.training.parallel import AXIS, batch_to_devices, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step

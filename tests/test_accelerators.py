@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from aasist_jax.config import OptimConfig, load_config, parse_model_config
-from aasist_jax.models.family import build_network, family_names, family_of, score_function, variable_shapes, window_of
+from aasist_jax.models.family import family_names, family_of, window_of
+from aasist_jax.models.network import build_network, score_function, variable_shapes
 from aasist_jax.ops.native import build
 from aasist_jax.training.loss import loss_of
 from aasist_jax.training.optimizer import make_optimizer, never_trained

@@ -21,16 +21,9 @@ from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.models.explanation import Explainer, Explanation
-from aasist_jax.models.family import (
-    LABELS,
-    FrameGeometry,
-    Window,
-    build_network,
-    class_logits,
-    family_of,
-    score_function,
-    split_variables,
-)
+from aasist_jax.models.family import LABELS, FrameGeometry, Window, family_of
+from aasist_jax.models.network import build_network, class_logits, score_function
+from aasist_jax.models.variables import split_variables
 from aasist_jax.weights.folder import Weights, load_weights
 from aasist_jax.weights.published import find_weights
 

@@ -19,7 +19,7 @@ from jax import export
 
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.contract import Logits, Waves, describe, write_checked
-from aasist_jax.models.family import score_function
+from aasist_jax.models.network import score_function
 from aasist_jax.ops.choice import xla_only
 
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -1,13 +1,12 @@
 """The contract of a family of detectors, and the registry of all families.
 
-A family is a package in the folder of this file. It holds a configuration, a network, the parameter names of its
-PyTorch checkpoints, and optional abilities such as explanation or ONNX export. The package only has to define `FAMILY`:
-training, scoring, conversion, export and evaluation read the registry in this file and know no family by name.
+A family is a package in the folder of this file. It holds a configuration, a network (see `network.py`), the parameter
+names of its PyTorch checkpoints, and optional abilities such as explanation or ONNX export. The package only has to
+define `FAMILY`: training, scoring, conversion, export and evaluation read the registry in this file and know no family
+by name.
 
-The variables of a network are two trees. `params` holds the trained parameters. `model_state` holds everything else
-that changes in training, such as batch statistics. It is a dictionary by kind (`{"batch_stats": {...}}`), empty for a
-network without state, and no code outside the family depends on its content. Files and checkpoints store both in one
-tree: `params` and each entry of `model_state` under its own name.
+This file imports no JAX, so that commands which only list or fetch weights start at once. A family with published
+weights keeps it so by importing its network inside the function that builds it.
 """
 
 import functools
@@ -15,122 +14,22 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
-
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from typing import TYPE_CHECKING, Any, Literal
 
 from aasist_jax import models
 from aasist_jax.errors import ConfigError, nearest
-from aasist_jax.models.explanation import Explainer
 from aasist_jax.models.published import PublishedWeights
+
+if TYPE_CHECKING:
+    from aasist_jax.models.explanation import Explainer
+    from aasist_jax.models.network import Loss, Network
+    from aasist_jax.models.variables import ModelState, Variables
+else:
+    # The modules of these types import JAX or NumPy.
+    Explainer = Loss = ModelState = Network = Variables = Any
 
 LABELS = ("spoof", "bonafide")
 """The two classes, in the order that the logits have everywhere outside a network."""
-
-Params = Any
-ModelState = dict[str, Any]
-Variables = dict[str, Any]
-"""`{"params": params, **model_state}`."""
-
-Waves = Float[Array, "batch samples"]
-"""Waveforms at 16 kHz, full scale 1."""
-
-Lengths = Int[Array, " batch"]
-"""Number of valid samples at the start of each waveform; the rest is padding."""
-
-Spans = Int[Array, "batch 2"]
-"""Valid samples of each waveform as (start, end), end exclusive; the rest is padding."""
-
-EncoderFrames = Float[Array, "batch f frames c"]
-"""The encoder's output: frames over time."""
-
-
-class Outputs(NamedTuple):
-    """The outputs of a network for a batch.
-
-    Attributes:
-        logits: float32 or wider, (batch, 2), or (batch, 1) whose one value is the logit of bona fide speech.
-        embedding: (batch, features), the input of the last layer.
-        frames: (batch, frames, 2 or 1), logits over time; None for a network that has none.
-        others: further outputs by name, for the family's own loss.
-    """
-
-    logits: Float[Array, "batch classes"]
-    embedding: Float[Array, "batch features"]
-    frames: Float[Array, "batch frames classes"] | None = None
-    others: Mapping[str, Array] = {}
-
-
-Applied = tuple[Outputs, ModelState]
-"""The result of `apply`: the outputs and the new model state."""
-
-
-class RandomKeys(NamedTuple):
-    """The random keys of one training step.
-
-    Attributes:
-        own: a key that differs between devices and between the parts of an accumulated batch; used for dropout.
-        shared: a key that is the same for the whole batch; used for draws that apply to all clips.
-    """
-
-    own: Array
-    shared: Array
-
-
-@runtime_checkable
-class Network(Protocol):
-    """A network of a family, built for one configuration, one compute dtype and one device axis."""
-
-    def init(self, rng: Array) -> tuple[Params, ModelState]:
-        """Draw the variables at random from a key."""
-        ...
-
-    def apply(
-        self,
-        params: Params,
-        model_state: ModelState,
-        waves: Waves,
-        lengths: Lengths | None = None,
-        train: bool = False,
-        rng: RandomKeys | None = None,
-    ) -> Applied:
-        """Run the network.
-
-        Args:
-            params: the trained parameters.
-            model_state: the other variables.
-            waves: 16 kHz, full scale 1. The batch size may be symbolic (for export): use `waves.shape[0]`, because
-                `len(waves)` fails then.
-            lengths: number of valid samples of each clip; the rest is zeros. None: every sample is valid. A family
-                with fixed windows always gets None.
-            train: whether to run in training mode, with dropout and batch statistics.
-            rng: random keys, in training mode.
-
-        Returns:
-            The outputs and the new state (in evaluation mode, the state that was given).
-        """
-        ...
-
-
-@runtime_checkable
-class FrameNetwork(Network, Protocol):
-    """A network that can encode a recording once and then classify any window from its frames."""
-
-    def encode(
-        self, params: Params, model_state: ModelState, pieces: Waves, valid: Spans | None = None
-    ) -> EncoderFrames:
-        """Encode pieces of longer recordings, in evaluation mode.
-
-        `valid` gives the samples of each piece that belong to the recording, as (start, end), end exclusive; the rest
-        is padding. `FrameGeometry` says which samples a frame covers.
-        """
-        ...
-
-    def classify(self, params: Params, model_state: ModelState, frames: EncoderFrames) -> Applied:
-        """Classify windows from their frames, in evaluation mode; equals `apply` on the same windows."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -203,24 +102,6 @@ class StateEstimate:
     finish: Callable[[Any, Any, int], Any]
 
 
-@runtime_checkable
-class Loss(Protocol):
-    """The loss of a family that is not trained with the weighted cross-entropy."""
-
-    def __call__(
-        self, outputs: Outputs, record: Mapping[str, Array], class_weights: tuple[float, float]
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Return the loss as a numerator and a denominator. Both are summed over devices before the division.
-
-        Args:
-            outputs: the outputs of the network.
-            record: what is known of the clips, int32 (batch,) each: `label` (0 spoof, 1 bona fide), `attack` (0 bona
-                fide; 1 and up the attacks of the training split, sorted by name) and `speaker` (sorted by name).
-            class_weights: the configured weights of spoof and bona fide.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class Family:
     """A family of detectors.
@@ -275,9 +156,14 @@ _registered: dict[str, Family] = {}
 
 
 def register(family: Family) -> Family:
-    """Add a family that is defined outside this package; its name must be new."""
-    if family.name in _families():
-        raise ValueError(f"a family named {family.name!r} is registered already")
+    """Add a family that is defined outside this package.
+
+    Raises:
+        ValueError: its name, its configuration type or the name of its published weights is already in use.
+    """
+    clash = _clash(family, _families())
+    if clash:
+        raise ValueError(f"{family.name}: {clash}")
     _registered[family.name] = family
     return family
 
@@ -291,7 +177,8 @@ def family_names() -> list[str]:
     """The names of all families, sorted.
 
     Raises:
-        ConfigError: a folder beside this file sets no `FAMILY`, or two of them have the same name.
+        ConfigError: a folder beside this file sets no `FAMILY`, or two of them have something in common that
+            distinguishes families: their name, their configuration type, or the name of published weights.
     """
     return sorted(_families())
 
@@ -316,62 +203,9 @@ def family_of(config: Any) -> Family:
     raise ConfigError(f"{type(config).__name__} is the configuration of no registered architecture")
 
 
-def build_network(config: Any, *, dtype: Any = jnp.float32, axis_name: str | None = None, **options: Any) -> Any:
-    """Build the network of a parsed `model_config`; a `FrameNetwork` where its family has a frame geometry."""
-    return family_of(config).build(config, dtype=dtype, axis_name=axis_name, **options)
-
-
-def init(rng: Array, config: Any) -> tuple[Params, ModelState]:
-    """Draw the variables of a configured network from a key."""
-    return build_network(config).init(rng)
-
-
 def window_of(config: Any) -> Window:
     """The input window of the configured network."""
     return family_of(config).window(config)
-
-
-def join_variables(params: Params, model_state: ModelState) -> Variables:
-    """Join parameters and state into one tree, as they are stored."""
-    return {"params": params, **model_state}
-
-
-def split_variables(variables: Mapping[str, Any]) -> tuple[Params, ModelState]:
-    """Split stored variables into parameters and state; the inverse of `join_variables`."""
-    return variables["params"], {kind: tree for kind, tree in variables.items() if kind != "params"}
-
-
-def class_logits(logits: Float[Array, "batch classes"], bonafide_index: int) -> Float[Array, "batch 2"]:
-    """Bring a network's logits into the order (spoof, bona fide).
-
-    A single logit is taken as that of bona fide speech, with 0 as the logit of spoof, so that the softmax of the two is
-    the logistic function.
-
-    Raises:
-        ValueError: the network returns neither one logit nor two.
-    """
-    if logits.ndim != 2 or logits.shape[1] not in (1, 2):
-        raise ValueError(f"logits: expected shape (batch, 2) or (batch, 1) from a network, got {logits.shape}")
-    if logits.shape[1] == 1:
-        return jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
-    return logits if bonafide_index == 1 else logits[:, ::-1]
-
-
-def score_function(config: Any, network: Network) -> Callable[..., Float[Array, "batch 2"]]:
-    """Make `score(variables, waves, lengths=None)`, which returns the logits (spoof, bona fide) in evaluation mode."""
-    index = family_of(config).bonafide_index
-
-    def score(variables: Variables, waves: Array, lengths: Array | None = None) -> Array:
-        outputs, _ = network.apply(*split_variables(variables), waves, lengths)
-        return class_logits(outputs.logits, index)
-
-    return score
-
-
-def variable_shapes(config: Any) -> dict[str, Any]:
-    """Shape and type of the variables of a `model_config`, as a tree of `jax.ShapeDtypeStruct`."""
-    network = build_network(config)
-    return join_variables(*jax.eval_shape(network.init, jax.random.key(0)))
 
 
 def _families() -> dict[str, Family]:
@@ -386,9 +220,20 @@ def _built_in() -> dict[str, Family]:
         found = getattr(importlib.import_module(f"{models.__name__}.{folder}"), "FAMILY", None)
         if not isinstance(found, Family):
             raise ConfigError(f"models/{folder}/__init__.py: sets no FAMILY = Family(...), as every folder there does")
-        if found.name in families:
-            raise ConfigError(
-                f"models/{folder}/__init__.py: another family is called {found.name!r}; choose a new name"
-            )
+        clash = _clash(found, families)
+        if clash:
+            raise ConfigError(f"models/{folder}/__init__.py: {clash}")
         families[found.name] = found
     return families
+
+
+def _clash(new: Family, families: Mapping[str, Family]) -> str:
+    """What `new` has in common with a family that is there already, though it must tell them apart; '' for nothing."""
+    for other in families.values():
+        if new.name == other.name:
+            return f"another family is called {new.name!r}; choose a new name"
+        if new.config_type is other.config_type:
+            return f"the family {other.name} has the same configuration type; derive one of its own"
+        for name in {entry.name for entry in new.published} & {entry.name for entry in other.published}:
+            return f"the family {other.name} has published weights called {name!r} too; choose a new name"
+    return ""

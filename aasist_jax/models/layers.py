@@ -5,28 +5,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from aasist_jax.models.family import StateEstimate
+from aasist_jax.models.batch_statistics import BATCH_NORM_MOMENTUM
 from aasist_jax.ops.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
 from aasist_jax.ops.convolution import conv2d
 from aasist_jax.ops.selu import selu
-
-BATCH_NORM_MOMENTUM = 0.1
-
-
-def _mean_statistic(target: Any, mean: Any, batches: int) -> np.ndarray:
-    target = np.asarray(target)
-    if np.issubdtype(target.dtype, np.integer):
-        # The number of batches, which is the value of PyTorch's counter after re-estimation.
-        return np.asarray(batches, target.dtype)
-    return np.asarray(mean / BATCH_NORM_MOMENTUM, target.dtype)
-
-
-# Running statistics that start at zero are, after one update, momentum times the statistics of the batch.
-BATCH_STATISTICS = StateEstimate(lambda state: jax.tree.map(jnp.zeros_like, state), _mean_statistic)
-"""Batch statistics for averaged parameters: the mean over batches of the statistics of each batch (SWA)."""
 
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:

@@ -7,17 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from aasist_jax.models.family import (
-    Applied,
-    EncoderFrames,
-    Lengths,
-    ModelState,
-    Outputs,
-    Params,
-    RandomKeys,
-    Spans,
-    Waves,
-)
+from aasist_jax.models.network import Applied, EncoderFrames, Lengths, Outputs, RandomKeys, Spans, Waves
+from aasist_jax.models.variables import ModelState, Params
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from aasist_jax.data.pipeline import TrainIterator
-from aasist_jax.models.family import ModelState, Variables, join_variables, split_variables
+from aasist_jax.models.variables import ModelState, Variables, join_variables, split_variables
 from aasist_jax.training.averaging import estimate_state
 from aasist_jax.training.interruption import StopSignals
 from aasist_jax.training.parallel import on_host, replicate, split_over_devices

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from flax import struct
 
-from aasist_jax.models.family import ModelState, Network, RandomKeys, Variables, split_variables
+from aasist_jax.models.network import Network, RandomKeys
+from aasist_jax.models.variables import ModelState, Variables, split_variables
 from aasist_jax.training.step import Batch
 
 

@@ -9,7 +9,7 @@ from aasist_jax.errors import TrainingError
 from aasist_jax.evaluation.breakdowns import break_down
 from aasist_jax.evaluation.score_files import Trials, write_scores
 from aasist_jax.metrics.error_rates import equal_error_rate
-from aasist_jax.models.family import Variables
+from aasist_jax.models.variables import Variables
 from aasist_jax.training.interruption import StopRequested, StopSignals
 from aasist_jax.training.parallel import replicate
 from aasist_jax.training.reporting import Reporter

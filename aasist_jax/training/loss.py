@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aasist_jax.models.family import Family, Loss, Outputs, class_logits
+from aasist_jax.models.family import Family
+from aasist_jax.models.network import Loss, Outputs, class_logits
 
 
 def loss_of(family: Family) -> Loss:

@@ -15,7 +15,9 @@ from aasist_jax.data.labels import record_labels
 from aasist_jax.data.pipeline import TrainDataset, train_dataset
 from aasist_jax.data.splits import Split, has_split, open_splits
 from aasist_jax.errors import TrainingError, WeightsError
-from aasist_jax.models.family import Family, Network, Variables, build_network, family_of, window_of
+from aasist_jax.models.family import Family, family_of, window_of
+from aasist_jax.models.network import Network, build_network
+from aasist_jax.models.variables import Variables
 from aasist_jax.training.averaging import make_state_step
 from aasist_jax.training.identity import differences, run_identity
 from aasist_jax.training.loss import loss_of

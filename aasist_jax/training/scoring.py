@@ -10,7 +10,8 @@ from jaxtyping import Float
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.data.splits import Split
 from aasist_jax.evaluation.score_files import Trials
-from aasist_jax.models.family import Network, Window, score_function
+from aasist_jax.models.family import Window
+from aasist_jax.models.network import Network, score_function
 from aasist_jax.training.parallel import gather_hosts, parallel_map, split_over_devices
 
 ScoreFunction = Callable[[Any, Any], Any]

@@ -18,7 +18,7 @@ from aasist_jax.evaluation.verification_scores import read_asv_scores
 from aasist_jax.metrics.error_rates import equal_error_rate
 from aasist_jax.metrics.scores import ScoresError
 from aasist_jax.metrics.tandem import AsvErrorRates, asv_error_rates, min_tdcf_2019
-from aasist_jax.models.family import Variables
+from aasist_jax.models.variables import Variables
 from aasist_jax.training.averaging import add_to_average
 from aasist_jax.training.state import Candidates
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from aasist_jax.models.family import Variables
+from aasist_jax.models.variables import Variables
 from aasist_jax.training.averaging import Average, empty_average
 from aasist_jax.training.parallel import as_global, on_host, replicate
 from aasist_jax.training.step import TrainState, loaded_state, stored_state

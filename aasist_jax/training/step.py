@@ -10,7 +10,8 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
-from aasist_jax.models.family import Loss, Network, RandomKeys, Variables, init, join_variables, split_variables
+from aasist_jax.models.network import Loss, Network, RandomKeys, init
+from aasist_jax.models.variables import Variables, join_variables, split_variables
 from aasist_jax.training.loss import cross_entropy
 
 Batch = Mapping[str, Array]

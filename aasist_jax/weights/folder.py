@@ -14,7 +14,8 @@ from safetensors.numpy import load, save
 
 from aasist_jax.config import parse_dataclass, parse_model_config, read_json, to_json
 from aasist_jax.errors import ConfigError, WeightsError
-from aasist_jax.models.family import ModelState, Params, Variables, family_of, split_variables, window_of
+from aasist_jax.models.family import family_of, window_of
+from aasist_jax.models.variables import ModelState, Params, Variables, split_variables
 from aasist_jax.runtime.files import replacing
 from aasist_jax.weights.names import check_leaves, check_variables
 

@@ -12,7 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from aasist_jax.errors import WeightsError
-from aasist_jax.models import family as families
+from aasist_jax.models import network
 from aasist_jax.models.family import CheckpointNames, family_of
 
 _TORCH_LEAF = {
@@ -30,22 +30,48 @@ _INT32_MAX = np.iinfo(np.int32).max
 
 def variable_shapes(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and type of every variable of a `model_config`, by path such as `params/encoder/block1/conv1/kernel`."""
-    return flatten_dict(families.variable_shapes(config), sep="/")
+    return flatten_dict(network.variable_shapes(config), sep="/")
 
 
-def torch_name(names: CheckpointNames, path: str) -> str:
-    """Name of the PyTorch tensor for the variable at `path`."""
-    _, *modules, leaf = path.split("/")
-    module = names.module("/".join(modules)) if modules else ""
-    name = _TORCH_LEAF.get(leaf) or names.parameter(leaf)
-    return f"{module}.{name}" if module else name
+def torch_names(config: Any) -> dict[str, str]:
+    """Name of the PyTorch tensor of every variable, by path, in the order of the network.
 
-
-def _names_of(config: Any) -> CheckpointNames:
+    Raises:
+        WeightsError: the family has no PyTorch form, two variables would share a name, or a kernel has a number of
+            axes for which there is no PyTorch layout.
+    """
     family = family_of(config)
     if family.names is None:
         raise WeightsError(f"{family.name} has no PyTorch form; its weights are kept as a weights folder alone")
-    return family.names
+    names: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    for path, target in variable_shapes(config).items():
+        if path.endswith("/kernel") and len(target.shape) not in _KERNEL_TO_FLAX:
+            raise WeightsError(
+                f"{family.name}: {path} has {len(target.shape)} axes; only a kernel of 2 to 4 axes has a PyTorch "
+                "layout, so call this variable something else"
+            )
+        name = names[path] = _torch_name(family.names, path, target)
+        if name in paths:
+            raise WeightsError(
+                f"{family.name}: {paths[name]} and {path} would both be {name!r} in a PyTorch checkpoint; let its "
+                "CheckpointNames tell them apart"
+            )
+        paths[name] = path
+    return names
+
+
+def _torch_name(names: CheckpointNames, path: str, target: jax.ShapeDtypeStruct) -> str:
+    _, *modules, leaf = path.split("/")
+    module = names.module("/".join(modules)) if modules else ""
+    fixed = None if leaf == "count" and not _is_counter(path, target) else _TORCH_LEAF.get(leaf)
+    name = fixed or names.parameter(leaf)
+    return f"{module}.{name}" if module else name
+
+
+def _is_counter(path: str, target: jax.ShapeDtypeStruct) -> bool:
+    """Whether a variable is PyTorch's `num_batches_tracked`, an integer of 64 bits there."""
+    return path.endswith("/count") and np.issubdtype(target.dtype, np.integer)
 
 
 def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "checkpoint") -> dict[str, Any]:
@@ -56,10 +82,10 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
     Raises:
         WeightsError: tensors are missing, not used, or have the wrong shape or type; the message lists all of them.
     """
-    entry, names = family_of(config), _names_of(config)
+    names = torch_names(config)
     faults, used, flat = [], set(), {}
     for path, target in variable_shapes(config).items():
-        name = torch_name(names, path)
+        name = names[path]
         if name not in tensors:
             faults.append(f"{name} is missing")
             continue
@@ -73,7 +99,7 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
     faults += [f"{name} is not used" for name in tensors if name not in used]
     if faults:
         raise WeightsError(
-            f"{origin}: does not fit {entry.name} as configured, {len(faults)} of "
+            f"{origin}: does not fit {family_of(config).name} as configured, {len(faults)} of "
             f"{max(len(used), len(tensors))} tensors are at odds: {'; '.join(faults)}"
         )
     return unflatten_dict(flat, sep="/")
@@ -81,17 +107,17 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
 
 def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Turn Flax variables back into a PyTorch state dict; the exact inverse of `from_torch`."""
-    names = _names_of(config)
     tensors = {}
     flat = check_variables(config, variables, "variables")
-    # Use the order of the network, so that the same weights always give the same file.
-    for path in variable_shapes(config):
+    shapes = variable_shapes(config)
+    # The order is that of the network, so that the same weights always give the same file.
+    for path, name in torch_names(config).items():
         value = flat[path]
-        if path.endswith("/count"):
+        if _is_counter(path, shapes[path]):
             value = value.astype(np.int64)
         elif path.endswith("/kernel"):
             value = value.transpose(np.argsort(_KERNEL_TO_FLAX[value.ndim]))
-        tensors[torch_name(names, path)] = np.ascontiguousarray(value).reshape(value.shape)
+        tensors[name] = np.ascontiguousarray(value).reshape(value.shape)
     return tensors
 
 
@@ -136,9 +162,10 @@ def _misfit(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> str:
         expected = tuple(expected[i] for i in np.argsort(_KERNEL_TO_FLAX[len(expected)]))
     if value.shape != expected:
         return f"has shape {value.shape}, expected {expected}"
+    counter = _is_counter(path, target)
     if value.dtype.kind != np.dtype(target.dtype).kind:
-        return f"has type {value.dtype}, expected {'an integer' if path.endswith('/count') else 'a float'} type"
-    if path.endswith("/count") and not 0 <= value <= _INT32_MAX:
+        return f"has type {value.dtype}, expected {'an integer' if counter else 'a float'} type"
+    if counter and not 0 <= value <= _INT32_MAX:
         return f"is {value}, expected a count from 0 to {_INT32_MAX}"
     return ""
 
@@ -146,4 +173,4 @@ def _misfit(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> str:
 def _to_flax(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> np.ndarray:
     if path.endswith("/kernel"):
         value = np.ascontiguousarray(value.transpose(_KERNEL_TO_FLAX[value.ndim]))
-    return value.astype(target.dtype) if path.endswith("/count") else value
+    return value.astype(target.dtype) if _is_counter(path, target) else value

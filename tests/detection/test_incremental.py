@@ -12,7 +12,9 @@ import pytest
 from aasist_jax.audio.windows import window_starts
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, FrameStream
-from aasist_jax.models.family import FrameGeometry, build_network, split_variables
+from aasist_jax.models.family import FrameGeometry
+from aasist_jax.models.network import build_network
+from aasist_jax.models.variables import split_variables
 from aasist_jax.weights.folder import Source, Weights
 from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables

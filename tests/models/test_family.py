@@ -1,6 +1,7 @@
 """A new family is registered, and conversion, Detector and configuration serve it unchanged."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from aasist_jax.config import load_config, parse_config, to_json
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ConfigError
 from aasist_jax.models import family as registry
-from aasist_jax.models.family import Family, class_logits, family, family_names, family_of, register
+from aasist_jax.models.family import Family, family, family_names, family_of, register
+from aasist_jax.models.network import class_logits
+from aasist_jax.models.variables import join_variables
 from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
 from tests.models import toy
@@ -133,10 +136,32 @@ def test_names_are_unique_and_unknown_ones_refused(entry: Family) -> None:
     assert family_names() == sorted([*BUILT_IN, "Toy"])
     assert family("Toy") is entry
     assert family_of(toy.ToyConfig(400)) is entry
-    with pytest.raises(ValueError, match="registered already"):
+    with pytest.raises(ValueError, match="Toy: another family is called 'Toy'; choose a new name"):
         register(entry)
     with pytest.raises(ConfigError, match=r"^architecture: there is no 'Toi'; did you mean 'Toy'\?$"):
         family("Toi")
+
+
+def test_two_families_share_no_configuration_type_and_no_name_of_weights(entry: Family) -> None:
+    """A configuration would otherwise be taken for that of the first, and weights fetched for one be the other's."""
+    with pytest.raises(ValueError, match="Second: the family Toy has the same configuration type"):
+        register(dataclasses.replace(entry, name="Second"))
+    published = family("AASIST").published
+    second = dataclasses.replace(entry, name="Second", config_type=SecondConfig, published=published)
+    with pytest.raises(ValueError, match=r"Second: the family AASIST has published weights called 'AASIST(-L)?' too"):
+        register(second)
+    assert "Second" not in family_names()
+
+
+class SecondConfig(toy.ToyConfig):
+    """The toy's configuration as another type."""
+
+
+@pytest.mark.parametrize("kind", ["params", "step", "opt_state"])
+def test_a_kind_of_state_leaves_the_names_of_files_alone(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"cannot call a kind of state '{kind}'"):
+        join_variables({"w": np.zeros(1)}, {kind: np.zeros(1)})
+    assert join_variables({}, {"memory": 1}) == {"params": {}, "memory": 1}
 
 
 def test_a_family_goes_when_it_is_unregistered() -> None:

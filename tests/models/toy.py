@@ -10,9 +10,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window, register, unregister
-from aasist_jax.models.layers import BATCH_STATISTICS, BatchNorm, Linear
+from aasist_jax.models.batch_statistics import BATCH_STATISTICS
+from aasist_jax.models.family import CheckpointNames, Family, Window, register, unregister
+from aasist_jax.models.layers import BatchNorm, Linear
 from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.models.network import Outputs
 from aasist_jax.weights.folder import Source, Weights, save_weights
 from tests.models.toys.base import ToyModule
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from aasist_jax.models.layers import BATCH_STATISTICS
+from aasist_jax.models.batch_statistics import BATCH_STATISTICS
 from aasist_jax.training.averaging import add_to_average, empty_average, estimate_state, make_state_step
 from aasist_jax.training.parallel import AXIS, parallel_map
 from tests.conftest import extra

@@ -11,7 +11,8 @@ import soundfile
 from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.splits import Split
 from aasist_jax.data.utterances import Utterance
-from aasist_jax.models.family import build_network, score_function, window_of
+from aasist_jax.models.family import window_of
+from aasist_jax.models.network import build_network, score_function
 from aasist_jax.training.scoring import make_score_function, score_split
 from tests.models import toy
 

@@ -9,7 +9,7 @@ import pytest
 
 from aasist_jax.evaluation.score_files import Trials
 from aasist_jax.metrics.tandem import asv_error_rates, min_tdcf_2019
-from aasist_jax.models.family import join_variables
+from aasist_jax.models.variables import join_variables
 from aasist_jax.training.averaging import empty_average
 from aasist_jax.training.interruption import StopRequested
 from aasist_jax.training.selection import AveragedModel, DevSelection, EvaluatedEpoch, PublishedSelection, Selection

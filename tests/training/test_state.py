@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aasist_jax.models.family import join_variables, split_variables
+from aasist_jax.models.variables import join_variables, split_variables
 from aasist_jax.training.averaging import add_to_average
 from aasist_jax.training.parallel import on_host
 from aasist_jax.training.state import RunState, first_state

@@ -11,8 +11,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
-from aasist_jax.models.family import Outputs, build_network
 from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.models.network import Outputs, build_network
 from aasist_jax.ops.choice import xla_only
 from aasist_jax.training.loss import weighted_cross_entropy
 from aasist_jax.training.optimizer import frozen_by, make_optimizer, never_trained

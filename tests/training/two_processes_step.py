@@ -16,9 +16,9 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
-from aasist_jax.models.family import Outputs
 from aasist_jax.models.layers import BatchNorm, Conv, Linear
 from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.models.network import Outputs
 from aasist_jax.ops.pooling import max_pool_time
 from aasist_jax.training.parallel import (
     AXIS,

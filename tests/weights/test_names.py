@@ -1,15 +1,23 @@
 """The map of names and layouts between PyTorch and Flax: exact both ways, every misfit listed at once."""
 
+import contextlib
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from aasist_jax.errors import WeightsError
-from aasist_jax.models.family import family_of
-from aasist_jax.weights.names import check_variables, from_torch, to_torch, torch_name, variable_shapes
+from aasist_jax.models.family import CheckpointNames, Family, Window, register, unregister
+from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.models.network import Outputs, init
+from aasist_jax.models.variables import join_variables
+from aasist_jax.weights.names import check_variables, from_torch, to_torch, torch_names, variable_shapes
 from tests.conftest import extra
 from tests.models.aasist.tiny import CONFIG
 
@@ -18,7 +26,7 @@ KERNEL_TO_TORCH = {2: (1, 0), 4: (3, 2, 0, 1)}
 
 def random_state_dict(seed: int = 0) -> dict[str, np.ndarray]:
     """Tensors of the tiny AASIST, their shapes taken from Flax's."""
-    rng, names = np.random.default_rng(seed), family_of(CONFIG).names
+    rng, names = np.random.default_rng(seed), torch_names(CONFIG)
     tensors = {}
     for path, leaf in variable_shapes(CONFIG).items():
         value = rng.normal(size=leaf.shape).astype(np.float32)
@@ -26,7 +34,7 @@ def random_state_dict(seed: int = 0) -> dict[str, np.ndarray]:
             value = np.array(rng.integers(0, 2**31), np.int64)
         elif path.endswith("/kernel"):
             value = np.ascontiguousarray(value.transpose(KERNEL_TO_TORCH[value.ndim]))
-        tensors[torch_name(names, path)] = value
+        tensors[names[path]] = value
     return tensors
 
 
@@ -132,3 +140,68 @@ def test_every_misfit_of_variables_is_listed_at_once(variables: dict[str, Any]) 
     )
     with pytest.raises(WeightsError, match=re.escape("params/pos_s has shape (8, 4)")):
         to_torch(CONFIG, wrong)
+
+
+@dataclass(frozen=True)
+class OneVariableConfig:
+    """A network with one parameter beside its layers, of the given name and shape."""
+
+    leaf: str
+    shape: tuple[int, ...]
+
+
+class OneVariable(nn.Module):
+    config: OneVariableConfig
+
+    @nn.compact
+    def __call__(self, waves: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
+        value = jnp.asarray(self.param(self.config.leaf, nn.initializers.ones, self.config.shape))
+        logits = nn.Dense(2, name="a")(waves[:, :3]) + nn.Dense(2, name="b")(waves[:, :3]) + value.mean()
+        return Outputs(logits, logits)
+
+
+@contextlib.contextmanager
+def one_variable(names: CheckpointNames) -> Iterator[None]:
+    family = Family(
+        name="OneVariable",
+        config_type=OneVariableConfig,
+        build=lambda config, **options: LinenNetwork(OneVariable(config), 10),
+        window=lambda config: Window(10, 3),
+        names=names,
+    )
+    register(family)
+    try:
+        yield
+    finally:
+        unregister(family.name)
+
+
+def test_two_variables_of_one_name_are_refused_both_ways() -> None:
+    """Written under one name, the second would silently replace the first, and both would be read from one tensor."""
+    config = OneVariableConfig("gain", (1,))
+    with one_variable(CheckpointNames(module=lambda path: "layer")):
+        expected = "OneVariable: params/a/bias and params/b/bias would both be 'layer.bias' in a PyTorch checkpoint"
+        variables = join_variables(*init(jax.random.key(0), config))
+        with pytest.raises(WeightsError, match=expected):
+            to_torch(config, variables)
+        with pytest.raises(WeightsError, match=expected):
+            from_torch(config, {"layer.bias": np.zeros(2, np.float32)})
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 1, 1, 1, 2)])
+def test_a_kernel_without_a_pytorch_layout_is_refused_in_a_line(shape: tuple[int, ...]) -> None:
+    config = OneVariableConfig("kernel", shape)
+    with one_variable(CheckpointNames()), pytest.raises(WeightsError) as caught:
+        to_torch(config, join_variables(*init(jax.random.key(0), config)))
+    assert f"OneVariable: params/kernel has {len(shape)} axes; only a kernel of 2 to 4 axes" in str(caught.value)
+
+
+def test_a_count_that_is_no_integer_is_an_ordinary_parameter() -> None:
+    """Only PyTorch's counter of batches is turned into an integer; a parameter would lose its fraction."""
+    config = OneVariableConfig("count", ())
+    with one_variable(CheckpointNames()):
+        variables: Any = join_variables(*init(jax.random.key(0), config))
+        variables["params"]["count"] = np.array(0.25, np.float32)
+        tensors = to_torch(config, variables)
+        np.testing.assert_array_equal(tensors["count"], np.array(0.25, np.float32), strict=True)
+        assert from_torch(config, tensors)["params"]["count"] == 0.25

@@ -227,7 +227,7 @@ def test_default_addresses_are_the_authors_repository_at_one_commit() -> None:
 
 def test_cache_is_the_users(tmp_path: Path) -> None:
     command = "import sys; from aasist_jax.weights import published; print(published._folder('AASIST', None))\n"
-    command += "assert not {'flax', 'torch'} & set(sys.modules)"
+    command += "assert not {'jax', 'flax', 'numpy', 'torch'} & set(sys.modules)"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     arguments = [sys.executable, "-c", command]
     out = subprocess.run(arguments, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)

@@ -5,11 +5,12 @@ from typing import Any
 from aasist_jax.models.aasist.config import AASISTConfig
 from aasist_jax.models.aasist.names import NAMES
 from aasist_jax.models.aasist.published import PUBLISHED
-from aasist_jax.models.family import Family, FrameNetwork, Window
-from aasist_jax.models.layers import BATCH_STATISTICS
+from aasist_jax.models.batch_statistics import BATCH_STATISTICS
+from aasist_jax.models.family import Family, Window
 
 
-def _build(config: AASISTConfig, **options: Any) -> FrameNetwork:
+# The network and what explains or exports it are imported when they are needed: a family is registered without JAX.
+def _build(config: AASISTConfig, **options: Any) -> Any:
     from aasist_jax.models.aasist.network import AASIST
     from aasist_jax.models.linen import LinenNetwork
 
@@ -23,7 +24,6 @@ def _explainer(config: AASISTConfig, variables: dict[str, Any]) -> Any:
 
 
 def _onnx_graph(config: AASISTConfig, variables: dict[str, Any]) -> Any:
-    # Imported here because only this function needs the optional extra `onnx`.
     from aasist_jax.models.aasist.onnx import aasist_graph
 
     return aasist_graph(config, variables)

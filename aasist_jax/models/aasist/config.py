@@ -3,7 +3,6 @@
 import itertools
 from dataclasses import dataclass
 
-from aasist_jax.features.sinc import sinc_taps
 from aasist_jax.models.family import FrameGeometry
 
 Channels = tuple[int, int]
@@ -73,7 +72,7 @@ class AASISTConfig:
         either side. Over all blocks that adds up to 3 ** blocks - 1 steps of the front-end's output on either side,
         less than the 3 ** blocks steps of one frame, so one frame of context suffices.
         """
-        return FrameGeometry(stride=encoder_stride(len(self.channels)), tail=sinc_taps(self.first_conv) - 1, context=1)
+        return FrameGeometry(stride=encoder_stride(len(self.channels)), tail=_taps(self.first_conv) - 1, context=1)
 
     def frames(self, samples: int) -> int:
         """Count the temporal nodes of an input of `samples`."""
@@ -87,7 +86,14 @@ def encoder_stride(blocks: int) -> int:
 
 def encoded_frames(samples: int, first_conv: int, blocks: int) -> int:
     """Count the time steps of the encoder's output for `samples`; 0 or less means the input is too short."""
-    return (samples - sinc_taps(first_conv) + 1) // encoder_stride(blocks)
+    return (samples - _taps(first_conv) + 1) // encoder_stride(blocks)
+
+
+def _taps(first_conv: int) -> int:
+    # Imported here because that file imports JAX, and a family is registered without it.
+    from aasist_jax.features.sinc import sinc_taps
+
+    return sinc_taps(first_conv)
 
 
 @dataclass(frozen=True)

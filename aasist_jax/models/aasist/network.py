@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from aasist_jax.features.sinc import mask_filters, sinc_filters, sinc_taps
 from aasist_jax.models.aasist.config import AASISTConfig, DropoutRates
-from aasist_jax.models.family import Outputs
 from aasist_jax.models.layers import BatchNorm, Conv, Linear, xavier_normal
+from aasist_jax.models.network import Outputs
 from aasist_jax.ops.pooling import first_max
 from aasist_jax.ops.residual_block import activate_merge_and_pool, evaluate_block, fold_batch_norm, zero_outside
 from aasist_jax.ops.selu import selu

@@ -6,9 +6,10 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window
+from aasist_jax.models.family import CheckpointNames, Family, Window
 from aasist_jax.models.layers import Linear
 from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.models.network import Outputs
 from tests.models.toys.base import ToyModule
 
 
