@@ -12,6 +12,7 @@ import numpy as np
 from aasist_jax.data.cache import open_cache
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from aasist_jax.data.pipeline import ClipSource, train_dataset
+from aasist_jax.models.family import Window
 from benchmarks.inputs import corpus_of, write_corpus, write_small_weights
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child
@@ -56,7 +57,7 @@ def pipeline(options: Options) -> list[Table]:
 def _draw(source: ClipSource, workers: int) -> tuple[float, float]:
     """Seconds to the first batch, and clips per second after the warm-up."""
     began = time.perf_counter()
-    iterator = iter(train_dataset(source, samples=SAMPLES, batch_size=BATCH, seed=0, workers=workers))
+    iterator = iter(train_dataset(source, window=Window(SAMPLES, SAMPLES), batch_size=BATCH, seed=0, workers=workers))
     times = []
     for _ in range(1 + WARM_UP + BATCHES):
         next(iterator)

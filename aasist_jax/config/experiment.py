@@ -121,5 +121,7 @@ class ExperimentConfig(Generic[Model]):
 
     def __post_init__(self) -> None:
         """Check what the types cannot say."""
-        if self.data_config.corpus and self.data_config.layout == "csv":
-            raise ValueError('data_config.corpus: expected "" where data_config.layout is "csv"')
+        layout = self.data_config.layout
+        # The corpora that we build have the layout of ASVspoof 2019 LA.
+        if self.data_config.corpus and layout != "asvspoof2019_la":
+            raise ValueError(f'data_config.corpus: expected "" where data_config.layout is "{layout}"')

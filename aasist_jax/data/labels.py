@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Int32
 
 from aasist_jax.data.utterances import Utterance
+from aasist_jax.models.family import LABELS
 
-LABEL_INDEX = {"spoof": 0, "bonafide": 1}
-"""The index of the model output for each label."""
+LABEL_INDEX = {label: index for index, label in enumerate(LABELS)}
+"""The number of each label in a batch, and the index of its logit outside a network: 0 spoof, 1 bona fide."""
 
 UNKNOWN = -1
 """The number for an unknown attack or speaker."""

@@ -3,8 +3,8 @@
 Every batch is a dictionary of arrays with fixed shapes: `wave` float32 (batch, samples), `label` int32 (batch,) with 0
 for spoof and 1 for bona fide, and `index` int32 (batch,), the clip's position in the list of utterances.
 
-A clip shorter than a window is repeated or padded with zeros. With zeros there is one more array, `length` int32
-(batch,): the number of samples at the start of each window that belong to the clip.
+A clip shorter than a window is extended as `Window.first` says. For a network without fixed windows there is one more
+array, `length` int32 (batch,): the number of samples at the start of each window that are valid.
 """
 
 import multiprocessing
@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex
+from typing import Any, SupportsIndex
 
 import grain
 import numpy as np
@@ -21,17 +21,15 @@ from absl import flags
 from jaxtyping import Float32
 
 from aasist_jax.audio.load import load_audio
-from aasist_jax.audio.windows import first_window, random_window
+from aasist_jax.audio.windows import random_window
 from aasist_jax.data.cache import ClipCache
 from aasist_jax.data.labels import LABEL_INDEX
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import AudioError, DataError
+from aasist_jax.models.family import Window
 
 Clip = dict[str, Any]
 Batch = dict[str, np.ndarray]
-
-Fill = Literal["repeat", "zeros"]
-"""How a clip shorter than a window is extended: repeated end to end, or padded with zeros."""
 
 
 class ClipSource:
@@ -66,59 +64,48 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class RandomCrop(grain.transforms.RandomMap):
-    """Crop each clip to `samples` samples from a random start; a shorter clip is extended."""
+    """Crop each clip to a window from a random start; a shorter clip is extended."""
 
-    samples: int
-    fill: Fill = "repeat"
+    window: Window
 
     def random_map(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The clip with its wave cropped by `random_window`, or extended."""
         wave = clip["wave"]
-        if wave.size > self.samples:
-            wave = random_window(wave, self.samples, rng)
-        return clip | _filled(wave, self.samples, self.fill)
+        if wave.size > self.window.samples:
+            wave = random_window(wave, self.window.samples, rng)
+        return clip | _first_window(wave, self.window)
 
 
 @dataclass(frozen=True)
 class FirstWindow(grain.transforms.Map):
-    """The first `samples` samples of the clip at a position, or silence for a position after the last clip."""
+    """The first window of the clip at a position, or silence for a position after the last clip."""
 
     source: ClipSource
-    samples: int
-    fill: Fill = "repeat"
+    window: Window
 
     def map(self, position: int) -> Clip:
         """The clip with its wave cropped or extended, and `valid`: whether there is a clip at this position."""
         valid = position < len(self.source)
-        silence: Clip = {"wave": np.zeros(self.samples, np.float32), "label": np.int32(0), "index": np.int32(-1)}
+        silence: Clip = {"wave": np.zeros(self.window.samples, np.float32), "label": np.int32(0), "index": np.int32(-1)}
         clip = self.source[position] if valid else silence
-        return clip | _filled(clip["wave"], self.samples, self.fill) | {"valid": np.bool_(valid)}
+        return clip | _first_window(clip["wave"], self.window) | {"valid": np.bool_(valid)}
 
 
-def _filled(wave: Float32[np.ndarray, "samples"], length: int, fill: Fill) -> Clip:
-    """The first `length` samples of the clip, extended if needed; with zeros, also the number of valid samples.
-
-    Raises:
-        AudioError: `wave` is empty.
-    """
-    window = first_window(wave, length)
-    if fill == "repeat":
-        return {"wave": window}
-    window[wave.size :] = 0
-    return {"wave": window, "length": np.int32(min(wave.size, length))}
+def _first_window(wave: Float32[np.ndarray, "samples"], window: Window) -> Clip:
+    cut, length = window.first(wave)
+    return {"wave": cut} if length is None else {"wave": cut, "length": np.int32(length)}
 
 
 def train_dataset(
     source: ClipSource,
     *,
-    samples: int,
+    window: Window,
     batch_size: int,
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
     epochs: int | None = None,
     workers: int = 0,
-    fill: Fill = "repeat",
 ) -> "TrainDataset":
     """Shuffled batches of random crops, the same for any number of processes and workers.
 
@@ -127,14 +114,13 @@ def train_dataset(
 
     Args:
         source: the clips.
-        samples: length of a crop.
+        window: the input window of the network; without fixed windows, batches have the array `length`.
         batch_size: size of the global batch, over all processes.
         seed: 0 to 2**32 - 1.
         process_index: index of this process.
         process_count: number of processes; must divide `batch_size`.
         epochs: number of epochs; None for no end.
         workers: decoding processes; 0 decodes in threads of this process.
-        fill: how a clip shorter than a window is extended; "zeros" adds the array `length`.
 
     Raises:
         DataError: there are fewer clips than a batch needs, or `process_count` does not divide `batch_size`.
@@ -142,7 +128,7 @@ def train_dataset(
     if len(source) < batch_size:
         raise DataError(f"{len(source)} training clips do not fill one batch of {batch_size}; lower the batch size")
 
-    clips = grain.MapDataset.source(source).seed(seed).shuffle().random_map(RandomCrop(samples, fill))
+    clips = grain.MapDataset.source(source).seed(seed).shuffle().random_map(RandomCrop(window))
     steps = len(source) // batch_size
     local = _local_batches(clips, steps, batch_size, process_index, process_count)
     return TrainDataset(local.repeat(epochs), steps, workers)
@@ -209,13 +195,12 @@ class TrainIterator(grain.DatasetIterator):
 def eval_dataset(
     source: ClipSource,
     *,
-    samples: int,
+    window: Window,
     batch_size: int,
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
     workers: int = 0,
-    fill: Fill = "repeat",
 ) -> grain.IterDataset:
     """The first window of every clip, once and in order, in batches of one fixed shape.
 
@@ -225,19 +210,18 @@ def eval_dataset(
 
     Args:
         source: the clips.
-        samples: length of the window.
+        window: as in `train_dataset`.
         batch_size: size of the global batch, over all processes.
         start: position of the first clip.
         process_index: index of this process.
         process_count: number of processes; must divide `batch_size`.
         workers: decoding processes; 0 decodes in threads of this process.
-        fill: how a clip shorter than a window is extended; "zeros" adds the array `length`.
 
     Raises:
         DataError: `process_count` does not divide `batch_size`.
     """
     steps = -(-(len(source) - start) // batch_size)
-    clips = grain.MapDataset.range(start, start + steps * batch_size).map(FirstWindow(source, samples, fill))
+    clips = grain.MapDataset.range(start, start + steps * batch_size).map(FirstWindow(source, window))
     return _prefetched(_local_batches(clips, steps, batch_size, process_index, process_count), workers)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from aasist_jax.audio.source import source_name
-from aasist_jax.detection.detector import BATCH_SIZE, Detector, Prepared, Score, Windows
+from aasist_jax.detection.detector import BATCH_SIZE, Detector, Windows
+from aasist_jax.detection.result import Prepared, Score
 from aasist_jax.errors import AudioError
 
 AHEAD_BYTES = 64 << 20

@@ -47,8 +47,7 @@ def score_dataset(
         window = detector.window_rule
         batches = eval_dataset(
             split.source,
-            samples=window.samples,
-            fill=window.fill,
+            window=window,
             batch_size=BATCH_SIZE,
             start=done,
             workers=workers,

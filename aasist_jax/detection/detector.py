@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
 
@@ -11,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from aasist_jax.audio.condition import SHORT_SECONDS, Condition, condition
+from aasist_jax.audio.condition import SHORT_SECONDS, condition
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import as_rate, as_samples, iter_audio, load_audio, load_start, to_mono_16k
 from aasist_jax.audio.source import is_source, source_name
-from aasist_jax.audio.windows import all_windows, first_window
-from aasist_jax.calibration.llr import Calibration, load_calibration, probability_of_spoof
+from aasist_jax.audio.windows import all_windows
+from aasist_jax.calibration.llr import Calibration, load_calibration
+from aasist_jax.detection.result import Prepared, Score
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
 from aasist_jax.errors import AudioError, ConfigError
@@ -31,60 +31,6 @@ CALIBRATION_FILE = "calibration.json"
 BATCH_SIZE = 8
 
 Windows = Literal["first", "all"]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A Detector's result for one recording.
-
-    Attributes:
-        label: `bonafide` or `spoof`, whichever logit is larger; None if the recording is not scored (see `status`).
-        score: the published score, the raw logit of bona fide; higher means more likely human. It is not a likelihood
-            ratio. With several windows, their mean. None if the recording is not scored.
-        logits: the logits (spoof, bona fide); with several windows, their mean. None if the recording is not scored.
-        duration: length of the recording in seconds.
-        status: the condition of the scored audio (the first window or all of it). `ok`; `short` (less than 0.5 s) and
-            `clipped` (heavily) are scored, but the score is not reliable; `silent` (digital silence) and `constant`
-            (the same value throughout) are not scored.
-        model_id: identifies the model that gave the score.
-        window_scores: the score of every window, in order.
-        llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None if the weights folder has no
-            calibration.
-    """
-
-    label: str | None
-    score: float | None
-    logits: tuple[float, float] | None
-    duration: float
-    status: Condition
-    model_id: str
-    window_scores: tuple[float, ...]
-    llr: float | None = None
-
-    def probability_of_spoof(self, p_spoof: float) -> float | None:
-        """Posterior probability of a spoof at the prior `p_spoof`; None if there is no `llr`."""
-        if self.llr is None:
-            return None
-        return float(probability_of_spoof(np.array([self.llr]), p_spoof)[0])
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A recording that was decoded and cut, ready for the model.
-
-    Attributes:
-        name: the name used in messages.
-        windows: float32 (windows, samples) at 16 kHz; no windows if the recording is silent or constant.
-        lengths: valid samples of each window, for networks that take lengths; None otherwise.
-        duration: length of the recording in seconds.
-        status: as in `Score`.
-    """
-
-    name: str
-    windows: Float32[np.ndarray, "windows samples"]
-    lengths: Int32[np.ndarray, " windows"] | None
-    duration: float
-    status: Condition
 
 
 class Detector:
@@ -151,7 +97,13 @@ class Detector:
     def encode(
         self, wave: Float32[np.ndarray, "batch samples"], valid: Int32[np.ndarray, "batch 2"]
     ) -> Float32[np.ndarray, "batch f frames c"]:
-        """Encode pieces of recordings; `valid` is the (start, end) of the valid samples (see `FrameNetwork`)."""
+        """Encode pieces of recordings; `valid` is the (start, end) of the valid samples (see `FrameNetwork`).
+
+        Raises:
+            ConfigError: the network has no frames.
+        """
+        if self.frame_geometry is None:
+            raise ConfigError(f"{self.family.name}: its encoder has no frames; score whole windows with `logits`")
         with jax.default_matmul_precision("highest"):
             return np.asarray(self._encode(wave, valid), np.float32)
 
@@ -164,18 +116,19 @@ class Detector:
         with jax.default_matmul_precision("highest"):
             return _finite(np.asarray(self._classify(frames)), "the audio")
 
-    def logits(self, waves: Any, lengths: Int32[np.ndarray, " batch"] | None = None) -> Float32[np.ndarray, "batch 2"]:
+    def logits(self, waves: Any, lengths: Any = None) -> Float32[np.ndarray, "batch 2"]:
         """Score waveforms at 16 kHz, full scale 1.
 
         Args:
             waves: float32 (batch, samples), of any length that the model accepts.
-            lengths: valid samples of each waveform, for a model without fixed windows; None: every sample is valid.
+            lengths: integers (batch,), the valid samples of each waveform, for a model without fixed windows; None:
+                every sample is valid.
 
         Returns:
             (batch, 2), index 0 spoof, index 1 bona fide.
 
         Raises:
-            AudioError: wrong shape or type, too few samples, or NaN or infinite samples.
+            AudioError: wrong shape or type, too few samples, NaN or infinite samples, or lengths that do not fit.
         """
         waves = as_samples(waves, "waves")
         if waves.ndim != 2 or waves.dtype != np.float32:
@@ -187,7 +140,21 @@ class Detector:
             raise AudioError(f"waves: {waves.shape[1]} samples; the model takes at least {shortest}")
         if not np.isfinite(waves).all():
             raise AudioError("waves: NaN or infinite samples; mend the audio before scoring it")
-        return self._finite_logits(waves, lengths, "waves")
+        return self._finite_logits(waves, self._lengths(waves, lengths), "waves")
+
+    def _lengths(self, waves: np.ndarray, lengths: Any) -> Int32[np.ndarray, " batch"] | None:
+        rule, (rows, samples) = self.window_rule, waves.shape
+        if rule.fixed:
+            if lengths is not None:
+                raise AudioError(f"lengths: {self.family.name} has fixed windows and takes none; fill every waveform")
+            return None
+        # A model of any length always gets lengths, so that the same waveform has the same logits on every way to here.
+        found = np.full(rows, samples, np.int32) if lengths is None else np.asarray(lengths)
+        if found.shape != (rows,) or found.dtype.kind not in "iu":
+            raise AudioError(f"lengths: expected {rows} integers, got {found.dtype} of shape {found.shape}")
+        if rows and not rule.shortest <= found.min() <= found.max() <= samples:
+            raise AudioError(f"lengths: expected {rule.shortest} to {samples}, got {found.min()} to {found.max()}")
+        return found.astype(np.int32)
 
     def _finite_logits(
         self,
@@ -209,15 +176,9 @@ class Detector:
     def fill(
         self, wave: Float32[np.ndarray, " samples"]
     ) -> tuple[Float32[np.ndarray, " window"], Int32[np.ndarray, ""] | None]:
-        """Make a window from the start of a wave, by the model's rule, and return it with its length.
-
-        A wave shorter than a fixed window is repeated, and the length is None. Otherwise it is padded with zeros, and
-        the length is its number of samples.
-        """
-        if self.window_rule.fixed:
-            return first_window(wave, self.window), None
-        start = wave[: self.window]
-        return np.pad(start, (0, self.window - start.size)), np.asarray(start.size, np.int32)
+        """Make a window from the start of a wave, and return it with its length (see `Window.first`)."""
+        window, length = self.window_rule.first(wave)
+        return window, None if length is None else np.asarray(length, np.int32)
 
     def start_logits(self, wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "2"]:
         """Score the start of a wave of any length, as one window."""
@@ -271,9 +232,9 @@ class Detector:
         Args:
             audio: a path, a binary file object, or `(array, sample_rate)` with the array (samples,) or
                 (samples, channels).
-            windows: `first` is the published rule: only the first window is scored; a shorter clip is repeated to fill
-                it. `all` scores every window, with the last one aligned to the end, and takes the mean. In both cases
-                the whole recording is decoded, so that a truncated file is an error.
+            windows: `first` is the published rule: only the first window is scored; `Window.first` says how a shorter
+                recording is extended. `all` scores every window, with the last one aligned to the end, and takes the
+                mean. In both cases the whole recording is decoded, so that a truncated file is an error.
             channel: the channel to score, counted from 0; default: the mean of all channels. In stereo recordings of
                 calls, each channel often holds one speaker.
 

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from aasist_jax.detection.batches import InTurn, Source, batch_size_for, score_in_batches
-from aasist_jax.detection.detector import CALIBRATION_FILE, Detector, Score, Windows
+from aasist_jax.detection.detector import CALIBRATION_FILE, Detector, Windows
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
+from aasist_jax.detection.result import Score
 from aasist_jax.errors import AudioError, WeightsError
 
 COLUMNS = (

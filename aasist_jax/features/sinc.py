@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-SAMPLE_RATE = 16_000
-
+from aasist_jax.audio.limits import SAMPLE_RATE
 
 MAX_MASKED_FILTERS = 20
 

@@ -14,13 +14,15 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from aasist_jax import models
 from aasist_jax.errors import ConfigError, nearest
 from aasist_jax.models.published import PublishedWeights
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from aasist_jax.models.explanation import Explainer
     from aasist_jax.models.network import Loss, Network
     from aasist_jax.models.variables import ModelState, Variables
@@ -47,10 +49,22 @@ class Window:
     shortest: int
     fixed: bool = True
 
-    @property
-    def fill(self) -> Literal["repeat", "zeros"]:
-        """How a shorter clip is extended to a window: `repeat` or `zeros`."""
-        return "repeat" if self.fixed else "zeros"
+    def first(self, wave: "np.ndarray") -> tuple["np.ndarray", int | None]:
+        """Make a window from the start of a wave, float32 (samples,), and return it with its length.
+
+        With fixed windows the length is None, and a shorter wave is repeated. Otherwise a shorter wave is padded with
+        zeros, and the length is its number of samples, but at least `shortest`, which every network accepts.
+
+        Raises:
+            AudioError: `wave` is empty.
+        """
+        from aasist_jax.audio.windows import first_window
+
+        window = first_window(wave, self.samples)
+        if self.fixed:
+            return window, None
+        window[wave.size :] = 0
+        return window, min(max(wave.size, self.shortest), self.samples)
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,8 @@ class Family:
         window: the input window of the network, given the configuration.
         window_fields: fields of the configuration that set the length of a window. They may differ from those of the
             weights that training starts from.
-        bonafide_index: index of the bona fide logit among the two.
+        bonafide_index: index of the bona fide logit among the two; None for a network with one logit, that of bona fide
+            speech.
         trains: whether the parameter at a path, such as `encoder/block1/conv1/kernel`, is ever trained. The optimizer
             and weight decay do not touch the others.
         loss: the family's own loss; None for the weighted cross-entropy.
@@ -135,7 +150,7 @@ class Family:
     build: Callable[..., Network]
     window: Callable[[Any], Window]
     window_fields: tuple[str, ...] = ()
-    bonafide_index: int = 1
+    bonafide_index: int | None = 1
     trains: Callable[[str], bool] = lambda path: True
     loss: Loss | None = None
     state_estimate: StateEstimate | None = None
@@ -147,9 +162,11 @@ class Family:
     onnx_graph: Callable[[Any, Variables], Any] | None = None
 
     @property
-    def labels(self) -> tuple[str, str]:
-        """The classes of the two logits, in the order of the published checkpoints."""
-        return ("spoof", "bonafide") if self.bonafide_index == 1 else ("bonafide", "spoof")
+    def labels(self) -> tuple[str, ...]:
+        """The classes of the network's logits, in their order."""
+        if self.bonafide_index is None:
+            return ("bonafide",)
+        return LABELS if self.bonafide_index == 1 else LABELS[::-1]
 
 
 _registered: dict[str, Family] = {}

@@ -127,7 +127,8 @@ class Loss(Protocol):
         Args:
             outputs: the outputs of the network.
             record: what is known of the clips, int32 (batch,) each: `label` (0 spoof, 1 bona fide), `attack` (0 bona
-                fide; 1 and up the attacks of the training split, sorted by name) and `speaker` (sorted by name).
+                fide; 1 and up the attacks of the training split, sorted by name; -1 an attack that is not known) and
+                `speaker` (0 and up, sorted by name; -1 a speaker that is not known).
             class_weights: the configured weights of spoof and bona fide.
         """
         ...
@@ -143,18 +144,19 @@ def init(rng: Array, config: Any) -> tuple[Params, ModelState]:
     return build_network(config).init(rng)
 
 
-def class_logits(logits: Float[Array, "batch classes"], bonafide_index: int) -> Float[Array, "batch 2"]:
+def class_logits(logits: Float[Array, "batch classes"], bonafide_index: int | None) -> Float[Array, "batch 2"]:
     """Bring a network's logits into the order (spoof, bona fide).
 
-    A single logit is taken as that of bona fide speech, with 0 as the logit of spoof, so that the softmax of the two is
-    the logistic function.
+    Without a `bonafide_index` there is a single logit, that of bona fide speech. The logit of spoof is then 0, so that
+    the softmax of the two is the logistic function.
 
     Raises:
-        ValueError: the network returns neither one logit nor two.
+        ValueError: the network returns another number of logits than its family says.
     """
-    if logits.ndim != 2 or logits.shape[1] not in (1, 2):
-        raise ValueError(f"logits: expected shape (batch, 2) or (batch, 1) from a network, got {logits.shape}")
-    if logits.shape[1] == 1:
+    expected = 1 if bonafide_index is None else 2
+    if logits.ndim != 2 or logits.shape[1] != expected:
+        raise ValueError(f"logits: expected shape (batch, {expected}) from this network, got {logits.shape}")
+    if bonafide_index is None:
         return jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
     return logits if bonafide_index == 1 else logits[:, ::-1]
 

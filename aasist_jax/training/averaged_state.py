@@ -42,7 +42,7 @@ def averaged_variables(
             inputs = {name: batch[name] for name in ("wave", "length") if name in batch}
             numbers = np.full(len(batch["wave"]), i, np.int32)
             update = state_function(variables, split_over_devices(inputs | {"step": numbers}))
-            reporter.clips("batch-norm statistics", i + 1, setup.steps_per_epoch)
+            reporter.clips("model state", i + 1, setup.steps_per_epoch)
             # The state is computed over all devices, so every device has the same one.
             yield jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], update)
 

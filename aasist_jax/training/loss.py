@@ -15,8 +15,8 @@ def loss_of(family: Family) -> Loss:
     return family.loss or cross_entropy(family.bonafide_index)
 
 
-def cross_entropy(bonafide_index: int = 1) -> Loss:
-    """Make the weighted cross-entropy for a network whose bona fide logit has the index `bonafide_index`."""
+def cross_entropy(bonafide_index: int | None) -> Loss:
+    """Make the weighted cross-entropy for a network whose family has this `bonafide_index`."""
 
     def loss(
         outputs: Outputs, record: Mapping[str, Array], class_weights: tuple[float, float]

@@ -97,8 +97,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     window = window_of(config.model_config)
     batches = train_dataset(
         splits["train"].source,
-        samples=window.samples,
-        fill=window.fill,
+        window=window,
         batch_size=config.batch_size,
         seed=options.seed,
         process_index=jax.process_index(),

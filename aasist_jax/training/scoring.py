@@ -51,8 +51,7 @@ def score_split(
     """
     batches = eval_dataset(
         split.source,
-        samples=window.samples,
-        fill=window.fill,
+        window=window,
         batch_size=batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

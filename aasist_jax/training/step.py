@@ -84,7 +84,7 @@ def make_train_step(
         seed: seed of the random numbers.
         frozen: paths of parameters without gradient; freezing the first layers saves most of the backward pass.
     """
-    loss = loss or cross_entropy()
+    loss = loss or cross_entropy(1)
 
     def weighted_sum(params: Any, model_state: Any, piece: Batch, rng: RandomKeys) -> tuple[Array, Any]:
         params = _stop_gradients(params, frozen)

@@ -12,6 +12,7 @@ from flax.traverse_util import unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.config import parse_dataclass, parse_model_config, read_json, to_json
 from aasist_jax.errors import ConfigError, WeightsError
 from aasist_jax.models.family import family_of, window_of
@@ -20,7 +21,6 @@ from aasist_jax.runtime.files import replacing
 from aasist_jax.weights.names import check_leaves, check_variables
 
 FORMAT = 1
-SAMPLE_RATE = 16_000
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
 
@@ -129,5 +129,5 @@ def _facts(config: Any) -> dict[str, Any]:
         "sample_rate": SAMPLE_RATE,
         "window": window_of(config).samples,
         "labels": list(family.labels),
-        "bonafide_index": family.bonafide_index,
+        "bonafide_index": family.labels.index("bonafide"),
     }

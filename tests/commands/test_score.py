@@ -17,9 +17,10 @@ import soundfile
 
 from aasist_jax.commands.app import run
 from aasist_jax.detection.batches import score_in_batches
-from aasist_jax.detection.detector import Detector, Score
+from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.files import COLUMNS, score_files
 from aasist_jax.detection.inputs import find_recordings
+from aasist_jax.detection.result import Score
 from aasist_jax.weights.folder import Source, save_weights
 from tests.blocked_imports import run_without
 from tests.conftest import REPOSITORY

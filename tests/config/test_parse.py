@@ -202,6 +202,16 @@ def test_faults_name_the_key_and_what_is_expected(tmp_path: Path, key: str, valu
     assert fault(write(tmp_path / "a.json", changed(key, value))).startswith(complaint)
 
 
+@pytest.mark.parametrize("layout", ["csv", "some_other"])
+def test_a_corpus_of_ours_has_one_layout(tmp_path: Path, layout: str) -> None:
+    raw = OFFICIAL | {"data_config": {"corpus": "quickstart", "layout": layout}}
+    assert fault(write(tmp_path / "a.json", raw)) == (
+        f'data_config.corpus: expected "" where data_config.layout is "{layout}"'
+    )
+    del raw["data_config"]["layout"]
+    assert load_config(write(tmp_path / "a.json", raw)).data_config.corpus == "quickstart"
+
+
 @pytest.mark.parametrize(
     ("override", "meant"),
     [

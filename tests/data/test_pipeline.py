@@ -19,8 +19,11 @@ from aasist_jax.data.cache import open_cache
 from aasist_jax.data.pipeline import ClipSource, eval_dataset, train_dataset
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
+from aasist_jax.models.family import Window
 
 SAMPLES = 4000
+WINDOW = Window(SAMPLES, shortest=1)
+ANY_LENGTH = Window(SAMPLES, shortest=1, fixed=False)
 Batch = dict[str, np.ndarray]
 
 
@@ -37,8 +40,8 @@ def assert_same(left: list[Batch], right: list[Batch]) -> None:
             np.testing.assert_array_equal(one[name], other[name])
 
 
-def train(utterances: list[Utterance], **options: int | str | None) -> object:
-    defaults = {"samples": SAMPLES, "batch_size": 4, "seed": 7, "epochs": 2}
+def train(utterances: list[Utterance], **options: int | Window | None) -> object:
+    defaults = {"window": WINDOW, "batch_size": 4, "seed": 7, "epochs": 2}
     return train_dataset(ClipSource(utterances), **(defaults | options))
 
 
@@ -166,11 +169,11 @@ def test_states_of_something_else(utterances: list[Utterance], state: object) ->
 
 def test_a_cache_changes_nothing(utterances: list[Utterance], tmp_path: Path) -> None:
     cached = ClipSource(utterances, open_cache(tmp_path, utterances))
-    dataset = train_dataset(cached, samples=SAMPLES, batch_size=4, seed=7, epochs=2)
+    dataset = train_dataset(cached, window=WINDOW, batch_size=4, seed=7, epochs=2)
     assert_same(take(iter(dataset)), take(iter(train(utterances))))
     assert_same(
-        take(iter(eval_dataset(pickle.loads(pickle.dumps(cached)), samples=SAMPLES, batch_size=4))),
-        take(iter(eval_dataset(ClipSource(utterances), samples=SAMPLES, batch_size=4))),
+        take(iter(eval_dataset(pickle.loads(pickle.dumps(cached)), window=WINDOW, batch_size=4))),
+        take(iter(eval_dataset(ClipSource(utterances), window=WINDOW, batch_size=4))),
     )
     with pytest.raises(DataError, match="23 clips, the list 22"):
         ClipSource(utterances[1:], cached.cache)
@@ -178,7 +181,7 @@ def test_a_cache_changes_nothing(utterances: list[Utterance], tmp_path: Path) ->
 
 @pytest.mark.parametrize("count", [23, 20, 3])
 def test_evaluation_sees_every_first_window_once_in_order(utterances: list[Utterance], count: int) -> None:
-    batches = take(iter(eval_dataset(ClipSource(utterances[:count]), samples=SAMPLES, batch_size=4)))
+    batches = take(iter(eval_dataset(ClipSource(utterances[:count]), window=WINDOW, batch_size=4)))
     assert {batch["wave"].shape for batch in batches} == {(4, SAMPLES)}
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     assert joined["valid"].dtype == bool
@@ -192,7 +195,7 @@ def test_evaluation_sees_every_first_window_once_in_order(utterances: list[Utter
 
 def test_zeros_fill_short_clips_and_their_lengths_are_told(utterances: list[Utterance]) -> None:
     repeated = take(iter(train(utterances)))
-    padded = take(iter(train(utterances, fill="zeros")))
+    padded = take(iter(train(utterances, window=ANY_LENGTH)))
     short = set()
     for batch, as_today in zip(padded, repeated, strict=True):
         assert batch["length"].shape == (4,)
@@ -213,7 +216,7 @@ def test_zeros_fill_short_clips_and_their_lengths_are_told(utterances: list[Utte
 @pytest.mark.parametrize("workers", [0, 1])
 def test_evaluation_with_zeros(utterances: list[Utterance], workers: int) -> None:
     source = ClipSource(utterances[:6])
-    batches = take(iter(eval_dataset(source, samples=SAMPLES, batch_size=4, workers=workers, fill="zeros")))
+    batches = take(iter(eval_dataset(source, window=ANY_LENGTH, batch_size=4, workers=workers)))
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     waves = [load_audio(utterance.path)[:SAMPLES] for utterance in utterances[:6]]
     np.testing.assert_array_equal(joined["length"], [*(wave.size for wave in waves), SAMPLES, SAMPLES])
@@ -223,12 +226,21 @@ def test_evaluation_with_zeros(utterances: list[Utterance], workers: int) -> Non
     assert not joined["wave"][6:].any()
 
 
+def test_no_length_is_below_what_a_network_accepts(utterances: list[Utterance]) -> None:
+    """A clip of fewer samples than one frame would otherwise be averaged over no frame."""
+    longest = max(load_audio(utterance.path).size for utterance in utterances)
+    window = Window(longest, shortest=longest - 100, fixed=False)
+    batches = take(iter(eval_dataset(ClipSource(utterances), window=window, batch_size=4)))
+    lengths = np.concatenate([batch["length"] for batch in batches])
+    assert {longest - 100, longest} == set(lengths.tolist())
+
+
 def test_evaluation_can_be_run_twice_and_shared(utterances: list[Utterance]) -> None:
-    dataset = eval_dataset(ClipSource(utterances), samples=SAMPLES, batch_size=8)
+    dataset = eval_dataset(ClipSource(utterances), window=WINDOW, batch_size=8)
     whole = take(iter(dataset))
     assert_same(take(iter(dataset)), whole)
     parts = [
-        eval_dataset(ClipSource(utterances), samples=SAMPLES, batch_size=8, process_index=index, process_count=2)
+        eval_dataset(ClipSource(utterances), window=WINDOW, batch_size=8, process_index=index, process_count=2)
         for index in range(2)
     ]
     for left, right, both in zip(*map(iter, parts), whole, strict=True):
@@ -262,12 +274,14 @@ class _Probe(ClipSource):
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         bridge = sys.modules.get("jax._src.xla_bridge")
         started = bridge is not None and bridge.backends_are_initialized()
-        wave = np.float32([started, "aasist_jax.models" in sys.modules, "torch" in sys.modules, "grain" in sys.modules])
+        wave = np.float32(
+            [started, "aasist_jax.models.network" in sys.modules, "torch" in sys.modules, "grain" in sys.modules]
+        )
         return {"wave": wave, "label": np.int32(0), "index": np.int32(index)}
 
 
 def test_workers_start_no_jax_device(utterances: list[Utterance]) -> None:
-    iterator = iter(train_dataset(_Probe(utterances), samples=4, batch_size=4, seed=0, workers=1))
+    iterator = iter(train_dataset(_Probe(utterances), window=Window(4, 1), batch_size=4, seed=0, workers=1))
     try:
         (batch,) = take(iterator, 1)
     finally:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from aasist_jax.commands import score
-from aasist_jax.detection.detector import Score
 from aasist_jax.detection.files import Row
+from aasist_jax.detection.result import Score
 from aasist_jax.detection.row_text import Format, Identity, opened_output, write_rows
 from aasist_jax.errors import ScoreFileError
 

@@ -128,8 +128,10 @@ def fresh_registry() -> Iterator[None]:
 
 def test_three_logits_are_refused() -> None:
     """A network that gives them would otherwise be trained and scored by two of them without a word."""
-    with pytest.raises(ValueError, match=r"logits: expected shape \(batch, 2\) or \(batch, 1\) .* got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"logits: expected shape \(batch, 2\) .* got \(4, 3\)"):
         class_logits(jnp.zeros((4, 3)), 1)
+    with pytest.raises(ValueError, match=r"logits: expected shape \(batch, 1\) .* got \(4, 2\)"):
+        class_logits(jnp.zeros((4, 2)), None)
 
 
 def test_names_are_unique_and_unknown_ones_refused(entry: Family) -> None:

@@ -130,7 +130,7 @@ MORE_MOMENTS = [
     ("step 13", signal.SIGTERM),
     ("step 18", signal.SIGTERM),
     ("epoch 3", signal.SIGTERM),
-    ("batch-norm statistics 2", signal.SIGTERM),
+    ("model state 2", signal.SIGTERM),
     ("scoring eval 8", signal.SIGTERM),
 ]
 

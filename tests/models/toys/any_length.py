@@ -49,6 +49,7 @@ FAMILY = Family(
     config_type=AnyLengthConfig,
     build=lambda config, **options: LinenNetwork(AnyLength(config, **options), config.longest, state=("memory",)),
     window=lambda config: Window(config.longest, shortest=config.frame, fixed=False),
+    bonafide_index=None,
     names=CheckpointNames(parameter=lambda name: f"buffer_{name}"),
 )
 MODEL_CONFIG = {"architecture": "ToyAnyLength", "longest": 6000}
