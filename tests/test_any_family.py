@@ -4,18 +4,29 @@ Each toy of `tests/models/toys` is of another kind: without state; of any length
 one logit; with a loss that asks for the attack, and bona fide as its first logit.
 """
 
+import contextlib
 import csv
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
 
 from aasist_jax.commands import exit_codes
+from aasist_jax.config import TrainConfig
+from aasist_jax.data.layouts.csv_table import read_csv
+from aasist_jax.data.pipeline import ClipSource, train_dataset
 from aasist_jax.detection.detector import Detector
+from aasist_jax.models.family import StateEstimate, Window, register, unregister
+from aasist_jax.models.network import Outputs
 from aasist_jax.training.epoch import StepRunner
 from aasist_jax.training.interruption import StopRequested
 from aasist_jax.weights.folder import load_weights
@@ -46,7 +57,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "clips.csv"
 
 
-def configuration(toy: ModuleType, clips: Path, folder: Path) -> Path:
+def configuration(toy: Any, clips: Path, folder: Path) -> Path:
     path = folder / "toy.json"
     document = {
         "model_config": toy.MODEL_CONFIG,
@@ -122,7 +133,23 @@ def score_each_clip(weights: Path, clips: Path, folder: Path, command: Command) 
         expected = detector.logits((np.resize(start, detector.window) if fixed else start)[None])[0, 1]
         assert rows[name]["score"] == pytest.approx(expected, abs=2e-5)
         assert rows[name]["label"] == ("bonafide" if name == "eval0" else "spoof")
+    score_all_windows(detector, weights, folder, command)
     return {name: row["score"] for name, row in rows.items()}
+
+
+def score_all_windows(detector: Detector, weights: Path, folder: Path, command: Command) -> None:
+    """`--windows all` gives the mean over windows side by side, the last of which ends with the recording."""
+    size = detector.window
+    wave = np.random.default_rng(2).normal(scale=0.1, size=2 * size + 700).astype(np.float32)
+    wave[size:] *= 0.1
+    soundfile.write(folder / "three.wav", wave, RATE, subtype="FLOAT")
+    code, out, _ = command(
+        *("score", folder / "three.wav", "--weights", weights, "--windows", "all"), "--format", "jsonl"
+    )
+    expected = detector.logits(np.stack([wave[:size], wave[size : 2 * size], wave[-size:]]))[:, 1]
+    assert code == 0
+    assert json.loads(out)["score"] == pytest.approx(expected.mean(), abs=2e-5)
+    assert abs(expected[0] - expected.mean()) > 0.1, "the first window alone would pass as well"
 
 
 def evaluate(config: Path, weights: Path, scores: dict[str, float], folder: Path, command: Command) -> None:
@@ -176,6 +203,81 @@ def test_a_state_that_is_not_batch_norm_is_kept(clips: Path, tmp_path: Path, com
     state = load_weights(tmp_path / "run" / "weights").model_state
     loudest = max(np.abs(soundfile.read(path)[0]).max() for path in clips.parent.glob("train*.wav"))
     assert 0.5 * loudest < float(state["memory"]["loudest"]) <= max(loudest, 1)
+
+
+@dataclass(frozen=True)
+class EstimatedConfig(any_length.AnyLengthConfig):
+    """The configuration of a variant: a type belongs to one family."""
+
+
+@dataclass(frozen=True)
+class WatchedConfig(attack_types.AttackTypesConfig):
+    """The same for the family whose loss is watched."""
+
+
+@contextlib.contextmanager
+def variant(toy: ModuleType, **changes: Any) -> Iterator[SimpleNamespace]:
+    """A toy with another name and other abilities, among the registered families for a while."""
+    family = register(dataclasses.replace(toy.FAMILY, name="ToyVariant", **changes))
+    try:
+        yield SimpleNamespace(FAMILY=family, MODEL_CONFIG=toy.MODEL_CONFIG | {"architecture": family.name})
+    finally:
+        unregister(family.name)
+
+
+def test_a_state_that_is_not_batch_norm_is_estimated_for_averaged_parameters(
+    clips: Path, tmp_path: Path, command: Command
+) -> None:
+    """Averaged parameters get the mean, over the batches of the first epoch, of each batch's loudest sample."""
+    estimate = StateEstimate(
+        start=lambda state: jax.tree.map(jnp.zeros_like, state),
+        finish=lambda replaced, mean, batches: np.asarray(mean, replaced.dtype),
+    )
+    with variant(any_length, config_type=EstimatedConfig, state_estimate=estimate) as toy:
+        config = configuration(toy, clips, tmp_path)
+        assert command("train", "--config", config, "--output", tmp_path / "run")[0] == 0
+        state = load_weights(tmp_path / "run" / "weights").model_state
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["chosen"] == "average"
+    source = ClipSource(read_csv(clips, "train"))
+    window = Window(6000, 200, fixed=False)
+    batches = train_dataset(source, window=window, batch_size=8, seed=TrainConfig().seed, epochs=1)
+    loudest = [np.abs(batch["wave"]).max() for batch in batches]
+    assert len(loudest) == SPLITS["train"] // 8
+    assert float(state["memory"]["loudest"]) == pytest.approx(np.mean(loudest), rel=1e-6)
+
+
+@pytest.mark.parametrize("known", [["vocoder"], []])
+def test_a_loss_that_needs_the_attack_is_told_which_attacks_are_unknown(
+    known: list[str], clips: Path, tmp_path: Path, command: Command
+) -> None:
+    """By the word `unknown` in the table, or because the table has no attacks at all; such clips are learnt from."""
+    with clips.open(newline="") as file:
+        rows = [row | {"path": str(clips.parent / row["path"])} for row in csv.DictReader(file)]
+    for row in rows:
+        if not known:
+            del row["attack"]
+        elif row["attack"] not in ("-", *known):
+            row["attack"] = "unknown"
+    table = tmp_path / "clips.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    seen: set[tuple[int, int]] = set()
+
+    def see(label: Any, attack: Any) -> None:
+        seen.update(zip(label.tolist(), attack.tolist(), strict=True))
+
+    def watched(outputs: Outputs, record: Any, class_weights: tuple[float, float]) -> tuple[Any, Any]:
+        jax.debug.callback(see, record["label"], record["attack"])
+        return attack_types.FAMILY.loss(outputs, record, class_weights)
+
+    with variant(attack_types, config_type=WatchedConfig, loss=watched) as toy:
+        config = configuration(toy, table, tmp_path)
+        assert command("train", "--config", config, "--output", tmp_path / "run")[0] == 0
+    assert seen == {(1, 0), (0, -1)} | {(0, number) for number, _ in enumerate(known, start=1)}
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["eval"]["eer"] == 0
 
 
 @pytest.mark.usefixtures("toys")

@@ -40,23 +40,44 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
-    """The modules of this repository that a file imports, anywhere in it, but for what only type checkers see."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def imports_in(text: str) -> set[str]:
+    """The modules of this repository that a text imports, anywhere in it, but for what only type checkers see.
+
+    A relative import is given as it is written, with its dots, since it cannot be resolved without its place.
+    """
+    found = set()
+    for node in ast.walk(without_type_checking(text)):
+        if isinstance(node, ast.Import):
+            found |= {resolve(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found.add("." * node.level + (node.module or ""))
+        elif isinstance(node, ast.ImportFrom):
+            found |= {resolve(f"{node.module}.{alias.name}") for alias in node.names}
+    return found - {""}
+
+
+def without_type_checking(text: str) -> ast.Module:
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             node.body = [ast.Pass()]
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {resolved for name in found if (resolved := resolve(name))}
+    return tree
+
+
+def lazy_names() -> dict[str, str]:
+    """What the package gives by name and imports on first use, such as `Detector`, and the modules that it is from."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module != "typing"]
+    return {f"aasist_jax.{alias.name}": str(node.module) for node in imports for alias in node.names}
+
+
+LAZY_NAMES = lazy_names()
 
 
 def resolve(name: str) -> str:
     """The module that an imported name is, or lies in; '' for one of another project."""
+    if name in LAZY_NAMES:
+        return LAZY_NAMES[name]
     parts = name.split(".")
     while parts:
         path = REPOSITORY.joinpath(*parts)
@@ -67,7 +88,7 @@ def resolve(name: str) -> str:
 
 
 def graph(folder: Path) -> dict[str, set[str]]:
-    return {module_name(path): imports_of(path) for path in sorted(folder.rglob("*.py"))}
+    return {module_name(path): imports_in(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.py"))}
 
 
 def layer(module: str) -> str:
@@ -76,13 +97,15 @@ def layer(module: str) -> str:
 
 
 def violations(modules: dict[str, set[str]]) -> list[str]:
-    """The imports that point up, or across a border that only one module may cross."""
+    """The imports that point up or across a border that only one module may cross, and relative ones."""
     found = []
     for module, targets in modules.items():
         own = layer(module)
         for target in sorted(targets):
             other = layer(target)
-            if not target.startswith("aasist_jax.") or own in ("", "__main__") or own == other:
+            if target.startswith("."):
+                found.append(f"{module} imports {target}: write the full name")
+            elif not target.startswith("aasist_jax.") or own in ("", "__main__") or own == other:
                 pass
             elif LAYERS.index(own) < LAYERS.index(other) or (own, other) in NOT_BENEATH:
                 found.append(f"{module} imports {target}")
@@ -139,6 +162,19 @@ def test_an_import_turned_round_is_seen() -> None:
         "aasist_jax.detection.detector imports aasist_jax.training.step",
         "aasist_jax.metrics.scores imports aasist_jax.evaluation.score_files",
     ]
+    for text, target in (
+        ("from aasist_jax import detection", "aasist_jax.detection"),
+        ("from aasist_jax import Detector", "aasist_jax.detection.detector"),
+        ("import aasist_jax.detection.detector as d", "aasist_jax.detection.detector"),
+        ("def f():\n    from aasist_jax.detection import detector", "aasist_jax.detection.detector"),
+    ):
+        found = violations({"aasist_jax.metrics.scores": imports_in(text)})
+        assert found == [f"aasist_jax.metrics.scores imports {target}"], text
+    for text, target in (("from ..detection import detector", "..detection"), ("from . import rates", ".")):
+        found = violations({"aasist_jax.metrics.scores": imports_in(text)})
+        assert found == [f"aasist_jax.metrics.scores imports {target}: write the full name"], text
+    only_for_types = "if TYPE_CHECKING:\n    from aasist_jax import detection"
+    assert imports_in(f"from aasist_jax.errors import AasistError\n{only_for_types}") == {"aasist_jax.errors"}
     circular = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"e"}}
     assert circles(circular) == [["a", "b", "c"], ["e"]]
 

@@ -1,6 +1,6 @@
-"""Experiment configurations: JSON files, or names of those that come with the package, read into frozen types.
+"""Experiment configurations: JSON files, given by path or by the name of one that comes with the package.
 
-`experiment` has the types, `parse` reads them strictly, `shipped` finds the configurations of the package by name.
+`experiment` defines the types, `parse` reads and checks JSON, `shipped` finds the configurations of the package.
 """
 
 from aasist_jax.config.experiment import DataConfig, ExperimentConfig, OptimConfig, TrainConfig

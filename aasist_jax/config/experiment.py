@@ -1,4 +1,4 @@
-"""What an experiment is described by: frozen dataclasses, with the range of every number in its type."""
+"""The types of an experiment configuration: frozen dataclasses. The type of a number includes its allowed range."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal
@@ -28,7 +28,7 @@ class OptimConfig:
     scheduler: Literal["cosine", "constant"] = "cosine"
 
     def __post_init__(self) -> None:
-        """Check what the types cannot say."""
+        """Check what the types cannot express."""
         if self.amsgrad:
             raise ValueError('amsgrad: expected "False" (no published recipe uses AMSGrad)')
         if not 0 <= self.lr_min <= self.base_lr:
@@ -37,16 +37,18 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where clips come from and how they are fed.
+    """Where clips come from and how they are read.
 
     Attributes:
-        layout: the name of a registered reader of data sets (`aasist_jax.data.layouts`), such as `asvspoof2019_la`
-            (the published folders under `database_path`) or `csv` (`database_path` names the table). The registry is
-            asked when the data set is opened.
-        workers: decoding processes; 0 decodes in the training process.
-        cache: folder for decoded audio; empty for none.
-        on_bad_file: what to do where the check before the first step finds missing or unreadable files.
-        corpus: `quickstart` where the data set is to be built first.
+        layout: name of a module in `aasist_jax.data.layouts`, such as `asvspoof2019_la` (`database_path` is a folder
+            in the published layout) or `csv` (`database_path` is a table). The name is checked only when the data set
+            is opened.
+        workers: number of decoding processes; 0 decodes in the training process.
+        cache: folder for decoded audio; empty for no cache.
+        on_bad_file: what to do if the check before the first step finds missing or unreadable files: end with an
+            error, or train without them.
+        corpus: `quickstart` builds the small corpus of `aasist_jax.corpus` in `database_path` before training, unless
+            it is there already, and scores two of its clips at the end; empty uses the data set as it is.
     """
 
     layout: str = "asvspoof2019_la"
@@ -58,24 +60,25 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a run proceeds, beyond the published recipe.
+    """Options of a training run that the official configurations do not have.
 
     Attributes:
-        seed: of the initial parameters, the order of clips and every other random choice.
-        cpu_devices: splits a CPU into as many devices, each computing on a core of its own; other backends ignore it.
-        dtype: the type computed in; parameters stay float32.
-        accumulation: splits each batch into as many equal pieces on every device and sums their gradients (statistics
-            of batch normalisation are then those of a piece).
+        seed: seed of all random choices: the initial parameters, the order of the clips, crops and dropout.
+        cpu_devices: number of virtual devices that a CPU is split into; other backends ignore it.
+        dtype: the type in which the network computes; parameters stay float32.
+        accumulation: number of equal parts that a device splits its share of a batch into. Their gradients are summed;
+            batch statistics are those of a part.
         class_weights: weights of spoof and bona fide in the cross-entropy.
-        selection: the rule by which the best epoch is chosen.
-        init: weights to start from: a weights folder, or the name of published weights; empty for random ones.
-        freeze: patterns (fnmatch, on names such as `encoder/block1/conv1/kernel`) of parameters that stay as they are.
-        checkpoint_steps: save the run after as many steps; 0 for never.
-        checkpoint_minutes: save the run after as many minutes; 0 for never.
-        log_steps: steps from one line of the log to the next.
-        log_batches: add the utterances of every logged batch to the log.
-        eval_batch_size: clips of a batch while scoring; 0 for the default.
-        shuffle_labels: deal out the labels of train and dev at random: a control, in which nothing can be learned.
+        selection: how the final weights are chosen, see `aasist_jax.training.selection`.
+        init: weights to start from: a weights folder, or the name of published weights; empty for random weights.
+        freeze: patterns of parameters that are not trained, in the syntax of `fnmatch`; they are matched against names
+            such as `encoder/block1/conv1/kernel`.
+        checkpoint_steps: steps between checkpoints; 0 for no checkpoints by steps.
+        checkpoint_minutes: minutes between checkpoints; 0 for no checkpoints by time.
+        log_steps: steps between lines of the log.
+        log_batches: whether the log lists the utterances of each logged batch.
+        eval_batch_size: batch size for scoring dev and eval; 0 for the default.
+        shuffle_labels: shuffle the labels of train and dev, as a control experiment in which nothing can be learnt.
     """
 
     seed: Count = 1234
@@ -96,10 +99,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ExperimentConfig(Generic[Model]):
-    """One experiment. Fields above `data_config` are the official ones and keep their official meaning.
+    """One experiment. Fields above `data_config` have the names and the meaning of the official configurations.
 
-    `model_config` is the frozen type that the architecture registered. `eval_all_best`, `eval_output` and the
-    `cudnn_*` switches are read so that the official files load; they change nothing.
+    `model_config` is an instance of the `config_type` of its family. `eval_all_best`, `eval_output`, `model_path` and
+    the `cudnn_*` fields are accepted so that the official files can be read; they have no effect.
     """
 
     model_config: Model
@@ -120,7 +123,7 @@ class ExperimentConfig(Generic[Model]):
     train_config: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        """Check what the types cannot say."""
+        """Check what the types cannot express."""
         layout = self.data_config.layout
         # The corpora that we build have the layout of ASVspoof 2019 LA.
         if self.data_config.corpus and layout != "asvspoof2019_la":

@@ -1,7 +1,7 @@
-"""Reading configurations, strictly: whatever is not understood is refused in one line that names file and key.
+"""Reads configurations. Whatever is not understood is an error of one line, which names the file and the key.
 
-msgspec builds the types and checks them. A pass before it does what msgspec does not: it refuses unknown keys and
-says which key was probably meant, and takes the "True" and "False" of the official files for truth values.
+msgspec builds the types and checks the values. Before it, `_Check` does what msgspec cannot: it refuses unknown keys,
+names the key that was probably meant, and reads the strings "True" and "False" of the official files as booleans.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ def load_config(path_or_name: str | PathLike[str], overrides: Sequence[str] = ()
 
     Args:
         path_or_name: a JSON file, or the name of a configuration that comes with the package.
-        overrides: changes on top, each `key=value` with dots into the sections, such as
-            `optim_config.base_lr=5e-5`. A value is read as JSON, and as a plain string where it is none.
+        overrides: changes to the file, each `key=value`; dots separate a section from its key, such as
+            `optim_config.base_lr=5e-5`. A value is read as JSON; if it is not valid JSON, it is taken as a string.
 
     Raises:
         ConfigError: one line that names the file, the key and what was expected.
@@ -43,7 +43,7 @@ def load_config(path_or_name: str | PathLike[str], overrides: Sequence[str] = ()
 
 
 def parse_config(raw: Mapping[str, Any], origin: str) -> ExperimentConfig:
-    """Turn a parsed JSON object into a configuration; `origin` names it in errors."""
+    """Turn a parsed JSON object into a configuration; errors begin with `origin`, such as the name of the file."""
     config_type, fields = _model_type(raw.get("model_config", {}), origin)
     generic: Any = ExperimentConfig
     config: ExperimentConfig = parse_dataclass(generic[config_type], {**raw, "model_config": fields}, origin)
@@ -51,20 +51,21 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> ExperimentConfig:
 
 
 def parse_model_config(raw: Any, origin: str) -> Any:
-    """Turn a `model_config` object into the frozen type of its architecture."""
+    """Turn a `model_config` object into the `config_type` of the family that its `architecture` names."""
     config_type, fields = _model_type(raw, origin)
     return parse_dataclass(config_type, fields, origin, "model_config")
 
 
 def parse_dataclass(cls: Any, raw: Any, origin: str, key: str = "") -> Any:
-    """Build a frozen type from a JSON object, every key and value checked.
+    """Build an instance of a frozen type from a JSON object, after checking every key and value.
 
     Args:
-        cls: a frozen dataclass or `msgspec.Struct`, and so may be the types of its fields. A section that may be of
-            several types is a field whose type is a union of Structs, with one `tag_field` and each a `tag`.
+        cls: a frozen dataclass or `msgspec.Struct`; its fields may be of such types, too (sections). If a section can
+            be of several types, the type of its field is a union of Structs that have the same `tag_field` and
+            different `tag`s.
         raw: the JSON object.
-        origin: what the whole JSON is called in errors.
-        key: where in it the object stands, in dots; empty for the top.
+        origin: name of the JSON document in errors, such as its path.
+        key: path of the object within the document, separated by dots; empty for the top.
 
     Raises:
         ConfigError: one line that names the origin, the key and what was expected.
@@ -73,19 +74,19 @@ def parse_dataclass(cls: Any, raw: Any, origin: str, key: str = "") -> Any:
     try:
         return msgspec.convert(check.prepared, cls)
     except msgspec.ValidationError as error:
-        # The message ends in the place of the fault: "... - at `$.betas[1]`".
+        # The message ends with the path of the value at fault: "... - at `$.betas[1]`".
         place = (key + str(error).partition(" - at `$")[2].removesuffix("`")).removeprefix(".")
         if error.__cause__ is not None:
             raise ConfigError(f"{origin}: {_join(place, str(error.__cause__))}") from None
         if place not in check.seen:
-            # Inside a list, a dictionary or an optional tuple: the library's own words.
+            # Within a list, a dictionary or an optional tuple, which `_Check` does not enter: msgspec's own message.
             raise ConfigError(f"{origin}: {place}: {str(error).partition(' - at `$')[0]}") from None
         node, value = check.seen[place]
         _refuse(origin, place, _describe(node), value)
 
 
 def to_json(config: Any) -> Any:
-    """Turn a configuration back into what JSON can hold; `parse_config` reads it again to an equal one."""
+    """Turn a configuration into JSON values; `parse_config` turns an experiment's back into an equal configuration."""
     from aasist_jax.models.family import family_of
 
     raw = _plain(config)
@@ -97,7 +98,7 @@ def to_json(config: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Turn frozen types into dictionaries of all their fields, and tuples into lists.
 
-    msgspec's own `to_builtins` leaves out the fields of a dataclass that it gave their default.
+    `msgspec.to_builtins` cannot be used: it omits dataclass fields that were missing in the JSON.
     """
     if isinstance(value, msgspec.Struct):
         settings = value.__struct_config__
@@ -109,7 +110,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read a JSON file whose top is an object; a repeated key, NaN and infinity are errors."""
+    """Read a JSON file that holds one object. A repeated key, NaN and infinity are errors."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -125,7 +126,7 @@ def read_json(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _model_type(raw: Any, origin: str) -> tuple[Any, dict[str, Any]]:
-    """Return the type that the architecture of a `model_config` object registered, and the object's other keys."""
+    """Return the `config_type` of the family that a `model_config` object names, and the object's other keys."""
     from aasist_jax.models.family import family, family_names
 
     if not isinstance(raw, Mapping):
@@ -135,7 +136,14 @@ def _model_type(raw: Any, origin: str) -> tuple[Any, dict[str, Any]]:
 
 
 class _Check:
-    """The pass before msgspec: `prepared` is what msgspec converts, `seen` the type and the value at each key."""
+    """Checks keys before msgspec checks values.
+
+    Attributes:
+        origin: name of the JSON document in errors.
+        keys: the full names of all keys that the type has, such as `optim_config.base_lr`.
+        seen: the type and the value at each key, for messages about values that msgspec refuses.
+        prepared: the JSON object as msgspec is to convert it.
+    """
 
     def __init__(self, root: inspect.Type, raw: Any, origin: str, key: str) -> None:
         self.origin, self.keys = origin, [*_keys(root, key)]
@@ -171,7 +179,7 @@ class _Check:
         return {name: self._prepare(types[name], value, _join(key, name)) for name, value in raw.items()}
 
     def _hint(self, section: str, name: str, value: Any, siblings: Iterable[str]) -> str:
-        """Name the key that was probably meant: one of that name elsewhere, a similar one here, one elsewhere."""
+        """Suggest a key: first one of the same name in another section, then a similar one here, then elsewhere."""
         everywhere = {key.rpartition(".")[2]: key for key in self.keys if key != _join(section, name)}
         leaf = name
         while isinstance(value, Mapping) and len(value) == 1:
@@ -185,26 +193,26 @@ class _Check:
 
 
 def _tag(raw: Mapping[str, Any], tag_field: str, tags: Iterable[str], origin: str, key: str) -> str:
-    """Return the tag of a section, which must be one of `tags`."""
+    """Return the tag of a section, the value that says which of its types it has; it must be one of `tags`."""
     if raw.get(tag_field) not in [*tags]:
         _refuse(origin, _join(key, tag_field), _either(tags), *(raw[k] for k in raw if k == tag_field))
     return raw[tag_field]
 
 
 def _refuse(origin: str, key: str, expected: str, *value: Any) -> NoReturn:
-    """Complain about the value at a key; without one, that it is missing."""
+    """Raise the error for the value at a key; without a value, the error that it is missing."""
     fault = f"expected {expected}, got {_show(*value)}" if value else f"missing; expected {expected}"
     raise ConfigError(f"{origin}: {key or 'top'}: {fault}")
 
 
 def _sections(node: inspect.Type) -> list[Any]:
-    """The types of section that may stand where `node` does."""
+    """The dataclasses and Structs among the types that `node` allows."""
     types = node.types if isinstance(node, inspect.UnionType) else [node]
     return [each for each in types if isinstance(each, inspect.DataclassType | inspect.StructType)]
 
 
 def _keys(node: inspect.Type, prefix: str) -> Iterator[str]:
-    """Every key beneath `node`, in dots."""
+    """The full names of all keys below `node`, separated by dots."""
     for field in (field for section in _sections(node) for field in section.fields):
         yield _join(prefix, field.encode_name)
         yield from _keys(field.type, _join(prefix, field.encode_name))

@@ -1,6 +1,6 @@
-"""The configurations that come with the package, by name: the files of `configs/` at the top of the repository.
+"""Finds the configurations that come with the package: the JSON files in `configs/`, by their names without suffix.
 
-A wheel holds them as `aasist_jax/configs`; an editable install reads those of the repository.
+A wheel contains them in `aasist_jax/configs`; an editable install reads the folder `configs` of the repository.
 """
 
 import os
@@ -23,13 +23,14 @@ def shipped_file(name: str) -> Path:
 
 
 def configuration_file(path_or_name: str | PathLike[str]) -> Path:
-    """Return the file that is meant: a file by its path, or a configuration of the package by its name.
+    """Return the path of a configuration file, given its path or the name of a configuration of the package.
 
-    A file that exists is taken before a configuration of the same name. What looks like a path is returned as it is,
-    even where there is no such file: reading it says why not.
+    An existing file takes precedence over a configuration of the same name. A path to a file that does not exist is
+    returned unchanged; the error comes when it is read.
 
     Raises:
-        ConfigError: a plain name of neither a file nor a configuration; the nearest name is given.
+        ConfigError: the name is neither that of a file nor that of a configuration. The message suggests the nearest
+            name.
     """
     path = Path(path_or_name)
     names = configuration_names()

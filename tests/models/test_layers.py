@@ -1,22 +1,16 @@
-"""Batch norm, pooling and initialisation by PyTorch's rules."""
+"""Batch norm and the initialisation of layers by PyTorch's rules."""
 
-from collections import Counter
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 from scipy import stats
 
-from aasist_jax.features.sinc import sinc_filters
-from aasist_jax.models.aasist.network import AASIST, xavier_normal
 from aasist_jax.models.layers import BatchNorm, Conv, Linear
-from aasist_jax.ops.pooling import first_max, max_pool_time
 from tests.conftest import extra
-from tests.models.aasist.tiny import CONFIG, SAMPLES
+from tests.models.distributions import assert_uniform
 
 torch = extra("torch", "torch")
 F = torch.nn.functional
@@ -128,66 +122,6 @@ def test_batch_norm_statistics_are_float32_under_bfloat16() -> None:
     np.testing.assert_allclose(new["batch_stats"]["mean"], np.asarray(x, np.float32).mean(0) / 10, rtol=1e-6)
 
 
-def values(kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    rng = np.random.default_rng(3)
-    if kind == "distinct":
-        return rng.permutation(np.prod(shape)).reshape(shape) - 0.5 * np.prod(shape)
-    if kind == "equal":
-        return np.full(shape, -2.0)
-    x = rng.integers(0, 3, shape).astype(float)
-    if kind == "nan":
-        x[rng.uniform(size=shape) < 0.2] = np.nan
-    return x
-
-
-@pytest.mark.parametrize("kind", ["distinct", "ties", "equal", "nan"])
-@pytest.mark.parametrize("time", [3, 9, 10, 11])
-def test_max_pool_time_equals_pytorch(kind: str, time: int) -> None:
-    x = values(kind, (2, 5, time, 4))
-    tensor = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
-    expected = F.max_pool2d(tensor, (1, 3))
-    g = np.random.default_rng(4).normal(size=expected.shape)
-    (expected * torch.tensor(g)).sum().backward()
-    with jax.enable_x64(True):
-        actual, pullback = jax.vjp(max_pool_time, jnp.asarray(x))
-        (dx,) = pullback(jnp.asarray(g.transpose(0, 2, 3, 1)))
-    np.testing.assert_array_equal(actual, expected.detach().numpy().transpose(0, 2, 3, 1))
-    np.testing.assert_array_equal(dx, tensor.grad.numpy().transpose(0, 2, 3, 1))
-
-
-@pytest.mark.parametrize("kind", ["distinct", "ties", "equal", "nan"])
-@pytest.mark.parametrize("axis", [1, 2])
-def test_first_max_equals_pytorch(kind: str, axis: int) -> None:
-    x = values(kind, (3, 7, 5, 2))
-    tensor = torch.tensor(x, requires_grad=True)
-    expected = tensor.max(dim=axis).values
-    g = np.random.default_rng(5).normal(size=expected.shape)
-    (expected * torch.tensor(g)).sum().backward()
-    with jax.enable_x64(True):
-        actual, pullback = jax.vjp(lambda a: first_max(a, axis), jnp.asarray(x))
-        (dx,) = pullback(jnp.asarray(g))
-    np.testing.assert_array_equal(actual, expected.detach().numpy())
-    np.testing.assert_array_equal(dx, tensor.grad.numpy())
-
-
-def assert_uniform(sample: Any, bound: float) -> None:
-    sample = np.asarray(sample, np.float64).ravel()
-    assert np.abs(sample).max() <= bound
-    assert stats.kstest(sample, stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-3
-
-
-def assert_normal(sample: Any, deviation: float) -> None:
-    sample = np.asarray(sample, np.float64).ravel()
-    assert stats.kstest(sample, stats.norm(0, deviation).cdf).pvalue > 1e-3
-
-
-@pytest.mark.parametrize(("filters", "first_conv"), [(70, 128), (20, 1024), (128, 251), (24, 8), (3, 1)])
-def test_sinc_filters_are_the_same_forwards_and_backwards(filters: int, first_conv: int) -> None:
-    bank = sinc_filters(filters, first_conv)
-    assert bank.shape == (filters, first_conv + 1 - first_conv % 2)
-    np.testing.assert_array_equal(bank, bank[:, ::-1])
-
-
 def test_linear_starts_as_in_pytorch() -> None:
     params = Linear(300).init(jax.random.key(0), jnp.ones((1, 50)))["params"]
     reference = torch.nn.Linear(50, 300)
@@ -202,52 +136,6 @@ def test_conv_starts_as_in_pytorch() -> None:
     assert_uniform(params["kernel"], (2 * 3 * 8) ** -0.5)
     assert_uniform(params["bias"], (2 * 3 * 8) ** -0.5)
     assert stats.ks_2samp(np.ravel(params["kernel"]), reference.weight.detach().numpy().ravel()).pvalue > 1e-3
-
-
-def test_attention_vectors_are_xavier_normal() -> None:
-    vector = xavier_normal(jax.random.key(0), (3000, 1))
-    assert_normal(vector, (2 / 3001) ** 0.5)
-    reference = torch.nn.init.xavier_normal_(torch.empty(3000, 1))
-    assert stats.ks_2samp(np.ravel(vector), reference.numpy().ravel()).pvalue > 1e-3
-
-
-def test_every_parameter_of_the_model_starts_by_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What draws each parameter is noted while the model is traced; compiling the whole takes a minute.
-    rules: dict[str, tuple[Any, tuple[int, ...]]] = {}
-    declare = nn.Module.param
-
-    def note(self: nn.Module, name: str, init: Any, shape: tuple[int, ...]) -> Any:
-        rules["/".join((*self.path, name))] = (init, shape)
-        return declare(self, name, init, shape)
-
-    monkeypatch.setattr(nn.Module, "param", note)
-    params = jax.eval_shape(AASIST(CONFIG).init, jax.random.key(0), jnp.zeros((1, SAMPLES)))["params"]
-    assert rules.keys() == flatten_dict(params, sep="/").keys()
-
-    kinds = Counter()
-    for path, (init, _) in rules.items():
-        parent, _, name = path.rpartition("/")
-        sample = init(jax.random.key(1), (4000, 1))
-        assert sample.dtype == jnp.float32
-        if name.startswith("att_weight"):
-            assert init is xavier_normal
-            kinds["attention"] += 1
-        elif path in ("pos_s", "master1", "master2"):
-            assert_normal(sample, 1)
-            kinds["node"] += 1
-        elif parent.split("/")[-1].startswith("bn"):
-            assert (np.asarray(sample) == (1 if name == "scale" else 0)).all()
-            kinds["norm"] += 1
-        else:
-            fan_in = np.prod(rules[f"{parent}/kernel"][1][:-1])
-            assert_uniform(sample, fan_in**-0.5)
-            assert np.abs(sample).max() > 0.99 * fan_in**-0.5
-            kinds["affine"] += 1
-    assert kinds["attention"] == 2 + 4 * 4
-    assert kinds["node"] == 3
-    assert kinds["norm"] == 2 * (1 + 6 + 5 + 2 + 4)
-    # Convolutions and shortcuts, homogeneous and heterogeneous layers, pools, output.
-    assert kinds["affine"] == 2 * (12 + 2 + 2 * 3 + 4 * 8 + 6 + 1)
 
 
 def test_statistics_start_at_mean_0_variance_1_count_0() -> None:

@@ -10,8 +10,7 @@ from aasist_jax.models.batch_statistics import BATCH_STATISTICS
 from aasist_jax.training.averaging import add_to_average, empty_average, estimate_state, make_state_step
 from aasist_jax.training.parallel import AXIS, parallel_map
 from tests.conftest import extra
-
-from .two_processes_step import make_batch, small_network, small_variables
+from tests.training.two_processes_step import make_batch, small_network, small_variables
 
 
 def test_the_average_weighs_every_snapshot_alike() -> None:

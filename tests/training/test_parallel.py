@@ -16,9 +16,16 @@ from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.training.parallel import AXIS, check_batch_size, initialize_hosts, on_host, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from tests.models.aasist import tiny
-
-from .two_processes import start_two, wait_for
-from .two_processes_step import STEPS, Small, make_batch, recording_sgd, records, small_network, small_variables
+from tests.training.two_processes import start_two, wait_for
+from tests.training.two_processes_step import (
+    STEPS,
+    Small,
+    make_batch,
+    recording_sgd,
+    records,
+    small_network,
+    small_variables,
+)
 
 CHILD = Path(__file__).with_name("two_processes_step.py")
 Records = dict[str, np.ndarray]

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from aasist_jax.commands.exit_codes import STOPPED
-
-from .short_run import (
+from tests.training.short_run import (
     Outcome,
     Start,
     board_points,

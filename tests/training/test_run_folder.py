@@ -14,8 +14,7 @@ from aasist_jax.errors import TrainingError
 from aasist_jax.training.identity import describe_environment, differences
 from aasist_jax.training.reporting import Board
 from aasist_jax.training.run_folder import RunFolder
-
-from .short_run import board_points, read_log
+from tests.training.short_run import board_points, read_log
 
 
 @contextmanager

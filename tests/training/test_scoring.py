@@ -12,7 +12,8 @@ from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.splits import Split
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.models.family import window_of
-from aasist_jax.models.network import build_network, score_function
+from aasist_jax.models.network import build_network
+from aasist_jax.models.variables import split_variables
 from aasist_jax.training.scoring import make_score_function, score_split
 from tests.models import toy
 
@@ -35,7 +36,6 @@ def test_every_clip_is_scored_once_in_order(split: Split) -> None:
     with toy.registered():
         network = build_network(weights.config)
         score = make_score_function(weights.config, network)
-        judge = score_function(weights.config, network)
         window = window_of(weights.config)
     done: list[tuple[int, int]] = []
     options: dict[str, Any] = {"window": window, "batch_size": 8, "workers": 0}
@@ -54,7 +54,8 @@ def test_every_clip_is_scored_once_in_order(split: Split) -> None:
     ]
     # Shorter clips are repeated, longer ones cut.
     waves = [np.resize(soundfile.read(u.path, dtype="float32")[0], toy.WINDOW) for u in split.utterances]
-    expected = np.asarray(judge(weights.variables, jnp.stack(waves)))[:, 1]
+    outputs, _ = network.apply(*split_variables(weights.variables), jnp.stack(waves))
+    expected = np.asarray(outputs.logits)[:, 1]
     np.testing.assert_allclose(trials.scores, expected, rtol=1e-5)
     assert trials.scores.dtype == np.float64
 

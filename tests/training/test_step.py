@@ -20,8 +20,14 @@ from aasist_jax.training.parallel import AXIS, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from tests.models import toy
 from tests.models.aasist import tiny
-
-from .two_processes_step import Small, make_batch, recording, recording_sgd, small_network, small_variables
+from tests.training.two_processes_step import (
+    Small,
+    make_batch,
+    recording,
+    recording_sgd,
+    small_network,
+    small_variables,
+)
 
 
 def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-
-from .short_run import make_config, outcome, outcome_differences, read_log, write_corpus
-from .two_processes import Process, start_two, wait_for
+from tests.training.short_run import make_config, outcome, outcome_differences, read_log, write_corpus
+from tests.training.two_processes import Process, start_two, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

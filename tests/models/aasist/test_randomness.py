@@ -13,8 +13,7 @@ from flax.errors import InvalidRngError
 from aasist_jax.features.sinc import mask_filters
 from aasist_jax.models.aasist.config import DropoutRates
 from aasist_jax.models.aasist.network import AASIST, GraphPool, HeterogeneousGraphAttention
-
-from .tiny import CONFIG, SAMPLES, random_variables
+from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 
 NO_DROPOUT = DropoutRates(0.0, 0.0, 0.0, 0.0)
 

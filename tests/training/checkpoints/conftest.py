@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from aasist_jax.training.checkpoints.store import CheckpointStore
-
-from .states import save_steps
+from tests.training.checkpoints.states import save_steps
 
 
 @pytest.fixture(scope="session")

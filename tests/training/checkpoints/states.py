@@ -10,8 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from aasist_jax.training.checkpoints.store import CheckpointStore
-
-from .child import make_extras, make_state
+from tests.training.checkpoints.child import make_extras, make_state
 
 
 class Moments(NamedTuple):

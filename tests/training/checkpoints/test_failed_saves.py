@@ -17,8 +17,7 @@ from etils import epath
 from aasist_jax.errors import TrainingError
 from aasist_jax.training.checkpoints import store as store_module
 from aasist_jax.training.checkpoints.store import CheckpointStore
-
-from .states import assert_identical, files_of, save_steps, small_state
+from tests.training.checkpoints.states import assert_identical, files_of, save_steps, small_state
 
 
 def large_state(step: int) -> dict[str, Any]:

@@ -14,9 +14,8 @@ import pytest
 from aasist_jax.training.checkpoints.manifest import MANIFEST
 from aasist_jax.training.checkpoints.store import CheckpointStore
 from tests.conftest import REPOSITORY
-
-from .child import make_extras, make_state
-from .states import assert_identical, save_steps
+from tests.training.checkpoints.child import make_extras, make_state
+from tests.training.checkpoints.states import assert_identical, save_steps
 
 CHILD = Path(__file__).with_name("child.py")
 

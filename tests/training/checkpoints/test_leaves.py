@@ -13,8 +13,7 @@ from aasist_jax.errors import TrainingError
 from aasist_jax.training.checkpoints.leaves import canonical_name
 from aasist_jax.training.checkpoints.manifest import read_manifest
 from aasist_jax.training.checkpoints.store import CheckpointStore
-
-from .child import make_state
+from tests.training.checkpoints.child import make_state
 
 
 def test_a_template_that_differs_is_named_leaf_by_leaf(damaged: Path) -> None:

@@ -13,10 +13,9 @@ from aasist_jax.errors import TrainingError
 from aasist_jax.training.checkpoints import store as store_module
 from aasist_jax.training.checkpoints.manifest import write_manifest
 from aasist_jax.training.checkpoints.store import CheckpointStore
+from tests.training.checkpoints.child import make_state
+from tests.training.checkpoints.states import assert_identical, over_devices, rich_state, save_steps
 from tests.training.two_processes import start_two, wait_for
-
-from .child import make_state
-from .states import assert_identical, over_devices, rich_state, save_steps
 
 TWO_PROCESSES = Path(__file__).with_name("two_processes_child.py")
 

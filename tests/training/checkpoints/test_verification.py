@@ -11,9 +11,8 @@ import pytest
 from aasist_jax.errors import TrainingError
 from aasist_jax.training.checkpoints.manifest import MANIFEST, find_fault, read_manifest
 from aasist_jax.training.checkpoints.store import CheckpointStore
-
-from .child import make_extras, make_state
-from .states import assert_identical, files_of, flip, save_steps
+from tests.training.checkpoints.child import make_extras, make_state
+from tests.training.checkpoints.states import assert_identical, files_of, flip, save_steps
 
 
 def test_every_flipped_bit_is_detected(damaged: Path) -> None:
