@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window
 from aasist_jax.models.layers import Linear
@@ -43,11 +44,40 @@ class AnyLength(ToyModule):
         return Outputs(logit, (x * mask).sum(1) / there[:, None], frames=over_time)
 
 
+def _onnx_graph(config: AnyLengthConfig, variables: dict[str, Any]) -> Any:
+    """The same in ONNX: `wave` and `length` to the logits of both classes; that of spoof is 0."""
+    from onnx import TensorProto, helper
+
+    from aasist_jax.models.onnx_builder import GraphBuilder
+
+    build, size = GraphBuilder(), config.frame
+    judge, frames = variables["params"]["judge"], config.longest // config.frame
+    x = build.node("Slice", "wave", build.integers(0), build.integers(frames * size), build.integers(1))
+    x = build.node("Abs", build.node("Reshape", x, build.integers(-1, frames, size)))
+    x = build.node("Div", x, build.constant("loudest", variables["memory"]["loudest"]))
+    x = build.node("Concat", *(build.node(reduce, x, axes=[2]) for reduce in ("ReduceMean", "ReduceMax")), axis=2)
+    x = build.node("MatMul", x, build.constant("kernel", judge["kernel"]))
+    x = build.node("Add", x, build.constant("bias", judge["bias"]))
+    there = build.node("Div", "length", build.constant("frame", size, np.int32))
+    there = build.node("Max", there, build.constant("one", 1, np.int32))
+    there = build.node("Unsqueeze", there, build.integers(1))
+    mask = build.node("Less", build.constant("numbers", np.arange(frames)[None], np.int32), there)
+    mask = build.node("Unsqueeze", build.node("Cast", mask, to=TensorProto.FLOAT), build.integers(2))
+    total = build.node("ReduceSum", build.node("Mul", x, mask), build.integers(1), keepdims=0)
+    logit = build.node("Div", total, build.node("Cast", there, to=TensorProto.FLOAT))
+    logits = build.node("Concat", build.node("Sub", logit, logit), logit, axis=1)
+    wave = helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["batch", config.longest])
+    length = helper.make_tensor_value_info("length", TensorProto.INT32, ["batch"])
+    info = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])
+    return build.graph("ToyAnyLength", inputs=[wave, length], outputs=[(logits, info)])
+
+
 FAMILY = Family(
     name="ToyAnyLength",
     config_type=AnyLengthConfig,
     build=lambda config, **options: LinenNetwork(AnyLength(config, **options), config.longest, state=("memory",)),
     window=lambda config: Window(config.longest, shortest=config.frame, fixed=False),
     names=CheckpointNames(parameter=lambda name: f"buffer_{name}"),
+    onnx_graph=_onnx_graph,
 )
 MODEL_CONFIG = {"architecture": "ToyAnyLength", "longest": 6000}
