@@ -1,5 +1,7 @@
 """A family that takes clips of any length, keeps a state that is no batch norm, and has one logit."""
 
+import functools
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aasist_jax.models.family import CheckpointNames, Family, Outputs, Window
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.models.explanation import Explanation, Nodes
+from aasist_jax.models.family import LABELS, CheckpointNames, Family, Outputs, Window, build_network, score_function
 from aasist_jax.models.layers import Linear
 from aasist_jax.models.linen import LinenNetwork
 from tests.models.toys.base import ToyModule
@@ -42,6 +46,37 @@ class AnyLength(ToyModule):
         mask = (jnp.arange(frames.shape[1])[None] < there[:, None])[..., None]
         logit = (over_time * mask).sum(1) / there[:, None]
         return Outputs(logit, (x * mask).sum(1) / there[:, None], frames=over_time)
+
+
+class OcclusionExplainer:
+    """An explanation by occlusion alone: four spans of equal length, and four bands."""
+
+    BANDS = (0.0, 500.0, 1000.0, 2000.0, 8000.0)
+
+    def __init__(self, config: AnyLengthConfig, variables: dict[str, Any]) -> None:
+        self.score = jax.jit(functools.partial(score_function(config, build_network(config)), variables))
+
+    def __call__(self, wave: Any, *, length: int, duration: float, model_id: str) -> Explanation:
+        clip, spans = wave[:length], np.linspace(0, length, 5).astype(int)
+        frequencies = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
+        copies = [clip]
+        for begin, end in itertools.pairwise(spans):
+            copies.append(np.concatenate([clip[:begin], np.zeros(end - begin), clip[end:]]))
+        for low, high in itertools.pairwise(self.BANDS):
+            kept = (frequencies < low) | (frequencies >= high)
+            copies.append(np.fft.irfft(np.fft.rfft(clip) * kept, length))
+        waves = np.pad(np.stack(copies).astype(np.float32), ((0, 0), (0, wave.size - length)))
+        logits = np.asarray(self.score(waves, np.full(len(waves), length, np.int32)))
+        falls = (logits[0, 1] - logits[1:, 1]).tolist()
+        return Explanation(
+            label=LABELS[int(logits[0].argmax())],
+            score=float(logits[0, 1]),
+            duration=duration,
+            window=length / SAMPLE_RATE,
+            model_id=model_id,
+            time=Nodes(edges=tuple((spans / SAMPLE_RATE).tolist()), occlusion=tuple(falls[:4])),
+            frequency=Nodes(edges=self.BANDS, occlusion=tuple(falls[4:])),
+        )
 
 
 def _onnx_graph(config: AnyLengthConfig, variables: dict[str, Any]) -> Any:
@@ -78,6 +113,7 @@ FAMILY = Family(
     build=lambda config, **options: LinenNetwork(AnyLength(config, **options), config.longest, state=("memory",)),
     window=lambda config: Window(config.longest, shortest=config.frame, fixed=False),
     names=CheckpointNames(parameter=lambda name: f"buffer_{name}"),
+    explainer=OcclusionExplainer,
     onnx_graph=_onnx_graph,
 )
 MODEL_CONFIG = {"architecture": "ToyAnyLength", "longest": 6000}
