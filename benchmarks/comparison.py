@@ -14,11 +14,13 @@ import torch
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.onnx_file import export_onnx
+from aasist_jax.models.aasist.config import AASISTConfig
+from aasist_jax.models.family import family_of
 from aasist_jax.weights.folder import load_weights
 from aasist_jax.weights.names import to_torch
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child
-from benchmarks.rounds import Implementation, Table, Timing, ratios, take_turns, timing_table
+from benchmarks.rounds import BenchmarkError, Implementation, Table, Timing, ratios, take_turns, timing_table
 
 OURS, EAGER, ONNX = "aasist_jax", "PyTorch eager", "ONNX Runtime (our export)"
 SAME = 1e-4
@@ -54,12 +56,17 @@ def training(options: Options) -> list[Table]:
 
 
 def entries(what: str, options: Options) -> dict[str, Entry]:
-    """Every implementation by name, eager PyTorch first: one line here adds one."""
+    """Every implementation by name, the one that the others are compared with first: one line here adds one.
+
+    That is eager PyTorch for AASIST; other families have ours alone, and ONNX Runtime if they have an ONNX form.
+    """
     found: dict[str, Entry] = {}
     exact, loose = (SAME, BFLOAT16_LOGITS) if what == "inference" else (CHANNELS_LAST_LOSS, BFLOAT16_LOSS)
     layouts = {EAGER: "eager", "PyTorch channels last": "channels last", "torch.compile": "compiled"}
-    recipe, torch_model = OptimConfig(), write_torch_model(options)
+    recipe, config = OptimConfig(), load_weights(options.weights).config
+    torch_model = write_torch_model(options) if isinstance(config, AASISTConfig) else {}
     torch_model |= {} if what == "inference" else {"adam": (recipe.base_lr, recipe.betas, recipe.weight_decay)}
+    layouts = layouts if isinstance(config, AASISTConfig) else {}
     for arithmetic in ("float32", "TF32", "bfloat16 autocast") if options.gpu else ("float32",):
         for name, layout in layouts.items():
             tolerance = loose if arithmetic != "float32" else exact if layout == "channels last" else SAME
@@ -67,7 +74,8 @@ def entries(what: str, options: Options) -> dict[str, Entry]:
             name += "" if arithmetic == "float32" else f", {arithmetic}"
             if not (layout == "compiled" and options.no_compiled) and (torch.cuda.is_available() or not options.gpu):
                 found[name] = (f"torch_programs.py:{what}", own, tolerance)
-    if what == "inference" and (not options.gpu or "CUDAExecutionProvider" in onnxruntime.get_available_providers()):
+    has_onnx = what == "inference" and family_of(config).onnx_graph is not None
+    if has_onnx and (not options.gpu or "CUDAExecutionProvider" in onnxruntime.get_available_providers()):
         found[ONNX] = ("onnx_programs.py:inference", write_onnx_model(options), SAME)
     program, ours = f"jax_programs.py:{what}", {"weights": options.weights}
     found[OURS] = (program, ours, SAME)
@@ -96,8 +104,14 @@ def revisions(options: Options) -> list[Table]:
 
 
 def write_torch_model(options: Options) -> dict[str, Any]:
-    """Write the weights with PyTorch's names and layouts; returns the options of the PyTorch programs."""
+    """Write the weights with PyTorch's names and layouts; returns the options of the PyTorch programs.
+
+    Raises:
+        BenchmarkError: the model is no AASIST.
+    """
     weights, path = load_weights(options.weights), options.scratch / "model.pt"
+    if not isinstance(weights.config, AASISTConfig):
+        raise BenchmarkError("the FLOPs are counted on a PyTorch model, which only AASIST has; leave this section out")
     state = {k: torch.from_numpy(np.array(v)) for k, v in to_torch(weights.config, weights.variables).items()}
     torch.save({"config": dataclasses.asdict(weights.config), "state": state}, path)
     return {"model": str(path), "threads": options.threads, "device": "cuda" if options.gpu else "cpu"}
