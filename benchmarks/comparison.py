@@ -27,14 +27,14 @@ SAME = 1e-4
 """Largest difference from the logits or the loss of eager PyTorch, of an implementation that computes in float32."""
 
 BFLOAT16_LOGITS, BFLOAT16_LOSS = 0.4, 0.2
-"""The same for bfloat16, as its tests allow it; TF32, with more digits, keeps to it by far."""
+"""Largest differences in bfloat16, as its tests allow them. TF32 has more digits and stays far below them."""
 
 CHANNELS_LAST_LOSS = 0.02
 """PyTorch's training step in channels last, in float32: of a loss of 12 it is off by up to 0.008 from PyTorch's own
 channels first, which ours equals to 1e-5."""
 
 CLIPS_A_TURN = 8
-"""Revisions: smaller batches take several calls a turn, as what happens within a tenth of a second is chance."""
+"""In `revisions`, a turn computes at least so many clips, because a turn of a tenth of a second is left to chance."""
 
 Entry = tuple[str, dict[str, Any], float]
 """The program that runs an implementation, its options beside the batch, and its tolerance."""
@@ -88,7 +88,7 @@ def entries(what: str, options: Options) -> dict[str, Entry]:
 
 
 def revisions(options: Options) -> list[Table]:
-    """Let `--base` and this checkout take turns. Results must agree; a difference of 0 is equality to the bit."""
+    """Let `--base` and this checkout take turns. Results must agree; where `off by` is 0 they are equal bit by bit."""
     base, rows = options.path("base").resolve(), []
     for what, size in [*(("inference", n) for n in options.batch), *(("training_step", n) for n in options.steps)]:
         calls, found = max(CLIPS_A_TURN // size, 1), {}
@@ -125,7 +125,7 @@ def write_onnx_model(options: Options) -> dict[str, Any]:
 
 
 def _compare(what: str, sizes: tuple[int, ...], options: Options, *, compared: int) -> list[Table]:
-    """Let the implementations take turns at every batch size; in inference, ours with every other one."""
+    """Let the implementations take turns at every batch size. In inference, ours takes part in every group."""
     rows, against, memory, taking_part, shown = [], [], [], entries(what, options), what.replace("_", " ")
     for size in sizes:
         found: dict[str, Timing] = {}
@@ -153,7 +153,10 @@ def _compare(what: str, sizes: tuple[int, ...], options: Options, *, compared: i
 
 
 def groups(names: list[str], *, beside: bool) -> list[list[str]]:
-    """List who is in memory at once: the first, another and, with `beside`, ours; all of them would be too much."""
+    """Divide the implementations into groups that are in memory at once, since all of them would need too much.
+
+    A group has the first, one other and, with `beside`, ours.
+    """
     first, *rest = names
     ours = [OURS] if beside and OURS in rest else []
     return [[first, other, *ours] for other in rest if other not in ours] or [[first, *ours]]

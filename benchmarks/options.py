@@ -14,7 +14,7 @@ MaybeName = str | None
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a section may ask for, with the help of the command line. Tuples take several values."""
+    """The options of all sections; each annotation is the option's help. Tuples take several values."""
 
     weights: Annotated[str, "a weights folder, the name of fetched weights, or `small`: random, quick"] = "AASIST-L"
     config: Annotated[MaybeName, "a configuration of any family, timed with random weights instead"] = None

@@ -339,7 +339,7 @@ class Detector:
     def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
         """Explain which spans of time and bands of frequency determined the score of the first window.
 
-        Takes a score for every span and band, because each is silenced in turn: with AASIST about 50 times a score.
+        Takes a score for every span and band, because each is silenced in turn.
 
         Args:
             audio: as for `score`.

@@ -31,9 +31,9 @@ VEIL = 0.45
 def explanation_figure(explanation: Explanation, wave: Float32[np.ndarray, " samples"], title: str) -> "Figure":
     """Draw an explanation.
 
-    The spectrogram's frequency axis is warped so that all bands have the same height (mel, for AASIST). Below and
-    beside the spectrogram, bars show how far the score falls when a span or band is silenced. Dotted lines mark where a
-    recording shorter than the window repeats.
+    The spectrogram's frequency axis is warped so that all bands have the same height. Below and beside the spectrogram,
+    bars show how far the score falls when a span or band is silenced. Dotted lines mark where a recording shorter than
+    the window repeats.
 
     If the explanation has branches, strips along the spectrogram's edges mark the nodes that reach the read-out of
     branch 1 and of branch 2, and the spans and bands of the other nodes are veiled. If it has a rollout, a line beside
