@@ -36,8 +36,7 @@ SECTIONS = {
     "scoring": ("recordings", "FLAC files, in this process and by the command, beside the model alone"),
     "timeline": ("recordings", "the timeline beside windows without overlap, its memory, live scoring"),
     "starts": ("recordings", "the command's start with and without compiled programs"),
-    "metrics": ("score_functions", "time of every metric on as many trials as ASVspoof 2019 LA eval has"),
-    "calibration": ("score_functions", "how well calibrations carry over to other speakers"),
+    "calibration": ("calibrations", "how well calibrations carry over to other speakers"),
 }
 """Module and help of every section; its function has the section's name. Imported when its turn comes: the loader's
 worker processes import this file anew, and need neither PyTorch nor the model."""
@@ -81,11 +80,16 @@ def _prepare(options: Options, scratch: Path) -> Options:
 
     from aasist_jax.runtime.start_up import prepare_to_compute
     from aasist_jax.weights.published import find_weights
-    from benchmarks.inputs import write_small_weights
+    from benchmarks.inputs import write_random_weights
 
     prepare_to_compute()
-    small, gpu = options.weights == "small", jax.default_backend() == "gpu"
-    weights = write_small_weights(scratch / "small") if small else Path(find_weights(options.weights))
+    if options.config is not None:
+        weights = write_random_weights(scratch / Path(options.config).stem, options.config)
+    elif options.weights == "small":
+        weights = write_random_weights(scratch / "small")
+    else:
+        weights = Path(find_weights(options.weights))
+    gpu = jax.default_backend() == "gpu"
     return dataclasses.replace(options, weights=str(weights.resolve()), scratch=scratch, gpu=gpu)
 
 

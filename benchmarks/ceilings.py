@@ -1,4 +1,4 @@
-"""The FLOPs of a clip, counted; what the machine does at best, measured; and the share of it that the model reaches.
+"""Counts the FLOPs of a clip, measures the best speed of the machine, and gives the share of it that the model reaches.
 
 PyTorch counts, on its own implementation of the model, convolutions and matrix products as direct sums, two FLOPs for a
 multiply-add: 98 % of all. Winograd's filtering, which a CPU uses, takes 15 products where direct sums take 36, so that
@@ -19,7 +19,7 @@ from benchmarks.options import Options
 from benchmarks.rounds import Implementation, Table, take_turns
 
 SIDES = (512, 1024, 2048, 4096)
-"""Of the square matrices whose product is timed; the quickest counts."""
+"""Sides of the square matrices whose products are timed; the quickest counts."""
 
 
 def count(options: Options, what: str) -> dict[str, int]:

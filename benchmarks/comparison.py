@@ -14,25 +14,27 @@ import torch
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
 from aasist_jax.export.onnx_file import export_onnx
+from aasist_jax.models.aasist.config import AASISTConfig
+from aasist_jax.models.family import family_of
 from aasist_jax.weights.folder import load_weights
 from aasist_jax.weights.names import to_torch
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child
-from benchmarks.rounds import Implementation, Table, Timing, ratios, take_turns, timing_table
+from benchmarks.rounds import BenchmarkError, Implementation, Table, Timing, ratios, take_turns, timing_table
 
 OURS, EAGER, ONNX = "aasist_jax", "PyTorch eager", "ONNX Runtime (our export)"
 SAME = 1e-4
 """Largest difference from the logits or the loss of eager PyTorch, of an implementation that computes in float32."""
 
 BFLOAT16_LOGITS, BFLOAT16_LOSS = 0.4, 0.2
-"""The same for bfloat16, as its tests allow it; TF32, with more digits, keeps to it by far."""
+"""Largest differences in bfloat16, as its tests allow them. TF32 has more digits and stays far below them."""
 
 CHANNELS_LAST_LOSS = 0.02
 """PyTorch's training step in channels last, in float32: of a loss of 12 it is off by up to 0.008 from PyTorch's own
 channels first, which ours equals to 1e-5."""
 
 CLIPS_A_TURN = 8
-"""Revisions: smaller batches take several calls a turn, as what happens within a tenth of a second is chance."""
+"""In `revisions`, a turn computes at least so many clips, because a turn of a tenth of a second is left to chance."""
 
 Entry = tuple[str, dict[str, Any], float]
 """The program that runs an implementation, its options beside the batch, and its tolerance."""
@@ -54,12 +56,17 @@ def training(options: Options) -> list[Table]:
 
 
 def entries(what: str, options: Options) -> dict[str, Entry]:
-    """Every implementation by name, eager PyTorch first: one line here adds one."""
+    """Every implementation by name, the one that the others are compared with first: one line here adds one.
+
+    That is eager PyTorch for AASIST; other families have ours alone, and ONNX Runtime if they have an ONNX form.
+    """
     found: dict[str, Entry] = {}
     exact, loose = (SAME, BFLOAT16_LOGITS) if what == "inference" else (CHANNELS_LAST_LOSS, BFLOAT16_LOSS)
     layouts = {EAGER: "eager", "PyTorch channels last": "channels last", "torch.compile": "compiled"}
-    recipe, torch_model = OptimConfig(), write_torch_model(options)
+    recipe, config = OptimConfig(), load_weights(options.weights).config
+    torch_model = write_torch_model(options) if isinstance(config, AASISTConfig) else {}
     torch_model |= {} if what == "inference" else {"adam": (recipe.base_lr, recipe.betas, recipe.weight_decay)}
+    layouts = layouts if isinstance(config, AASISTConfig) else {}
     for arithmetic in ("float32", "TF32", "bfloat16 autocast") if options.gpu else ("float32",):
         for name, layout in layouts.items():
             tolerance = loose if arithmetic != "float32" else exact if layout == "channels last" else SAME
@@ -67,7 +74,8 @@ def entries(what: str, options: Options) -> dict[str, Entry]:
             name += "" if arithmetic == "float32" else f", {arithmetic}"
             if not (layout == "compiled" and options.no_compiled) and (torch.cuda.is_available() or not options.gpu):
                 found[name] = (f"torch_programs.py:{what}", own, tolerance)
-    if what == "inference" and (not options.gpu or "CUDAExecutionProvider" in onnxruntime.get_available_providers()):
+    has_onnx = what == "inference" and family_of(config).onnx_graph is not None
+    if has_onnx and (not options.gpu or "CUDAExecutionProvider" in onnxruntime.get_available_providers()):
         found[ONNX] = ("onnx_programs.py:inference", write_onnx_model(options), SAME)
     program, ours = f"jax_programs.py:{what}", {"weights": options.weights}
     found[OURS] = (program, ours, SAME)
@@ -80,7 +88,7 @@ def entries(what: str, options: Options) -> dict[str, Entry]:
 
 
 def revisions(options: Options) -> list[Table]:
-    """Let `--base` and this checkout take turns. Results must agree; a difference of 0 is equality to the bit."""
+    """Let `--base` and this checkout take turns. Results must agree; where `off by` is 0 they are equal bit by bit."""
     base, rows = options.path("base").resolve(), []
     for what, size in [*(("inference", n) for n in options.batch), *(("training_step", n) for n in options.steps)]:
         calls, found = max(CLIPS_A_TURN // size, 1), {}
@@ -96,8 +104,14 @@ def revisions(options: Options) -> list[Table]:
 
 
 def write_torch_model(options: Options) -> dict[str, Any]:
-    """Write the weights with PyTorch's names and layouts; returns the options of the PyTorch programs."""
+    """Write the weights with PyTorch's names and layouts; returns the options of the PyTorch programs.
+
+    Raises:
+        BenchmarkError: the model is no AASIST.
+    """
     weights, path = load_weights(options.weights), options.scratch / "model.pt"
+    if not isinstance(weights.config, AASISTConfig):
+        raise BenchmarkError("the FLOPs are counted on a PyTorch model, which only AASIST has; leave this section out")
     state = {k: torch.from_numpy(np.array(v)) for k, v in to_torch(weights.config, weights.variables).items()}
     torch.save({"config": dataclasses.asdict(weights.config), "state": state}, path)
     return {"model": str(path), "threads": options.threads, "device": "cuda" if options.gpu else "cpu"}
@@ -111,7 +125,7 @@ def write_onnx_model(options: Options) -> dict[str, Any]:
 
 
 def _compare(what: str, sizes: tuple[int, ...], options: Options, *, compared: int) -> list[Table]:
-    """Let the implementations take turns at every batch size; in inference, ours with every other one."""
+    """Let the implementations take turns at every batch size. In inference, ours takes part in every group."""
     rows, against, memory, taking_part, shown = [], [], [], entries(what, options), what.replace("_", " ")
     for size in sizes:
         found: dict[str, Timing] = {}
@@ -139,7 +153,10 @@ def _compare(what: str, sizes: tuple[int, ...], options: Options, *, compared: i
 
 
 def groups(names: list[str], *, beside: bool) -> list[list[str]]:
-    """List who is in memory at once: the first, another and, with `beside`, ours; all of them would be too much."""
+    """Divide the implementations into groups that are in memory at once, since all of them would need too much.
+
+    A group has the first, one other and, with `beside`, ours.
+    """
     first, *rest = names
     ours = [OURS] if beside and OURS in rest else []
     return [[first, other, *ours] for other in rest if other not in ours] or [[first, *ours]]

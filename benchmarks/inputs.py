@@ -59,11 +59,11 @@ def write_corpus(folder: Path, clips: Mapping[str, int]) -> Path:
     return folder
 
 
-def write_small_weights(folder: Path) -> Path:
-    """Write a weights folder of a small model, that of the quickstart, with random parameters."""
+def write_random_weights(folder: Path, configuration: str | Path = "quickstart") -> Path:
+    """Write a weights folder with random parameters for a configuration's model; by default a small one."""
     from aasist_jax.config import load_config
     from aasist_jax.training.step import random_variables
     from aasist_jax.weights.folder import Source, save_weights
 
-    config = load_config(Path(__file__).parents[1] / "configs" / "quickstart.json").model_config
-    return save_weights(folder, config, random_variables(config, 0), Source("small", "0" * 64))
+    config = load_config(configuration).model_config
+    return save_weights(folder, config, random_variables(config, 0), Source("random", "0" * 64))

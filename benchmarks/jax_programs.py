@@ -10,8 +10,10 @@ import numpy as np
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
-from aasist_jax.models.aasist.config import DropoutRates
+from aasist_jax.models.aasist.config import AASISTConfig, DropoutRates
+from aasist_jax.models.family import family_of, window_of
 from aasist_jax.models.network import build_network
+from aasist_jax.training.loss import loss_of
 from aasist_jax.training.optimizer import make_optimizer, never_trained
 from aasist_jax.training.parallel import AXIS, batch_to_devices, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
@@ -58,12 +60,17 @@ def training_step_on_all_devices(weights: str, batch: int) -> Call:
 
 
 def _step(weights: str, batch: int, dtype: str, axis_name: str | None = None) -> tuple[Any, Any, Any]:
-    """Make the step that `scripts/train.py` takes, without dropout, its first state, and a batch of noise."""
+    """Make the step that `scripts/train.py` takes, its first state, and a batch of noise; AASIST without dropout."""
     loaded = load_weights(weights)
-    no_dropout = DropoutRates(graph=0.0, pool=0.0, branch=0.0, output=0.0)
-    network = build_network(loaded.config, dtype=jnp.dtype(dtype), axis_name=axis_name, dropout=no_dropout)
-    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], never_trained(loaded.config))
+    config, family = loaded.config, family_of(loaded.config)
+    # AASIST's losses are compared with those of PyTorch, whose random numbers are others.
+    own = {"dropout": DropoutRates(0.0, 0.0, 0.0, 0.0)} if isinstance(config, AASISTConfig) else {}
+    network = build_network(config, dtype=jnp.dtype(dtype), axis_name=axis_name, **own)
+    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], never_trained(config))
     # A copy: the state is donated to the step.
     state = init_state(jax.tree.map(jnp.array, loaded.variables), optimizer)
-    clips = {"wave": noise(batch, loaded.config.nb_samp), "label": labels(batch)}
-    return make_train_step(network, optimizer, axis_name=axis_name), state, clips
+    clips = {"wave": noise(batch, window_of(config).samples), "label": labels(batch)}
+    if family.loss is not None:
+        # What a family's own loss may ask for: all spoofs are of one attack, and all clips of one speaker.
+        clips |= {"attack": 1 - clips["label"], "speaker": np.zeros(batch, np.int32)}
+    return make_train_step(network, optimizer, loss=loss_of(family), axis_name=axis_name), state, clips

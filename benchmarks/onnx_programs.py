@@ -15,4 +15,6 @@ def inference(model: str, batch: int, samples: int, threads: int, gpu: bool = Fa
     providers = ["CUDAExecutionProvider" if gpu else "CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(model, options, providers=providers)
     inputs = {"wave": noise(batch, samples)}
+    if len(session.get_inputs()) > 1:  # a model of clips of any length
+        inputs["length"] = np.full(batch, samples, np.int32)
     return lambda: session.run(["logits"], inputs)[0]

@@ -1,4 +1,4 @@
-"""Each operation beside what it replaced, on the shapes of blocks 1 and 2 of AASIST-L; the plain form comes first."""
+"""Times each operation beside the form that it replaced, on the shapes of blocks 1 and 2 of AASIST-L."""
 
 import contextlib
 from collections.abc import Callable
@@ -24,10 +24,10 @@ from benchmarks.processes import child
 from benchmarks.rounds import Implementation, Table, take_turns, timing_table
 
 BATCH, ROWS, CHANNELS, STEPS = 2, 23, 32, (21_490, 7_163)
-"""Of the inner maps of a batch: clips, rows, channels, and the time steps of block 1 and of block 2."""
+"""Shape of a batch of inner maps: clips, rows, channels, and the time steps of block 1 and of block 2."""
 
 TOLERANCE = 1e-4
-"""Of results that are divided by their largest magnitude."""
+"""Largest difference of two forms' results, each divided by its largest magnitude."""
 
 PAD = (1, 1)
 Forms = dict[str, Callable[..., Any]]

@@ -9,13 +9,15 @@ from benchmarks.rounds import BenchmarkError
 
 Sizes = tuple[int, ...]
 MaybePath = Path | None
+MaybeName = str | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a section may ask for, with the help of the command line. Tuples take several values."""
+    """The options of all sections; each annotation is the option's help. Tuples take several values."""
 
     weights: Annotated[str, "a weights folder, the name of fetched weights, or `small`: random, quick"] = "AASIST-L"
+    config: Annotated[MaybeName, "a configuration of any family, timed with random weights instead"] = None
     batch: Annotated[Sizes, "batch sizes of inference (1 8 24)"] = (1, 8, 24)
     step_batch: Annotated[Sizes, "batch sizes of the training step (8; on a GPU 24 48 96)"] = ()
     rounds: Annotated[int, "turns that each implementation takes (9)"] = 9
@@ -71,6 +73,7 @@ def parse(arguments: list[str], sections: dict[str, str]) -> tuple[list[str], Op
         kind, help = hint.__origin__, hint.__metadata__[0]
         more: dict[str, Any] = {"type": Path if kind == MaybePath else kind}
         more = {"type": kind.__args__[0], "nargs": "+"} if getattr(kind, "__origin__", None) is tuple else more
+        more = {"type": str} if kind == MaybeName else more
         more = {"action": "store_true"} if kind is bool else more
         parser.add_argument("--" + name.replace("_", "-"), default=getattr(Options, name), help=help, **more)
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(arguments)).items()}

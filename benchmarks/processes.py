@@ -1,4 +1,4 @@
-"""Programs in processes of their own, which wait for their turns.
+"""Runs programs in processes of their own, which wait for their turns.
 
 In one process the implementations would share an allocator: what one leaves behind decides where the next one's
 gigabytes lie, and so how many page faults it pays for. A process of its own also shows the memory of one alone.

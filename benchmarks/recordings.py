@@ -1,4 +1,4 @@
-"""Recordings: FLAC files, scored here and by the command, beside the model alone; and the timeline of long ones."""
+"""Times the scoring of FLAC files beside the model alone, the timeline of long recordings, and live scoring."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ from benchmarks.processes import REPOSITORY, child
 from benchmarks.rounds import BenchmarkError, Implementation, Table, spread, take_turns, timing_table
 
 TURN, COMPARED, LIVE = 120 * RATE, 120 * RATE, 60 * RATE
-"""Samples of the timeline: of a mode's turn, of what both modes score with the same windows, of live scoring."""
+"""Lengths in samples: of a mode's turn, of the recording that both modes score, and of the one that is scored live."""
 
 
 def scoring(options: Options) -> list[Table]:

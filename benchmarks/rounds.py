@@ -23,12 +23,12 @@ some 10 ms, and would take cycles from whoever comes next. Forbidding it would s
 
 
 class BenchmarkError(AasistError):
-    """What was to be measured cannot be compared, or cannot run."""
+    """A benchmark cannot run, or its implementations give different results."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Results. `columns` are divided by ` | `; after `name:` may stand a format for the values, as in `ms:.4g`."""
+    """A table of results. ` | ` separates the `columns`; a name may be followed by a format, as in `ms:.4g`."""
 
     title: str
     columns: str

@@ -6,7 +6,6 @@ Departures of the official weights' model from the paper are kept; each is told 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SAMPLE_RATE = 16_000
-# The most neighbouring filters that the frequency augmentation silences, exclusive.
-LARGEST_MASK = 20
 
 
 def sinc_filter_bank(filters: int, kernel_size: int) -> np.ndarray:
@@ -36,17 +33,6 @@ def sinc_filter_bank(filters: int, kernel_size: int) -> np.ndarray:
         ]
     )
     return np.diff(low_pass, axis=0).astype(np.float32) * np.hamming(taps.size).astype(np.float32)
-
-
-def silence_a_run(bank: Tensor) -> Tensor:
-    """A copy of the filter `bank` (filter, tap) with 0 to 19 neighbouring filters set to zero, drawn at random."""
-    filters = bank.shape[0]
-    # A bank with fewer filters than the widest mask is silenced altogether at worst.
-    masked = min(int(LARGEST_MASK * torch.rand(()).item()), filters)
-    start = int(torch.randint(filters - masked + 1, ()).item())
-    silenced = bank.clone()
-    silenced[start : start + masked] = 0
-    return silenced
 
 
 class ResidualBlock(nn.Module):
@@ -101,7 +87,7 @@ class GraphAttention(nn.Module):
 
 
 class HeterogeneousGraphAttention(nn.Module):
-    """Graph attention over two types of node and a master ("stack") node that listens to all of them."""
+    """Graph attention over two types of node and a stack node (`master` in the checkpoints) that listens to both."""
 
     def __init__(self, inputs: int, outputs: int, temperature: float) -> None:
         super().__init__()
@@ -121,16 +107,16 @@ class HeterogeneousGraphAttention(nn.Module):
         self.proj_with_attM = nn.Linear(inputs, outputs)
         self.proj_without_attM = nn.Linear(inputs, outputs)
 
-    def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, type1: Tensor, type2: Tensor, stack_node: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(batch, n1, inputs), (batch, n2, inputs) and (batch or 1, 1, inputs) to the same with `outputs`."""
         counts = [type1.shape[1], type2.shape[1]]
         nodes = self.dropout(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))
-        # Both see the nodes as they came in: the master does not wait for the layer's update.
-        new_master = self._update_master(nodes, master)
+        # Both see the nodes as they came in: the stack node does not wait for the layer's update.
+        new_stack_node = self._update_stack_node(nodes, stack_node)
         attention = self._attention(nodes, counts)
         nodes = F.selu(self.bn(self.proj_with_att(attention @ nodes) + self.proj_without_att(nodes)))
         new1, new2 = nodes.split(counts, dim=1)
-        return new1, new2, new_master
+        return new1, new2, new_stack_node
 
     def _attention(self, nodes: Tensor, counts: list[int]) -> Tensor:
         """(batch, node, node), each row adding up to 1."""
@@ -140,11 +126,11 @@ class HeterogeneousGraphAttention(nn.Module):
         vectors = by_types[is_type2.unsqueeze(1) + is_type2]
         return torch.softmax((pairs * vectors).sum(dim=3) / self.temperature, dim=2)
 
-    def _update_master(self, nodes: Tensor, master: Tensor) -> Tensor:
-        scores = torch.tanh(self.att_projM(nodes * master)) @ self.att_weightM
+    def _update_stack_node(self, nodes: Tensor, stack_node: Tensor) -> Tensor:
+        scores = torch.tanh(self.att_projM(nodes * stack_node)) @ self.att_weightM
         attention = torch.softmax(scores / self.temperature, dim=1)
         heard = attention.transpose(1, 2) @ nodes
-        return self.proj_with_attM(heard) + self.proj_without_attM(master)
+        return self.proj_with_attM(heard) + self.proj_without_attM(stack_node)
 
 
 class GraphPool(nn.Module):
@@ -211,20 +197,19 @@ class TorchAASIST(nn.Module):
         self.output_dropout = nn.Dropout(0.5)
         self.out_layer = nn.Linear(5 * joint, 2)
 
-    def forward(self, wave: Tensor, freq_aug: bool = False) -> tuple[Tensor, Tensor]:
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (batch, sample) to the embedding (batch, 5 joint features) and the logits (batch, 2).
 
-        Logit 1 is bona fide. `freq_aug` silences a random run of filters, the same for the whole batch.
+        Logit 1 is bona fide.
         """
-        stages = self.stages(wave, freq_aug)
+        stages = self.stages(wave)
         return stages["last_hidden"], stages["logits"]
 
-    def stages(self, wave: Tensor, freq_aug: bool = False) -> dict[str, Tensor]:
+    def stages(self, wave: Tensor) -> dict[str, Tensor]:
         """Every stage's output, by the goldens' names, `last_hidden` and `logits` included."""
         stages: dict[str, Tensor] = {}
 
-        bank = silence_a_run(self.sinc_filters) if freq_aug else self.sinc_filters
-        stages["sinc"] = F.conv1d(wave.unsqueeze(1), bank.unsqueeze(1))
+        stages["sinc"] = F.conv1d(wave.unsqueeze(1), self.sinc_filters.unsqueeze(1))
         image = F.max_pool2d(stages["sinc"].abs().unsqueeze(1), 3)
         stages["first_bn"] = self.first_bn(image)
         x = F.selu(stages["first_bn"])
@@ -239,14 +224,14 @@ class TorchAASIST(nn.Module):
         stages["pool_t"] = self.pool_T(stages["gat_t"])
 
         branches = [self._branch(number, stages) for number in (1, 2)]
-        temporal, spectral, master = (torch.maximum(one, two) for one, two in zip(*branches, strict=True))
+        temporal, spectral, stack_node = (torch.maximum(one, two) for one, two in zip(*branches, strict=True))
         stages["last_hidden"] = torch.cat(
             [
                 temporal.abs().amax(dim=1),
                 temporal.mean(dim=1),
                 spectral.abs().amax(dim=1),
                 spectral.mean(dim=1),
-                master.squeeze(1),
+                stack_node.squeeze(1),
             ],
             dim=1,
         )
@@ -260,7 +245,7 @@ class TorchAASIST(nn.Module):
                 module.p = p
 
     def _branch(self, number: int, stages: dict[str, Tensor]) -> Sequence[Tensor]:
-        """One of the two rival branches, to its temporal nodes, spectral nodes and master."""
+        """One of the two rival branches, to its temporal nodes, spectral nodes and stack node."""
 
         def attend(layer: int, *inputs: Tensor) -> Sequence[Tensor]:
             outputs = self.get_submodule(f"HtrgGAT_layer_ST{number}{layer}")(*inputs)
@@ -273,15 +258,8 @@ class TorchAASIST(nn.Module):
             stages[f"pool_h{kind.lower()}{number}"] = pooled
             return pooled
 
-        learned_master = self.get_parameter(f"master{number}")
-        temporal, spectral, master = attend(1, stages["pool_t"], stages["pool_s"], learned_master)
-        middle = (pool("T", temporal), pool("S", spectral), master)
+        learned_stack_node = self.get_parameter(f"master{number}")
+        temporal, spectral, stack_node = attend(1, stages["pool_t"], stages["pool_s"], learned_stack_node)
+        middle = (pool("T", temporal), pool("S", spectral), stack_node)
         updates = attend(2, *middle)
         return [self.branch_dropout(old + new) for old, new in zip(middle, updates, strict=True)]
-
-
-def load_torch_aasist(model_config: dict[str, Any], checkpoint: Path) -> TorchAASIST:
-    """The model with the float32 weights of an official checkpoint, on the CPU, in training mode."""
-    model = TorchAASIST(model_config)
-    model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True), strict=True)
-    return model

@@ -13,7 +13,7 @@ from aasist_jax.data.cache import open_cache
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from aasist_jax.data.pipeline import ClipSource, train_dataset
 from aasist_jax.models.family import Window
-from benchmarks.inputs import corpus_of, write_corpus, write_small_weights
+from benchmarks.inputs import corpus_of, write_corpus, write_random_weights
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child
 from benchmarks.rounds import BenchmarkError, Table, spread
@@ -88,7 +88,7 @@ def devices(options: Options) -> list[Table]:
     On a CPU the devices are virtual, and the model a small one: they share the cores, so it gets no faster.
     """
     size, rows, first = max(options.steps), [], np.empty(0)
-    weights = options.weights if options.gpu else str(write_small_weights(options.scratch / "small"))
+    weights = options.weights if options.gpu else str(write_random_weights(options.scratch / "small"))
     for count in options.device:
         if size % count:
             raise BenchmarkError(f"--device: {size} clips cannot be shared evenly by {count} devices")

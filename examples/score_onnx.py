@@ -12,6 +12,13 @@ for file in sys.argv[2:]:
     samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
     if rate != int(facts["sample_rate"]):
         sys.exit(f"{file}: {rate} Hz; resample it to {facts['sample_rate']} Hz")
-    wave = np.resize(samples.mean(axis=1), (1, int(facts["window"])))  # the first window; a shorter clip is repeated
-    (logits,) = session.run(["logits"], {"wave": wave})
+    wave = samples.mean(axis=1)[: int(facts["window"])]  # the first window
+    if wave.size < int(facts.get("shortest", 1)):
+        sys.exit(f"{file}: {wave.size} samples; the model takes at least {facts['shortest']}")
+    if facts.get("fill") == "zeros":  # a model of clips of any length: zeros follow a shorter clip
+        padded = np.pad(wave, (0, int(facts["window"]) - wave.size))
+        inputs = {"wave": padded[None], "length": np.array([wave.size], np.int32)}
+    else:  # a shorter clip is repeated
+        inputs = {"wave": np.resize(wave, (1, int(facts["window"])))}
+    (logits,) = session.run(["logits"], inputs)
     print(f"{logits[0, int(facts['bonafide_index'])]:+.6f} {file}")  # higher is more human

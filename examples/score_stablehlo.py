@@ -15,6 +15,12 @@ for file in sys.argv[2:]:
     samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
     if rate != facts["sample_rate"]:
         sys.exit(f"{file}: {rate} Hz; resample it to {facts['sample_rate']} Hz")
-    wave = np.resize(samples.mean(axis=1), (1, facts["window"]))  # the first window; a shorter clip is repeated
-    logits = program(wave)
+    wave = samples.mean(axis=1)[: facts["window"]]  # the first window
+    if wave.size < facts.get("shortest", 1):
+        sys.exit(f"{file}: {wave.size} samples; the model takes at least {facts['shortest']}")
+    if facts.get("fill") == "zeros":  # a model of clips of any length: zeros follow a shorter clip
+        padded = np.pad(wave, (0, facts["window"] - wave.size))
+        logits = program(padded[None], np.array([wave.size], np.int32))
+    else:  # a shorter clip is repeated
+        logits = program(np.resize(wave, (1, facts["window"])))
     print(f"{logits[0, facts['bonafide_index']]:+.6f} {file}")  # higher is more human

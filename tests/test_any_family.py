@@ -83,10 +83,8 @@ def test_a_new_family_goes_through_everything(
     scores = score_each_clip(weights, clips, tmp_path, command)
     evaluate(config, weights, scores, tmp_path, command)
     timeline_and_stream(weights, tmp_path, command)
-    export(weights, tmp_path, command)
-    code, _, said = command("explain", clips.parent / "dev0.wav", "--weights", weights)
-    assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
-    assert f"{toy.FAMILY.name}: scores of this family cannot be explained" in said
+    export(toy, weights, tmp_path, command)
+    explain(toy, weights, tmp_path, command)
 
 
 def train_and_resume(config: Path, folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -186,13 +184,54 @@ def timeline_and_stream(weights: Path, folder: Path, command: Command) -> None:
     assert short.finish()[0].score == pytest.approx(detector.score((wave[:1500], RATE)).score, abs=2e-5)
 
 
-def export(weights: Path, folder: Path, command: Command) -> None:
-    """What is written has been checked against the native scores; what cannot be written is told in a line."""
+def export(toy: ModuleType, weights: Path, folder: Path, command: Command) -> None:
+    """What is written has been checked against the native scores; what cannot be written is told in a line.
+
+    `tests/export/test_onnx_file.py` exports the toy that has an ONNX form.
+    """
     assert command("export", weights, "--format", "stablehlo", "--out", folder / "toy.zip")[0] == 0
+    if toy.FAMILY.onnx_graph is not None:
+        return
     code, _, said = command("export", weights, "--format", "onnx", "--out", folder / "toy.onnx")
     assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
     assert "has no ONNX form; export it as StableHLO" in said
     assert not (folder / "toy.onnx").exists()
+
+
+def explain(toy: ModuleType, weights: Path, folder: Path, command: Command) -> None:
+    """A short clip is explained over its own length; a family without explanations says so in a line."""
+    wave = np.random.default_rng(2).normal(scale=0.1, size=2000).astype(np.float32)
+    wave[500:1000] *= 2
+    soundfile.write(folder / "short.wav", wave, RATE, subtype="FLOAT")
+    if toy.FAMILY.explainer is None:
+        code, _, said = command("explain", folder / "short.wav", "--weights", weights)
+        assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
+        assert f"{toy.FAMILY.name}: scores of this family cannot be explained" in said
+        return
+    options = ("--weights", weights, "--json", "--plot", folder / "why.png")
+    code, out, _ = command("explain", folder / "short.wav", *options)
+    found = json.loads(out)
+    assert code == 0
+    assert (found["duration"], found["window"]) == (2000 / RATE, 2000 / RATE)
+    for nodes in (found["time"], found["frequency"]):
+        assert list(nodes) == ["edges", "occlusion"]
+    assert found["time"]["edges"][-1] == 2000 / RATE
+    assert (folder / "why.png").read_bytes().startswith(b"\x89PNG")
+    detector = Detector.from_pretrained(weights)
+    assert found["score"] == pytest.approx(detector.score((wave, RATE)).score, abs=2e-5)
+    silenced = np.concatenate([wave[:500], np.zeros(500, np.float32), wave[1000:]])
+    fall = found["score"] - detector.score((silenced, RATE)).score
+    assert found["time"]["occlusion"][1] == pytest.approx(fall, abs=2e-5)
+    assert np.argmax(found["time"]["occlusion"]) == 1
+    code, out, _ = command("explain", folder / "short.wav", "--weights", weights)
+    assert code == 0
+    assert "silenced" in out
+    assert "0.03 to 0.06 s" in out
+    assert "rollout" not in out
+    assert "branch" not in out
+    # Shorter than a frame of the spectrogram.
+    soundfile.write(folder / "tiny.wav", wave[:201], RATE, subtype="FLOAT")
+    assert command("explain", folder / "tiny.wav", *options)[0] == 0
 
 
 @pytest.mark.usefixtures("toys")

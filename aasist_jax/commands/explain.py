@@ -35,22 +35,26 @@ def explain(
     detector = Detector.from_pretrained(weights_folder(weights))
     explanation = detector.explain(file, channel=channel)
     if plot:
-        _draw(plot, file, explanation, detector.window, channel)
+        _draw(plot, file, explanation, detector, channel)
     if json:
-        print(dumps(dataclasses.asdict(explanation), indent=2))
+        print(dumps(dataclasses.asdict(explanation, dict_factory=_without_none), indent=2))
     else:
         print(f"{explanation.label}, score {explanation.score:+.3f} ({explanation.model_id})")
         Console().print(_table(explanation))
 
 
-def _draw(plot: Path, file: Path, explanation: Any, window: int, channel: int | None) -> None:
+def _without_none(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Leave out what the family does not give."""
+    return {name: value for name, value in items if value is not None}
+
+
+def _draw(plot: Path, file: Path, explanation: Any, detector: Any, channel: int | None) -> None:
     from aasist_jax.audio.load import load_start
-    from aasist_jax.audio.windows import first_window
     from aasist_jax.detection.explanation_plot import explanation_figure
     from aasist_jax.runtime.files import replacing
 
-    start, _ = load_start(file, window, channel=channel)
-    figure = explanation_figure(explanation, first_window(start, window), printable(file.name))
+    window, length = detector.fill(load_start(file, detector.window, channel=channel)[0])
+    figure = explanation_figure(explanation, window[:length], printable(file.name))
     with replacing(plot) as scratch:
         figure.savefig(scratch, format="png", dpi=120)
 
@@ -61,13 +65,22 @@ def _table(explanation: Any) -> Any:
     from rich import box
     from rich.table import Table
 
+    kinds = ((explanation.time, "{:.2f} to {:.2f} s"), (explanation.frequency, "{:.0f} to {:.0f} Hz"))
+    columns = ["silenced", "score falls by"]
+    columns += ["rollout, %"] if any(nodes.rollout for nodes, _ in kinds) else []
+    columns += ["reaches read-out of branch"] if any(nodes.branch_pools for nodes, _ in kinds) else []
     table = Table(box=box.SIMPLE)
-    for name in ("silenced", "score falls by", "rollout, %", "reaches read-out of branch"):
+    for name in columns:
         table.add_column(name, justify="left" if name == "silenced" else "right")
-    for nodes, unit in ((explanation.time, "{:.2f} to {:.2f} s"), (explanation.frequency, "{:.0f} to {:.0f} Hz")):
+    for nodes, unit in kinds:
         for i in np.argsort(-np.abs(nodes.occlusion), kind="stable")[:SHOWN].tolist():
-            place = unit.format(nodes.edges[i], nodes.edges[i + 1])
-            table.add_row(place, f"{nodes.occlusion[i]:+.3f}", f"{100 * nodes.rollout[i]:.1f}", _branches(nodes, i))
+            cells = {
+                "silenced": unit.format(nodes.edges[i], nodes.edges[i + 1]),
+                "score falls by": f"{nodes.occlusion[i]:+.3f}",
+                "rollout, %": f"{100 * nodes.rollout[i]:.1f}" if nodes.rollout else "",
+                "reaches read-out of branch": _branches(nodes, i) if nodes.branch_pools else "",
+            }
+            table.add_row(*(cells[name] for name in columns))
         table.add_section()
     return table
 

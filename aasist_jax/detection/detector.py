@@ -293,7 +293,7 @@ class Detector:
     def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
         """Explain which spans of time and bands of frequency determined the score of the first window.
 
-        Takes about 50 times as long as scoring, because every span and band is silenced in turn.
+        Takes a score for every span and band, because each is silenced in turn.
 
         Args:
             audio: as for `score`.
@@ -307,7 +307,9 @@ class Detector:
         prepared = self.prepare(audio, channel=channel)
         if not len(prepared.windows):
             raise AudioError(f"{prepared.name}: {prepared.status}; there is nothing to explain")
-        return explainer(prepared.windows[0], duration=prepared.duration, model_id=self.weights.model_id)
+        length = self.window if prepared.lengths is None else int(prepared.lengths[0])
+        model_id = self.weights.model_id
+        return explainer(prepared.windows[0], length=length, duration=prepared.duration, model_id=model_id)
 
     @functools.cached_property
     def _explainer(self) -> Explainer:

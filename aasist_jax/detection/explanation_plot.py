@@ -31,14 +31,17 @@ VEIL = 0.45
 def explanation_figure(explanation: Explanation, wave: Float32[np.ndarray, " samples"], title: str) -> "Figure":
     """Draw an explanation.
 
-    The spectrogram's frequency axis is warped so that all bands have the same height (mel). Strips along its edges mark
-    the nodes that reach the read-out of branch 1 and of branch 2; the spans and bands of the other nodes are veiled.
-    Below and beside the spectrogram, bars show how far the score falls when a span or band is silenced, and a line
-    shows each node's share by attention rollout. Dotted lines mark where a recording shorter than the window repeats.
+    The spectrogram's frequency axis is warped so that all bands have the same height. Below and beside the spectrogram,
+    bars show how far the score falls when a span or band is silenced. Dotted lines mark where a recording shorter than
+    the window repeats.
+
+    If the explanation has branches, strips along the spectrogram's edges mark the nodes that reach the read-out of
+    branch 1 and of branch 2, and the spans and bands of the other nodes are veiled. If it has a rollout, a line beside
+    the bars shows each node's share.
 
     Args:
         explanation: the explanation of the window.
-        wave: the window, at 16 kHz.
+        wave: the explained samples, at 16 kHz: a window, without the zeros that may follow a short recording in it.
         title: printed at the top, with the score.
     """
     from matplotlib.figure import Figure
@@ -58,7 +61,7 @@ def explanation_figure(explanation: Explanation, wave: Float32[np.ndarray, " sam
     below.set_xlabel("Time, s")
     image.tick_params(labelbottom=False)
     beside.tick_params(labelleft=False)
-    _draw_legend(figure.add_subplot(grid[1, 1]))
+    _draw_legend(figure.add_subplot(grid[1, 1]), explanation)
 
     # Matplotlib would typeset text between dollar signs in a file name as mathematics.
     title = title.replace("$", r"\$")
@@ -70,6 +73,8 @@ def explanation_figure(explanation: Explanation, wave: Float32[np.ndarray, " sam
 
 def _draw_spectrogram(axes: "Axes", explanation: Explanation, wave: np.ndarray, heights: np.ndarray) -> None:
     transform = ShortTimeFFT(hann(FFT_SAMPLES), HOP_SAMPLES, SAMPLE_RATE)
+    # A clip of any length may be shorter than one frame of the spectrogram.
+    wave = np.pad(wave, (0, max(FFT_SAMPLES - wave.size, 0)))
     power = transform.spectrogram(wave.astype(np.float64))
     decibels = 10 * np.log10(np.maximum(power, power.max() * 10 ** (-DYNAMIC_RANGE / 10)))
     edges = np.array(explanation.frequency.edges)
@@ -79,7 +84,8 @@ def _draw_spectrogram(axes: "Axes", explanation: Explanation, wave: np.ndarray, 
     if explanation.duration >= SHORTEST_MARKED:
         for start in np.arange(explanation.duration, explanation.window, explanation.duration):
             axes.axvline(start, color="white", linestyle=":", linewidth=1.2)
-    axes.set_yticks(np.interp(FREQUENCY_TICKS, edges, heights), [f"{tick}" for tick in FREQUENCY_TICKS])
+    ticks = [tick for tick in FREQUENCY_TICKS if edges[0] <= tick <= edges[-1]]
+    axes.set_yticks(np.interp(ticks, edges, heights), [f"{tick}" for tick in ticks])
     axes.set(xlim=(0, explanation.window), ylim=(0, heights[-1]), ylabel="Frequency, Hz")
 
 
@@ -89,6 +95,8 @@ def _draw_survivors(axes: "Axes", explanation: Explanation, seconds: np.ndarray,
         (explanation.frequency, heights, axes.axhspan),
     ):
         upright = nodes is explanation.time
+        if nodes.branch_pools is None:
+            continue
         for i in range(len(edges) - 1):
             branches = [i in kept for kept in nodes.branch_pools]
             if not any(branches):
@@ -113,37 +121,42 @@ def _draw_mark(axes: "Axes", low: float, high: float, branch: int, *, upright: b
 def _draw_bars(axes: "Axes", nodes: Nodes, edges: Float[np.ndarray, " edges"], *, upright: bool) -> None:
     middles, sizes = (edges[1:] + edges[:-1]) / 2, np.diff(edges) * 0.85
     colours = [BONAFIDE if fall > 0 else SPOOF for fall in nodes.occlusion]
-    shares = 100 * np.array(nodes.rollout)
     if upright:
         axes.bar(middles, nodes.occlusion, sizes, color=colours)
-        other = axes.twinx()
-        other.plot(middles, shares, color="0.35", linewidth=1)
         axes.axhline(0, color="0.3", linewidth=0.8)
         axes.set_ylabel("Fall of the score")
-        other.set(ylabel="Rollout, %", ylim=(0, None))
     else:
         axes.barh(middles, nodes.occlusion, sizes, color=colours)
-        other = axes.twiny()
-        other.plot(shares, middles, color="0.35", linewidth=1)
         axes.axvline(0, color="0.3", linewidth=0.8)
         axes.set_xlabel("Fall of the score")
+    if nodes.rollout is None:
+        return
+    shares = 100 * np.array(nodes.rollout)
+    if upright:
+        other = axes.twinx()
+        other.plot(middles, shares, color="0.35", linewidth=1)
+        other.set(ylabel="Rollout, %", ylim=(0, None))
+    else:
+        other = axes.twiny()
+        other.plot(shares, middles, color="0.35", linewidth=1)
         other.set(xlabel="Rollout, %", xlim=(0, None))
 
 
-def _draw_legend(axes: "Axes") -> None:
+def _draw_legend(axes: "Axes", explanation: Explanation) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    handles: list[Patch | Line2D] = [
+        Patch(color=BONAFIDE, label="silenced, the score falls:\nit spoke for a human"),
+        Patch(color=SPOOF, label="silenced, the score rises:\nit spoke for a machine"),
+    ]
+    both = (explanation.time, explanation.frequency)
+    if any(nodes.rollout for nodes in both):
+        handles.append(Line2D([], [], color="0.35", linewidth=1, label="share by attention rollout"))
+    if any(nodes.branch_pools for nodes in both):
+        handles += [
+            Patch(color=colour, label=f"reaches the read-out of branch {b}")
+            for b, colour in enumerate(BRANCH_COLOURS, start=1)
+        ]
     axes.set_axis_off()
-    axes.legend(
-        handles=[
-            Patch(color=BONAFIDE, label="silenced, the score falls:\nit spoke for a human"),
-            Patch(color=SPOOF, label="silenced, the score rises:\nit spoke for a machine"),
-            Line2D([], [], color="0.35", linewidth=1, label="share by attention rollout"),
-            Patch(color=BRANCH_COLOURS[0], label="reaches the read-out of branch 1"),
-            Patch(color=BRANCH_COLOURS[1], label="reaches the read-out of branch 2"),
-        ],
-        loc="center",
-        frameon=False,
-        fontsize=8,
-    )
+    axes.legend(handles=handles, loc="center", frameon=False, fontsize=8)

@@ -2,25 +2,30 @@
 
 import importlib.util
 import json
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
-from aasist_jax.export.contract import Logits, Waves, describe, write_checked
+from aasist_jax.export.contract import Lengths, Run, Waves, describe, write_checked
 from aasist_jax.models.family import family_of
 
 if TYPE_CHECKING:
     import onnx
 
 
+_INPUTS = ("wave", "length")
+
+
 def export_onnx(detector: Detector, path: str | PathLike[str]) -> float:
     """Write a model as ONNX: `wave` (batch, window), float32 at 16 kHz -> `logits` (batch, 2), index 1 bona fide.
 
-    The batch size is variable, the window is fixed. The file's metadata holds the values of `contract.describe`:
-    strings as they are, everything else as JSON.
+    A model without a fixed window has a second input, `length`: the number of valid samples of each clip, int32
+    (batch,); zeros follow them in `wave`. The batch size is variable, the number of samples in `wave` is not. The
+    file's metadata holds the values of `contract.describe`: strings as they are, everything else as JSON.
 
     Args:
         detector: the model, computing in float32.
@@ -30,7 +35,8 @@ def export_onnx(detector: Detector, path: str | PathLike[str]) -> float:
         The largest absolute difference between exported and native logits, at most 1e-4.
 
     Raises:
-        ExportError: the architecture has no ONNX form, the extra `onnx` is not installed, or `write_checked` fails.
+        ExportError: the architecture has no ONNX form or one with other inputs, the extra `onnx` is not installed, or
+            `write_checked` fails.
     """
     path, weights = Path(path), detector.weights
     onnx_graph = family_of(weights.config).onnx_graph
@@ -41,7 +47,14 @@ def export_onnx(detector: Detector, path: str | PathLike[str]) -> float:
             raise ExportError(f"{path}: {module} is not installed; run `pip install 'aasist-jax[onnx]'`")
     import onnx
 
-    model = _model(onnx_graph(weights.config, weights.variables), detector)
+    graph = onnx_graph(weights.config, weights.variables)
+    names, expected = [one.name for one in graph.input], list(_INPUTS[: 1 if detector.window_rule.fixed else 2])
+    if names != expected:
+        raise ExportError(
+            f"{path}: not written, the ONNX graph of {detector.family.name} has the inputs {names} where its window "
+            f"asks for {expected}; mend its onnx_graph (see Family.onnx_graph)"
+        )
+    model = _model(graph, detector)
     onnx.checker.check_model(model, full_check=True)
     return write_checked(path, model.SerializeToString(), detector, _load)
 
@@ -59,8 +72,13 @@ def _model(graph: "onnx.GraphProto", detector: Detector) -> "onnx.ModelProto":
     return model
 
 
-def _load(path: Path) -> Callable[[Waves], Logits]:
+def _load(path: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda waves: session.run(["logits"], {"wave": waves})[0]
+
+    def run(waves: Waves, lengths: Lengths | None) -> np.ndarray:
+        given = (waves,) if lengths is None else (waves, lengths)
+        return np.asarray(session.run(["logits"], dict(zip(_INPUTS, given, strict=False)))[0])
+
+    return run

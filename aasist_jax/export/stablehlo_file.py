@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from jax import export
 
 from aasist_jax.detection.detector import Detector
-from aasist_jax.export.contract import Logits, Waves, describe, write_checked
+from aasist_jax.export.contract import Lengths, Run, Waves, describe, write_checked
 from aasist_jax.models.network import score_function
 from aasist_jax.ops.choice import xla_only
 
@@ -29,9 +29,9 @@ PROGRAM, FACTS = "model.stablehlo", "facts.json"
 def export_stablehlo(detector: Detector, path: str | PathLike[str]) -> float:
     """Write a model of any family as StableHLO: waves (batch, window), float32 at 16 kHz -> logits (batch, 2).
 
-    A model without fixed windows also takes the lengths of the clips, int32 (batch,). The batch size is variable, the
-    window is fixed. The program supports CPU, CUDA and TPU, in full float32 on each. `facts.json` holds the metadata of
-    `contract.describe`.
+    A model without a fixed window has a second input: the number of valid samples of each clip, int32 (batch,); zeros
+    follow them in the waves. The batch size is variable, the number of samples in the waves is not. The program runs on
+    CPU, CUDA and TPU, in full float32 on each. `facts.json` holds the metadata of `contract.describe`.
 
     Args:
         detector: the model, computing in float32.
@@ -74,11 +74,11 @@ def _source_files_without_folders() -> Iterator[None]:
         jax.config.update(option, before)
 
 
-def _load(path: Path) -> Callable[[Waves], Logits]:
+def _load(path: Path) -> Run:
     with zipfile.ZipFile(path) as archive:
-        exported = export.deserialize(bytearray(archive.read(PROGRAM)))
-    program: Any = jax.jit(exported.call)
-    takes_lengths = len(exported.in_avals) > 1
-    return lambda waves: np.asarray(
-        program(waves, np.full(len(waves), waves.shape[1], np.int32)) if takes_lengths else program(waves)
-    )
+        program: Any = jax.jit(export.deserialize(bytearray(archive.read(PROGRAM))).call)
+
+    def run(waves: Waves, lengths: Lengths | None) -> np.ndarray:
+        return np.asarray(program(waves) if lengths is None else program(waves, lengths))
+
+    return run

@@ -7,27 +7,30 @@ import numpy as np
 from jaxtyping import Float32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Nodes:
-    """The graph nodes of one kind, temporal or spectral, in the order of time or frequency.
+    """The spans of time, or the bands of frequency, of an explanation, in order. A graph network has a node for each.
+
+    Only `edges` and `occlusion` exist for every family. The other fields describe a graph network with two branches;
+    they are None for other families.
 
     Attributes:
-        edges: borders of the nodes' spans in seconds, or of their bands in Hz: one more than there are nodes. They are
-            nominal, because the convolutions also mix in samples from the neighbouring spans and bands.
+        edges: borders of the spans in seconds, or of the bands in Hz: one more than there are spans or bands. In a
+            network with convolutions they are nominal, because a node also receives samples from neighbouring spans.
         attention: share of the attention in the node's own graph layer that each node receives; the sum is 1.
         first_pool: indices of the nodes that the first pool keeps, highest score first.
         branch_pools: the same for the pool of each of the two branches; these nodes reach the read-out.
         rollout: share of each node in the read-out by attention rollout; over temporal and spectral nodes together
             the sum is 1.
-        occlusion: how far the score falls when the node's span or band is silenced. Above 0: the span or band is
-            evidence for bona fide speech; below 0: for a spoof.
+        occlusion: how far the score falls when the span or band is silenced. Above 0: the span or band is evidence for
+            bona fide speech; below 0: for a spoof.
     """
 
     edges: tuple[float, ...]
-    attention: tuple[float, ...]
-    first_pool: tuple[int, ...]
-    branch_pools: tuple[tuple[int, ...], tuple[int, ...]]
-    rollout: tuple[float, ...]
+    attention: tuple[float, ...] | None = None
+    first_pool: tuple[int, ...] | None = None
+    branch_pools: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    rollout: tuple[float, ...] | None = None
     occlusion: tuple[float, ...]
 
 
@@ -38,11 +41,12 @@ class Explanation:
     Attributes:
         label: `bonafide` or `spoof`.
         score: the raw logit of bona fide; higher means more likely human.
-        duration: seconds of the recording. A recording shorter than the window is repeated to fill it.
-        window: length of the explained window in seconds; it is the first of the recording.
+        duration: seconds of the recording.
+        window: seconds that are explained. They begin with the recording: the first window or, where a shorter
+            recording is padded with zeros, the recording alone. If longer than `duration`, the recording is repeated.
         model_id: identifies the model that gave the score.
-        time: the temporal nodes.
-        frequency: the spectral nodes.
+        time: the spans of time.
+        frequency: the bands of frequency.
     """
 
     label: str
@@ -58,6 +62,16 @@ class Explanation:
 class Explainer(Protocol):
     """Explains the scores of one model."""
 
-    def __call__(self, wave: Float32[np.ndarray, " samples"], *, duration: float, model_id: str) -> Explanation:
-        """Explain the score of one window of a recording that lasts `duration` seconds."""
+    def __call__(
+        self, wave: Float32[np.ndarray, " samples"], *, length: int, duration: float, model_id: str
+    ) -> Explanation:
+        """Explain the score of one window.
+
+        Args:
+            wave: the window, at 16 kHz.
+            length: valid samples at its start. Zeros follow them, which are not to be explained. In a family with a
+                fixed window it is always the whole window.
+            duration: seconds of the recording.
+            model_id: identifies the model.
+        """
         ...

@@ -141,8 +141,10 @@ class Family:
         frame_geometry: for a family whose network is a `FrameNetwork`: its frames, given the configuration. Overlapping
             windows then share one pass of the encoder. None: every window is scored separately.
         explainer: makes the explainer of the family's scores; None if it has none.
-        onnx_graph: `onnx_graph(config, variables)` returns the network as an `onnx.GraphProto`: `wave` (batch, samples
-            of a window) to `logits`, float32, in evaluation mode. None if the family has no ONNX form.
+        onnx_graph: `onnx_graph(config, variables)` returns the network in evaluation mode as an `onnx.GraphProto`, from
+            `wave`, float32 (batch, samples of a window), to `logits`, float32 (batch, 2) in the order of `LABELS`. If
+            the window is not fixed, a second input `length`, int32 (batch,), has the number of valid samples of each
+            clip. None if the family has no ONNX form.
     """
 
     name: str

@@ -12,7 +12,6 @@ from jaxtyping import Array
 
 from aasist_jax.models.network import Loss, Network, RandomKeys, init
 from aasist_jax.models.variables import Variables, join_variables, split_variables
-from aasist_jax.training.loss import cross_entropy
 
 Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
@@ -61,8 +60,8 @@ def make_train_step(
     network: Network,
     optimizer: optax.GradientTransformation,
     *,
+    loss: Loss,
     class_weights: tuple[float, float] = (0.1, 0.9),
-    loss: Loss | None = None,
     accumulation: int = 1,
     seed: int = 0,
     frozen: Collection[str] = (),
@@ -78,13 +77,12 @@ def make_train_step(
     Args:
         network: the network, built with the same `axis_name`.
         optimizer: the optimizer of the parameters.
+        loss: the loss of the family, as `loss_of` gives it.
         class_weights: weights of spoof and bona fide in the loss.
-        loss: the loss of the family; None for the weighted cross-entropy.
         accumulation: pieces that the device's part is split into; batch norm uses the statistics of each piece alone.
         seed: seed of the random numbers.
         frozen: paths of parameters without gradient; freezing the first layers saves most of the backward pass.
     """
-    loss = loss or cross_entropy(1)
 
     def weighted_sum(params: Any, model_state: Any, piece: Batch, rng: RandomKeys) -> tuple[Array, Any]:
         params = _stop_gradients(params, frozen)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,14 +23,24 @@ from aasist_jax.config import OptimConfig, load_config
 from aasist_jax.ops.choice import native_kernels
 from aasist_jax.weights.folder import Source, save_weights
 from aasist_jax.weights.names import variable_shapes
-from benchmarks import ceilings, comparison, operations, recordings, score_functions, training_runs
+from benchmarks import (
+    calibrations,
+    ceilings,
+    comparison,
+    jax_programs,
+    onnx_programs,
+    operations,
+    recordings,
+    training_runs,
+)
 from benchmarks.ceilings import count
 from benchmarks.comparison import BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_LOSS, SAME, entries, groups
-from benchmarks.inputs import recording, write_corpus
+from benchmarks.inputs import recording, write_corpus, write_random_weights
 from benchmarks.options import Options, parse
 from benchmarks.processes import child
 from benchmarks.rounds import WARM_UP, BenchmarkError, Implementation, Table, ratios, take_turns, timing_table
 from tests.models.aasist.tiny import CONFIG, scaled_variables
+from tests.models.toys import any_length, attack_types
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AASIST_L = load_config("AASIST-L").model_config
@@ -343,6 +354,28 @@ def test_who_takes_part_and_how_close_they_must_be(options: Options, monkeypatch
     assert entries("training_step", options)[eager][1]["adam"] == (recipe.base_lr, recipe.betas, recipe.weight_decay)
 
 
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize("toy", [any_length, attack_types], ids=["any_length", "attack_types"])
+def test_any_family_can_be_timed(toy: ModuleType, tmp_path: Path) -> None:
+    """From a configuration; a loss of its own gets what it asks for, and an ONNX form its lengths."""
+    document = {"model_config": toy.MODEL_CONFIG, "database_path": ".", "batch_size": 2, "num_epochs": 1}
+    (tmp_path / "toy.json").write_text(json.dumps(document | {"optim_config": {}}))
+    weights = write_random_weights(tmp_path / "toy", tmp_path / "toy.json")
+    options = Options(weights=str(weights), batch=(1,), step_batch=(2,), rounds=1, scratch=tmp_path)
+    ours, onnx = ["aasist_jax", "aasist_jax, bfloat16"], "ONNX Runtime (our export)"
+    found = entries("inference", options)
+    assert list(found) == ([onnx, *ours] if toy is any_length else ours)
+    assert list(entries("training_step", options)) == ours[:1]
+    logits = jax_programs.inference(str(weights), 2)()
+    assert logits.shape == (2, 2)
+    if onnx in found:
+        np.testing.assert_allclose(onnx_programs.inference(batch=2, **found[onnx][1])(), logits, atol=SAME)
+    step = jax_programs.training_step(str(weights), 2)
+    assert float(step()[0]) != float(step()[0])
+    with pytest.raises(BenchmarkError, match="a PyTorch model, which only AASIST has"):
+        count(options, "inference")
+
+
 def test_the_flops_counted_for_aasist_l_are_those_of_a_hand(tmp_path: Path) -> None:
     weights = tmp_path / "AASIST-L"
     ones = {path: np.ones(leaf.shape, leaf.dtype) for path, leaf in variable_shapes(AASIST_L).items()}
@@ -469,7 +502,7 @@ def test_the_least_cllr_ratio_is_that_of_the_same_trials(options: Options, tmp_p
     scores = [f"{u} {2 * (k == 'bonafide') + rng.normal()}\n" for _, u, _, k in keys]
     (tmp_path / "scores.txt").write_text("".join(scores))
     files = {"scores": tmp_path / "scores.txt", "keys": tmp_path / "keys.txt"}
-    [table] = score_functions.calibration(dataclasses.replace(options, **files))
+    [table] = calibrations.calibration(dataclasses.replace(options, **files))
     medians = {row[0]: row[3] for row in table.rows}
     assert len(medians) == 5
     # Isotonic regression on the very trials is the optimum, a rounding apart; others lie above it.

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +24,17 @@ from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export import contract, onnx_file
 from aasist_jax.export.onnx_file import export_onnx
+from aasist_jax.export.stablehlo_file import export_stablehlo
 from aasist_jax.models import family as registry
 from aasist_jax.models.aasist.onnx import aasist_graph
+from aasist_jax.models.family import Window
 from aasist_jax.weights.folder import Source, Weights
 from tests.blocked_imports import run_without
 from tests.models import toy
 from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG as TINY
 from tests.models.aasist.tiny import scaled_variables
+from tests.models.toys import any_length
 
 SAMPLES = 14_000
 """Six temporal nodes."""
@@ -76,6 +80,8 @@ def test_the_file_states_what_a_user_must_know(detector: Detector, exported: Pat
     assert (facts["sample_rate"], facts["window"], facts["bonafide_index"]) == ("16000", str(SAMPLES), "1")
     assert json.loads(facts["labels"]) == ["spoof", "bonafide"]
     assert "higher is more human" in facts["polarity"]
+    # A model with a fixed window has no need of them.
+    assert not {"fill", "shortest"} & set(facts)
     (tmp_path / "calibration.json").write_text(facts["calibration"])
     assert load_calibration(tmp_path / "calibration.json") == detector.calibration
     (wave,), (logits,) = model.graph.input, model.graph.output
@@ -170,6 +176,114 @@ def test_the_example_needs_no_jax(detector: Detector, exported: Path, tmp_path: 
     assert [file for _, file in lines] == [str(file) for file in files]
     native = [detector.score(file).score for file in files]
     np.testing.assert_allclose([float(score) for score, _ in lines], native, rtol=0, atol=2e-5)
+
+
+# A model without a fixed window: its second input is the length of each clip
+
+LONGEST, FRAME = 6000, 200
+
+
+def any_length_weights() -> Weights:
+    f32, kernel = np.float32, np.array([[30], [-0.5]], np.float32)
+    params = {"judge": {"kernel": kernel, "bias": np.array([-2], f32)}}
+    variables = {"params": params, "memory": {"loudest": np.array(0.7, f32)}}
+    return Weights(any_length.AnyLengthConfig(LONGEST, FRAME), variables, Source("any.pth", "0"), "any-0123")
+
+
+@pytest.fixture
+def of_any_length(toys: None) -> Detector:
+    return Detector(any_length_weights())
+
+
+def clips_of(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Noise that grows louder, each clip of its own length, with zeros behind it."""
+    noise = np.random.default_rng(5).normal(size=(len(lengths), LONGEST)) * np.linspace(0.01, 0.5, LONGEST)
+    inside = np.arange(LONGEST) < np.array(lengths)[:, None]
+    return (noise * inside).astype(np.float32), np.array(lengths, np.int32)
+
+
+def test_a_model_of_any_length_takes_the_lengths(of_any_length: Detector, tmp_path: Path) -> None:
+    path = tmp_path / "any.onnx"
+    assert export_onnx(of_any_length, path) < contract.TOLERANCE
+    session = onnxruntime.InferenceSession(path)
+    assert [(one.name, one.type, one.shape) for one in session.get_inputs()] == [
+        ("wave", "tensor(float)", ["batch", LONGEST]),
+        ("length", "tensor(int32)", ["batch"]),
+    ]
+    facts = session.get_modelmeta().custom_metadata_map
+    assert (facts["window"], facts["fill"], facts["shortest"]) == (str(LONGEST), "zeros", str(FRAME))
+    waves, lengths = clips_of([FRAME, LONGEST, 3100, 777])
+    (logits,) = session.run(["logits"], {"wave": waves, "length": lengths})
+    # What is expected knows nothing of padding.
+    alone = [of_any_length.logits(wave[None, :length])[0] for wave, length in zip(waves, lengths, strict=True)]
+    np.testing.assert_allclose(logits, alone, rtol=0, atol=2e-5)
+    assert np.ptp(logits[:, 1]) > 1
+
+
+def test_the_example_scores_clips_of_any_length(of_any_length: Detector, tmp_path: Path) -> None:
+    export_onnx(of_any_length, tmp_path / "any.onnx")
+    export_stablehlo(of_any_length, tmp_path / "any.zip")
+    (wave,), _ = clips_of([3100])
+    files = [tmp_path / f"{length}.wav" for length in (FRAME, 3100, 2 * LONGEST)]
+    for file in files:
+        soundfile.write(file, np.resize(wave[:3100], int(file.stem)), 16_000, "FLOAT")
+    native = [of_any_length.score(file).score for file in files]
+    soundfile.write(tmp_path / "too_short.wav", wave[: FRAME - 1], 16_000, "FLOAT")
+    for kind, suffix in (("onnx", "onnx"), ("stablehlo", "zip")):
+        run_example = functools.partial(run_without, ("aasist_jax",), f"examples/score_{kind}.py")
+        done = run_example(tmp_path / f"any.{suffix}", *files)
+        scores = [float(line.split(" ", 1)[0]) for line in done.stdout.splitlines()]
+        assert scores == pytest.approx(native, abs=2e-5), done.stderr
+        done = run_example(tmp_path / f"any.{suffix}", tmp_path / "too_short.wav")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert f"too_short.wav: {FRAME - 1} samples; the model takes at least {FRAME}" in done.stderr
+
+
+@pytest.mark.parametrize("passed_on", [lambda one: np.full_like(one, LONGEST), lambda one: np.full_like(one, one[0])])
+def test_an_export_that_loses_lengths_is_refused(of_any_length: Detector, tmp_path: Path, passed_on: Any) -> None:
+    """It takes every clip for a full one, or for as long as the first of the batch."""
+
+    def load(path: Path) -> Any:
+        return lambda waves, lengths: of_any_length.logits(waves, passed_on(lengths))
+
+    with pytest.raises(ExportError, match=r"any: not written, its logits are .* off the native ones"):
+        contract.write_checked(tmp_path / "any", b"", of_any_length, load)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_check_meets_every_kind_of_length() -> None:
+    full, shortest, middle, mixed = contract.check_lengths(Window(LONGEST, FRAME, fixed=False), 8)
+    assert [set(lengths.tolist()) for lengths in (full, shortest, middle)] == [{LONGEST}, {FRAME}, {3100}]
+    assert (mixed.min(), mixed.max(), len(set(mixed.tolist()))) == (FRAME, LONGEST, 8)
+
+
+def test_a_graph_with_other_inputs_or_outputs_is_refused(
+    of_any_length: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_one_length(config: Any, variables: dict[str, Any]) -> Any:
+        graph = any_length._onnx_graph(config, variables)
+        del graph.input[1]
+        return graph
+
+    def of_one_logit(config: Any, variables: dict[str, Any]) -> Any:
+        graph = any_length._onnx_graph(config, variables)
+        (last,) = (node for node in graph.node if node.name == "logits")
+        last.input[0] = next(node.input[0] for node in graph.node if node.op_type == "Sub")
+        graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+        return graph
+
+    for wrong, message in (
+        (
+            of_one_length,
+            r"any.onnx: not written, .* ToyAnyLength has the inputs \['wave'\] where .* \['wave', 'length'\]",
+        ),
+        (of_one_logit, r"gives logits of shape \(8, 1\) where \(8, 2\) is expected, spoof before bona fide"),
+    ):
+        family = dataclasses.replace(any_length.FAMILY, onnx_graph=wrong)
+        monkeypatch.setitem(registry._registered, "ToyAnyLength", family)
+        with pytest.raises(ExportError, match=message):
+            export_onnx(of_any_length, tmp_path / "any.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.reference

@@ -85,7 +85,7 @@ def test_a_program_that_scores_otherwise_is_refused(
 
 def test_nan_is_refused(detector: Detector, tmp_path: Path) -> None:
     def load(path: Path) -> Any:
-        return lambda waves: np.full((len(waves), 2), np.nan, np.float32)
+        return lambda waves, lengths: np.full((len(waves), 2), np.nan, np.float32)
 
     with pytest.raises(ExportError, match="not written, its logits are nan off"):
         contract.write_checked(tmp_path / "nan", b"", detector, load)

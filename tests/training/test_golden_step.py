@@ -12,6 +12,7 @@ from aasist_jax.config import OptimConfig, parse_model_config
 from aasist_jax.models.aasist.config import DropoutRates
 from aasist_jax.models.aasist.network import AASIST
 from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.training.loss import cross_entropy
 from aasist_jax.training.optimizer import learning_rate, make_optimizer, never_trained
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.names import from_torch, to_torch
@@ -67,7 +68,9 @@ def steps(request: pytest.FixtureRequest) -> Steps:
         optimizer = optax.chain(recording(), adam)
         model = AASIST(config, dtype=jnp.float64, dropout=DropoutRates(0.0, 0.0, 0.0, 0.0))
         network = LinenNetwork(model, config.nb_samp, state=("batch_stats",))
-        step = jax.jit(make_train_step(network, optimizer, class_weights=tuple(hyper["ce_weights"])))
+        step = jax.jit(
+            make_train_step(network, optimizer, loss=cross_entropy(), class_weights=tuple(hyper["ce_weights"]))
+        )
         batch = {"wave": jnp.asarray(golden.wave), "label": jnp.asarray(golden.labels, jnp.int32)}
 
         state, losses, states, gradients = init_state(wide, optimizer), [], [], {}

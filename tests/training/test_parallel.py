@@ -13,6 +13,7 @@ from aasist_jax.errors import TrainingError
 from aasist_jax.models.aasist.config import DropoutRates
 from aasist_jax.models.aasist.network import AASIST
 from aasist_jax.models.linen import LinenNetwork
+from aasist_jax.training.loss import cross_entropy
 from aasist_jax.training.parallel import AXIS, check_batch_size, initialize_hosts, on_host, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from tests.models.aasist import tiny
@@ -49,12 +50,12 @@ def run_steps(model: Callable[[str | None], Any], variables: Any, devices: int, 
     with jax.enable_x64(True):
         state = init_state(jax.tree.map(jnp.array, variables), optimizer)
         if devices:
-            function = make_train_step(model(AXIS), optimizer, axis_name=AXIS)
+            function = make_train_step(model(AXIS), optimizer, loss=cross_entropy(), axis_name=AXIS)
             step = parallel_step(function, jax.devices()[:devices])
             if devices == jax.device_count():
                 state = replicate(state)
         else:
-            step = jax.jit(make_train_step(model(None), optimizer))
+            step = jax.jit(make_train_step(model(None), optimizer, loss=cross_entropy()))
         for i in range(steps):
             batch = make_batch(samples, seed=i)
             if devices:

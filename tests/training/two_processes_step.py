@@ -20,6 +20,7 @@ from aasist_jax.models.layers import BatchNorm, Conv, Linear
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.models.network import Outputs
 from aasist_jax.ops.pooling import max_pool_time
+from aasist_jax.training.loss import cross_entropy
 from aasist_jax.training.parallel import (
     AXIS,
     any_host,
@@ -99,7 +100,9 @@ def main(index: str, port: str, folder: str) -> None:
     assert (jax.process_count(), jax.local_device_count(), jax.device_count()) == (2, 2, 4)
     with jax.enable_x64(True):
         optimizer = recording_sgd()
-        step = parallel_step(make_train_step(small_network(jnp.float64, AXIS), optimizer, axis_name=AXIS))
+        step = parallel_step(
+            make_train_step(small_network(jnp.float64, AXIS), optimizer, loss=cross_entropy(), axis_name=AXIS)
+        )
         state = replicate(init_state(small_variables(), optimizer))
         results = {}
         for i in range(STEPS):

@@ -34,8 +34,10 @@ class AASISTExplainer:
         self.config = config
         self._observe = observer(AASIST(config), variables)
 
-    def __call__(self, wave: Float32[np.ndarray, " samples"], *, duration: float, model_id: str) -> Explanation:
-        """Explain the score of one window of `config.nb_samp` samples at 16 kHz.
+    def __call__(
+        self, wave: Float32[np.ndarray, " samples"], *, length: int, duration: float, model_id: str
+    ) -> Explanation:
+        """Explain the score of one window of `config.nb_samp` samples at 16 kHz, all of them valid.
 
         Takes about 50 times as long as scoring, because every span and band is silenced in turn.
         """
@@ -138,16 +140,16 @@ def rollout(sown: Sown) -> tuple[Float[np.ndarray, " times"], Float[np.ndarray, 
     total = np.zeros(times + bands)
     for b in BRANCHES:
         first, second = sown[f"htrg{b}1"], sown[f"htrg{b}2"]
-        master = first["master_attention"][0] @ both / 2
+        stack_node = first["stack_node_attention"][0] @ both / 2
         x = _attended(first["attention"]) @ both
         t_now, s_now = (
             _pooled(sown, f"pool_h{kind}{b}", part) for kind, part in (("t", x[: len(t)]), ("s", x[len(t) :]))
         )
         x = np.concatenate([t_now, s_now])
         # The second layer has a residual connection.
-        master = (master + (second["master_attention"][0] @ x + master) / 2) / 2
+        stack_node = (stack_node + (second["stack_node_attention"][0] @ x + stack_node) / 2) / 2
         x = (x + _attended(second["attention"]) @ x) / 2
-        total += 2 * x[: len(t_now)].mean(axis=0) + 2 * x[len(t_now) :].mean(axis=0) + master
+        total += 2 * x[: len(t_now)].mean(axis=0) + 2 * x[len(t_now) :].mean(axis=0) + stack_node
     total /= total.sum()
     return total[:times], total[times:]
 

@@ -213,7 +213,7 @@ class HeterogeneousGraphAttention(nn.Module):
         pairs = jnp.tanh(self._linear("att_projM")(x * stack_node))
         scores = (pairs @ self._vector("att_weightM")).squeeze(-1) / self.temperature
         attention = jax.nn.softmax(scores, axis=-1)[:, None]
-        self.sow("explanation", "master_attention", attention)
+        self.sow("explanation", "stack_node_attention", attention)
         return self._linear("proj_with_attM")(attention @ x) + self._linear("proj_without_attM")(stack_node)
 
     def _linear(self, name: str) -> Linear:

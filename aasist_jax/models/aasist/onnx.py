@@ -46,9 +46,11 @@ class _Emitter:
         spectral = self._pool("pool_s", self._attend("gat_s", spectral, temperature_s), s_count)
         temporal = self._pool("pool_t", self._attend("gat_t", temporal, temperature_t), t_count)
         branches = [self._branch(b, temporal, spectral, (t_count, s_count)) for b in (1, 2)]
-        t, s, master = (self.builder.node("Max", one, two) for one, two in zip(*branches, strict=True))
+        t, s, stack_node = (self.builder.node("Max", one, two) for one, two in zip(*branches, strict=True))
         kernel, bias = self._linear("out_layer")
-        readout = self.builder.node("Concat", *self._summary(t), *self._summary(s), self._squeeze(master, 1), axis=1)
+        readout = self.builder.node(
+            "Concat", *self._summary(t), *self._summary(s), self._squeeze(stack_node, 1), axis=1
+        )
         logits = self._apply("out_layer", readout, kernel, bias)
         wave = helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["batch", self.config.nb_samp])
         info = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])
@@ -103,7 +105,7 @@ class _Emitter:
         attention = self.builder.node("Softmax", self._squeeze(scores, 3), axis=-1)
         return self._update_nodes(name, attention, x)
 
-    def _attend_both(self, name: str, t: str, s: str, master: str, counts: tuple[int, int]) -> list[str]:
+    def _attend_both(self, name: str, t: str, s: str, stack_node: str, counts: tuple[int, int]) -> list[str]:
         temperature = self.config.temperatures[2]
         projected = [self._project(f"{name}/proj_type{kind}", x) for kind, x in ((1, t), (2, s))]
         x = self.builder.node("Concat", *projected, axis=1)
@@ -118,9 +120,9 @@ class _Emitter:
         scores = self.builder.node("ReduceSum", scores, self.builder.integers(3), keepdims=0)
         attention = self.builder.node("Softmax", scores, axis=-1)
 
-        master = self._update_master(name, x, master, temperature)
+        stack_node = self._update_stack_node(name, x, stack_node, temperature)
         y = self._update_nodes(name, attention, x)
-        return [*self.builder.node_outputs("Split", 2, y, self.builder.integers(*counts), axis=1), master]
+        return [*self.builder.node_outputs("Split", 2, y, self.builder.integers(*counts), axis=1), stack_node]
 
     def _pairs(self, name: str, x: str) -> str:
         one, other = (self.builder.node("Unsqueeze", x, self.builder.integers(axis)) for axis in (2, 1))
@@ -136,15 +138,15 @@ class _Emitter:
         both = self.builder.node("Concat", self.builder.node("MatMul", attention, x), x, axis=2)
         return self.builder.node("Selu", self._apply(f"{name}/update", both, kernel, bias))
 
-    def _update_master(self, name: str, x: str, master: str, temperature: float) -> str:
+    def _update_stack_node(self, name: str, x: str, stack_node: str, temperature: float) -> str:
         weight = self.params[f"{name}/att_weightM"] / temperature
-        pairs = self.builder.node("Tanh", self._project(f"{name}/att_projM", self.builder.node("Mul", x, master)))
+        pairs = self.builder.node("Tanh", self._project(f"{name}/att_projM", self.builder.node("Mul", x, stack_node)))
         scores = self.builder.node("Transpose", self._times(f"{name}/att_weightM", pairs, weight), perm=[0, 2, 1])
         attended = self.builder.node("MatMul", self.builder.node("Softmax", scores, axis=-1), x)
         return self.builder.node(
             "Add",
             self._project(f"{name}/proj_with_attM", attended),
-            self._project(f"{name}/proj_without_attM", master),
+            self._project(f"{name}/proj_without_attM", stack_node),
         )
 
     def _pool(self, name: str, x: str, kept: int) -> str:
@@ -159,12 +161,12 @@ class _Emitter:
         return self.builder.node("Reciprocal", self.builder.node("Add", exponential, self.builder.constant("one", 1)))
 
     def _branch(self, b: int, t: str, s: str, counts: tuple[int, int]) -> list[str]:
-        master = self.builder.constant(f"master{b}", self.params[f"master{b}"])
-        t, s, master = self._attend_both(f"htrg{b}1", t, s, master, counts)
+        stack_node = self.builder.constant(f"master{b}", self.params[f"master{b}"])
+        t, s, stack_node = self._attend_both(f"htrg{b}1", t, s, stack_node, counts)
         t_count, s_count = (_kept(count, self.config.pool_ratios[2]) for count in counts)
         s, t = self._pool(f"pool_hs{b}", s, s_count), self._pool(f"pool_ht{b}", t, t_count)
-        updates = self._attend_both(f"htrg{b}2", t, s, master, (t_count, s_count))
-        return [self.builder.node("Add", x, update) for x, update in zip((t, s, master), updates, strict=True)]
+        updates = self._attend_both(f"htrg{b}2", t, s, stack_node, (t_count, s_count))
+        return [self.builder.node("Add", x, update) for x, update in zip((t, s, stack_node), updates, strict=True)]
 
     def _summary(self, x: str) -> tuple[str, str]:
         largest = self.builder.node("ReduceMax", self.builder.node("Abs", x), axes=[1], keepdims=0)

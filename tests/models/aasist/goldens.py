@@ -121,7 +121,7 @@ def has_noise_gradient(name: str) -> bool:
     A batch norm cancels the biases before it, and Adam blows the noise up to steps of full size.
 
     Weight decay has worn the attention of the official AASIST-L's heterogeneous layers down to 1e-40. There tanh is
-    the identity, the bias of the master's attention shifts all scores alike, and softmax cancels it. The other
+    the identity, the bias of the stack node's attention shifts all scores alike, and softmax cancels it. The other
     attention gradients are tiny as well (1e-43) but exact: compared each by its own magnitude, they tell which vector
     serves which pair of node types, which no forward golden of such weights can.
     """

@@ -121,7 +121,7 @@ def sown_by_hand(times: int, bands: int, order_t: list[int]) -> dict[str, dict[s
         return {"order": np.array(order), "gates": np.ones(len(order))}
 
     def attend(nodes: int) -> dict[str, np.ndarray]:
-        return {"attention": np.eye(nodes), "master_attention": np.full((1, nodes), 1 / nodes)}
+        return {"attention": np.eye(nodes), "stack_node_attention": np.full((1, nodes), 1 / nodes)}
 
     kept, all_bands = list(range(len(order_t))), list(range(bands))
     sown = {"gat_t": attend(times), "gat_s": attend(bands), "pool_t": keep(order_t), "pool_s": keep(all_bands)}
@@ -134,16 +134,16 @@ def sown_by_hand(times: int, bands: int, order_t: list[int]) -> dict[str, dict[s
 def test_rollout_follows_who_attends_to_whom() -> None:
     sown = sown_by_hand(4, 3, [2, 0])
     times, bands = rollout(sown)
-    # Of the read-out, 2 parts are the temporal nodes, 2 the spectral, 1 the master, of which 1/2 comes from the nodes
-    # after two layers that each pass on half: 1/2 * 1/2 + ... as the second layer is residual.
+    # Of the read-out, 2 parts are the temporal nodes, 2 the spectral, 1 the stack node. Half of that comes from the
+    # nodes after two layers that each pass on half: 1/2 * 1/2 + ... as the second layer is residual.
     assert times[[1, 3]].tolist() == [0, 0]
     assert times[0] == times[2]
     assert len(set(bands.round(12))) == 1
     assert times.sum() + bands.sum() == pytest.approx(1)
-    master = 1 / 2
-    master = (master + (1 + master) / 2) / 2
-    assert times[0] == pytest.approx((2 / 2 + master / 5) / (4 + master))
-    assert bands[0] == pytest.approx((2 / 3 + master / 5) / (4 + master))
+    stack_node = 1 / 2
+    stack_node = (stack_node + (1 + stack_node) / 2) / 2
+    assert times[0] == pytest.approx((2 / 2 + stack_node / 5) / (4 + stack_node))
+    assert bands[0] == pytest.approx((2 / 3 + stack_node / 5) / (4 + stack_node))
     # One temporal node looks at another alone.
     sown["gat_t"]["attention"] = np.eye(4)[[0, 1, 3, 3]]
     looking, _ = rollout(sown)

@@ -170,18 +170,18 @@ def test_pool_dropout_bears_on_the_scores_alone() -> None:
         assert best.max() < 1
 
 
-def test_attention_and_the_master_see_the_dropped_nodes() -> None:
+def test_attention_and_the_stack_node_see_the_dropped_nodes() -> None:
     t, s = (jax.random.normal(jax.random.key(i), (2, n, 4)) for i, n in ((0, 5), (1, 3)))
-    master = jax.random.normal(jax.random.key(2), (2, 1, 4))
+    stack_node = jax.random.normal(jax.random.key(2), (2, 1, 4))
     layer = HeterogeneousGraphAttention(6, 100.0, dropout=1.0)
-    variables = layer.init(jax.random.key(3), t, s, master, train=False)
+    variables = layer.init(jax.random.key(3), t, s, stack_node, train=False)
     outputs, _ = layer.apply(
-        variables, t, s, master, train=True, rngs={"dropout": jax.random.key(4)}, mutable=["batch_stats"]
+        variables, t, s, stack_node, train=True, rngs={"dropout": jax.random.key(4)}, mutable=["batch_stats"]
     )
-    # With every node dropped, batch norm leaves its bias, 0 (and rounding noise, 300 times over), and the master hears
-    # nothing but itself.
+    # With every node dropped, batch norm leaves its bias, 0 (and rounding noise, 300 times over), and the stack
+    # node hears nothing but itself.
     np.testing.assert_allclose(outputs[0], 0, atol=1e-3)
     np.testing.assert_allclose(outputs[1], 0, atol=1e-3)
     params = variables["params"]
-    own = master @ params["proj_without_attM"]["kernel"] + params["proj_without_attM"]["bias"].reshape(1, 1, -1)
+    own = stack_node @ params["proj_without_attM"]["kernel"] + params["proj_without_attM"]["bias"].reshape(1, 1, -1)
     np.testing.assert_allclose(outputs[2], own + params["proj_with_attM"]["bias"].reshape(1, 1, -1), rtol=1e-5)

@@ -1,7 +1,5 @@
-"""Metrics and calibrations: the time of every metric, and how well calibrations carry over to other speakers."""
+"""How well calibrations carry over to other speakers."""
 
-import time
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,51 +7,11 @@ import numpy as np
 
 from aasist_jax.calibration.llr import fit_isotonic, fit_logistic
 from aasist_jax.evaluation.score_files import Trials, join, read_keys, read_scores
-from aasist_jax.metrics import bootstrap, detection_cost, error_rates, tandem
 from aasist_jax.metrics.calibration_loss import cllr_bits, min_cllr_bits
 from benchmarks.options import Options
-from benchmarks.rounds import Table, spread
+from benchmarks.rounds import Table
 
 SPLITS, BAR = 40, 1.05
-
-
-def metrics(options: Options) -> list[Table]:
-    """Time every metric on as many trials as ASVspoof 2019 LA eval has, with made-up Gaussian scores.
-
-    Each should take less than 0.2 s, and the intervals of the EER less than 20 s on two cores.
-    """
-    random = np.random.default_rng(0)
-    classes = bonafide, spoof = random.normal(5, 2, 7_355), random.normal(-5, 2, 63_882)
-    asv = random.normal(4, 1, 5_370), random.normal(0, 1, 33_327), random.normal(3, 1.5, 63_882)
-    rates = tandem.asv_error_rates(*asv)
-    timed: dict[Callable[..., Any], tuple[Any, ...]] = {
-        error_rates.equal_error_rate: classes,
-        error_rates.convex_hull_equal_error_rate: classes,
-        error_rates.det_points: classes,
-        error_rates.area_under_curve: classes,
-        detection_cost.min_dcf: classes,
-        detection_cost.act_dcf: classes,
-        cllr_bits: classes,
-        min_cllr_bits: classes,
-        tandem.min_tdcf_2019: (*classes, rates),
-        tandem.min_tdcf_2021: (*classes, rates),
-        tandem.min_a_dcf: asv,
-        tandem.tandem_equal_error_rate: (*classes, *asv),
-        error_rates.threshold_for_miss_rate: (bonafide, 0.01),
-        error_rates.threshold_for_false_alarm_rate: (spoof, 0.01),
-        detection_cost.expected_cost: (*classes, 0.0),
-        # Resamples the trials 1,000 times.
-        bootstrap.bootstrap_intervals: ({"eer": lambda curve: error_rates.equal_error_rate_of(curve)[0]}, *classes),
-    }
-    rows = []
-    for metric, arguments in timed.items():
-        seconds = []
-        for _ in range(1 if metric is bootstrap.bootstrap_intervals else options.rounds):
-            began = time.perf_counter()
-            metric(*arguments)
-            seconds.append(time.perf_counter() - began)
-        rows.append((metric.__name__, spread(seconds)[0]))
-    return [Table(f"{bonafide.size} bona fide trials, {spoof.size} spoofs", "metric | s:.4f", rows)]
 
 
 def calibration(options: Options) -> list[Table]:
