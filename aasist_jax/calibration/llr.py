@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.metrics.detection_cost import DetectionCosts
 from aasist_jax.metrics.scores import ScoresError
-from aasist_jax.runtime.files import write_text
+from aasist_jax.runtime.files import read_text, write_text
 
 RIDGE = 1e-6
 """Weight of the L2 penalty on slopes (of standardised scores) in the logistic fit; keeps separable classes finite."""
@@ -186,7 +186,7 @@ def load_calibration(path: Path) -> Calibration:
         ScoreFileError: The file cannot be read or is not a calibration.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_text(path))
         match content.pop("kind"):
             case "logistic":
                 slopes = tuple(float(slope) for slope in content["slopes"])
@@ -203,6 +203,8 @@ def load_calibration(path: Path) -> Calibration:
         raise ScoreFileError(f"cannot read {path}: {error.strerror}") from error
     except KeyError as error:
         raise ScoreFileError(f"{path} is not a calibration: it has no {error}") from error
+    except RecursionError:
+        raise ScoreFileError(f"{path} is not a calibration: it is nested too deep") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise ScoreFileError(f"{path} is not a calibration: {error}") from error
 

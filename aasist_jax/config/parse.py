@@ -19,6 +19,7 @@ from msgspec import inspect
 from aasist_jax.config.experiment import ExperimentConfig
 from aasist_jax.config.shipped import configuration_file
 from aasist_jax.errors import ConfigError
+from aasist_jax.runtime.files import read_text
 
 _WORDS = {inspect.IntType: "an integer", inspect.FloatType: "a number", inspect.StrType: "a string"}
 _WORDS |= {inspect.BoolType: "true or false", inspect.NoneType: "null"}
@@ -112,7 +113,7 @@ def _plain(value: Any) -> Any:
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:
     """Read a JSON file that holds one object. A repeated key, NaN and infinity are errors."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read ({reason}); expected a JSON file") from None

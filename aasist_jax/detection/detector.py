@@ -19,7 +19,7 @@ from aasist_jax.calibration.llr import Calibration, load_calibration
 from aasist_jax.detection.result import Prepared, Score
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
-from aasist_jax.errors import AudioError, ConfigError
+from aasist_jax.errors import AudioError, ConfigError, WeightsError
 from aasist_jax.models.explanation import Explainer, Explanation
 from aasist_jax.models.family import LABELS, FrameGeometry, Window, family_of
 from aasist_jax.models.network import build_network, class_logits, score_function
@@ -114,7 +114,7 @@ class Detector:
             AudioError: the logits are not finite.
         """
         with jax.default_matmul_precision("highest"):
-            return _finite(np.asarray(self._classify(frames)), "the audio")
+            return self._finite(np.asarray(self._classify(frames)), "the audio")
 
     def logits(self, waves: Any, lengths: Any = None) -> Float32[np.ndarray, "batch 2"]:
         """Score waveforms at 16 kHz, full scale 1.
@@ -171,7 +171,19 @@ class Detector:
             full = waves.shape[1]
             padded_lengths = None if lengths is None else np.pad(lengths[rows], (0, missing), constant_values=full)
             batches.append(self.batch_logits(padded, padded_lengths)[:inside])
-        return _finite(np.concatenate(batches), name)
+        return self._finite(np.concatenate(batches), name)
+
+    def _finite(self, logits: Float32[np.ndarray, "batch 2"], name: str) -> Float32[np.ndarray, "batch 2"]:
+        if np.isfinite(logits).all():
+            return logits
+        # Quiet noise tells whose fault it is.
+        noise = np.random.default_rng(0).normal(0, 0.01, (1, self.window)).astype(np.float32)
+        if not np.isfinite(self.batch_logits(noise, self._lengths(noise, None))).all():
+            raise WeightsError(
+                f"{self.weights.model_id}: these weights give no finite score for any audio; they are damaged, or not "
+                "those of this configuration"
+            )
+        raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
 
     def fill(
         self, wave: Float32[np.ndarray, " samples"]
@@ -277,7 +289,7 @@ class Detector:
         model_id = self.weights.model_id
         if not len(prepared.windows):
             return Score(None, None, None, prepared.duration, prepared.status, model_id, ())
-        _finite(logits, prepared.name)
+        self._finite(logits, prepared.name)
         spoof, bonafide = (float(x) for x in logits.mean(axis=0, dtype=np.float64))
         return Score(
             label=LABELS[int(bonafide > spoof)],
@@ -329,12 +341,6 @@ def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Flo
         wave = load_audio(audio, channel=channel)
         return wave, wave.size
     raise AudioError(f"cannot score {type(audio).__name__}: give a path, or (array, sample_rate) for samples in memory")
-
-
-def _finite(logits: Float32[np.ndarray, "batch 2"], name: str) -> Float32[np.ndarray, "batch 2"]:
-    if not np.isfinite(logits).all():
-        raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
-    return logits
 
 
 def _as_float32(x: np.ndarray) -> np.ndarray:

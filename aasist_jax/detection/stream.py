@@ -24,6 +24,9 @@ FILE_FRAMES, FILE_WINDOWS = 16, 8
 Encoding more frames at once spreads the cost of the two context frames, but takes more memory (7 MB per frame).
 """
 
+LOUDEST = 1e6
+"""A sample beyond this is no audio of full scale 1, not even 16-bit integers that were not scaled."""
+
 BLOCK = 1 << 18
 """Samples processed at once, so that a long chunk takes no more memory than a short one."""
 
@@ -107,7 +110,8 @@ class Stream:
                 scale 1.
 
         Raises:
-            AudioError: wrong type or shape, NaN or infinite samples, or the stream is finished.
+            AudioError: wrong type or shape, NaN or infinite or far too large samples, or the stream is finished. A
+                chunk that is refused leaves the stream as it was.
         """
         if self._finished:
             raise AudioError("the stream is finished; begin another for more audio")
@@ -115,6 +119,9 @@ class Stream:
         if array.size == 0:
             return []
         wave = to_mono_16k(array, SAMPLE_RATE)  # no resampling here: only converts type and channels
+        # Refused before anything remembers it, so that the chunks that follow are scored as if it had not come.
+        if np.abs(wave).max() > LOUDEST:
+            raise AudioError(f"the chunk: samples up to {np.abs(wave).max():.3g}; scale them to [-1, 1]")
         if self._resampler is not None:
             wave = self._resampler.resample_chunk(wave)
         blocks = (wave[start : start + BLOCK] for start in range(0, wave.size, BLOCK))
@@ -152,8 +159,10 @@ class Stream:
         return WindowScore(*seconds, (spoof, bonafide), "ok" if end - start == self._window else "short")
 
 
-def _hop(seconds: float, unit: int, window: int) -> int:
+def _hop(seconds: Any, unit: int, window: int) -> int:
     """The hop in samples, a multiple of `unit`."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ConfigError(f"hop: expected seconds, got {seconds!r}")
     if not (math.isfinite(seconds) and 0 < seconds <= window / SAMPLE_RATE):
         raise ConfigError(
             f"hop: expected more than 0 and at most a window ({window / SAMPLE_RATE:g} s), got {seconds:g} s"

@@ -1,6 +1,7 @@
-"""Atomic writing of files, and their hashes."""
+"""Atomic writing of files, reading of small ones, and hashes."""
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -56,6 +57,24 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with replacing(path) as scratch:
         scratch.write_bytes(content)
+
+
+LARGEST_TEXT = 16 << 20
+"""The most bytes that a file of settings may have; a larger one is no such file, and would fill the memory."""
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """Read a UTF-8 text file of at most `largest` bytes.
+
+    Raises:
+        OSError: the file cannot be read, or is larger.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"more than {largest:,} bytes", str(path))
+    return content.decode("utf-8")
 
 
 def sha256_of(path: Path) -> str:

@@ -1,10 +1,14 @@
 """The set-up that every program of this package does before it computes."""
 
+import logging
 import os
 from collections.abc import Callable
 
 from aasist_jax.runtime.devices import check_devices
 from aasist_jax.runtime.memory import keep_freed_memory
+from aasist_jax.runtime.private_folder import cache_folder, make_private, why_untrusted
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_to_compute(*, cpu_devices: int = 0, join_hosts: Callable[[], None] | None = None) -> None:
@@ -30,11 +34,22 @@ def prepare_to_compute(*, cpu_devices: int = 0, join_hosts: Callable[[], None] |
 
 
 def use_compilation_cache() -> None:
-    """Store compiled programs in the user's cache folder, so that later starts need not compile them again."""
+    """Store compiled programs in the user's cache folder, so that later starts need not compile them again.
+
+    They are not stored, with a warning, where another user of this machine could put programs into the folder.
+    """
     import jax
-    from platformdirs import user_cache_path
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(user_cache_path("aasist_jax") / "compiled"))
+        folder = cache_folder() / "compiled"
+        try:
+            make_private(folder)
+            reason = why_untrusted(folder, cache_folder())
+        except OSError as error:
+            reason = f"{folder}: {error.strerror or error}"
+        if reason:
+            logger.warning("programs are compiled anew at every start: %s", reason)
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     # By default JAX does not store programs that compile within a second, but loading one takes a tenth of that.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

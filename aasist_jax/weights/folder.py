@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,10 +19,12 @@ from aasist_jax.errors import ConfigError, WeightsError
 from aasist_jax.models.family import family_of, window_of
 from aasist_jax.models.variables import ModelState, Params, Variables, split_variables
 from aasist_jax.runtime.files import replacing
-from aasist_jax.weights.names import check_leaves, check_variables
+from aasist_jax.weights.names import check_leaves, check_variables, variable_shapes
 
 FORMAT = 1
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+HEADER_BYTES = 16 << 20
+"""More than the names and shapes of any model take in a file of tensors."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     description = read_json(folder / CONFIG_FILE)
     config = _check_description(description, str(folder / CONFIG_FILE))
     try:
-        content = (folder / MODEL_FILE).read_bytes()
+        content = _read_tensors(folder / MODEL_FILE, config)
         flat = load(content)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{folder / MODEL_FILE}: not a readable safetensors file ({error})") from None
@@ -110,6 +113,19 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     source = Source(**description["source"])
     digest = hashlib.sha256(content).hexdigest()
     return Weights(config, unflatten_dict(flat, sep="/"), source, f"{Path(source.name).stem}-{digest[:12]}")
+
+
+def _read_tensors(path: Path, config: Any) -> bytes:
+    """The content of a file of tensors, if it is no larger than the configured model can be."""
+    largest = HEADER_BYTES + sum(8 * math.prod(shape.shape) for shape in variable_shapes(config).values())
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        size = path.stat().st_size
+        raise WeightsError(
+            f"{path}: {size:,} bytes; the configured model has at most {largest:,}: wrong file or config"
+        )
+    return content
 
 
 def _check_description(description: dict[str, Any], origin: str) -> Any:

@@ -152,6 +152,11 @@ def check_leaves(config: Any, flat: Mapping[str, np.ndarray], origin: str) -> No
         for path in shapes
         if path in flat and flat[path].dtype.kind == "f" and not np.isfinite(flat[path]).all()
     ]
+    faults += [
+        f"{path} holds negative variances"
+        for path in shapes
+        if path.endswith("/var") and path in flat and flat[path].dtype.kind == "f" and (flat[path] < 0).any()
+    ]
     if faults:
         raise WeightsError(f"{origin}: does not fit the configured model: {'; '.join(faults)}")
 

@@ -5,13 +5,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from aasist_jax.config.shipped import shipped_file
 from aasist_jax.errors import DownloadError, UnreachableError, WeightsError, nearest
 from aasist_jax.models.family import family, family_names
 from aasist_jax.models.published import PublishedWeights
 from aasist_jax.runtime.download import download
+from aasist_jax.runtime.private_folder import cache_folder, make_private, why_untrusted
 from aasist_jax.runtime.progress import byte_progress
 from aasist_jax.weights.hub import HUB_PREFIX, fetch_from_hub
 
@@ -75,15 +74,15 @@ def find_weights(
     if name not in known:
         raise WeightsError(f"{name}: no such folder, nor published weights of that name; {nearest(name, known)}")
     folder = _folder(name, cache)
-    if download and not _complete(folder):
+    if _complete(folder):
+        return _trusted(folder)
+    if download:
         return fetch_weights(name, cache=cache)
-    if not _complete(folder):
-        entry = known[name]
-        raise WeightsError(
-            f"{name}: not in {folder.parent} yet; run `aasist-jax fetch-weights {name}` once, or give download=True in "
-            f"Python, to fetch {entry.size:,} bytes from {_address(entry)} ({entry.licence} licence)"
-        )
-    return folder
+    entry = known[name]
+    raise WeightsError(
+        f"{name}: not in {folder.parent} yet; run `aasist-jax fetch-weights {name}` once, or give download=True in "
+        f"Python, to fetch {entry.size:,} bytes from {_address(entry)} ({entry.licence} licence)"
+    )
 
 
 def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None = None) -> Path:
@@ -106,9 +105,9 @@ def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None
         raise WeightsError(f"no published weights are called {name!r}; {nearest(name, known)}")
     entry, folder = known[name], _folder(name, cache)
     if _complete(folder):
-        return folder
+        return _trusted(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_private(folder.parent)
         # Work in a folder that only this process uses: a killed run then leaves no incomplete weights, and several
         # processes do not disturb each other.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
@@ -131,11 +130,19 @@ def _address(entry: PublishedWeights, folder: str | None = None) -> str:
 
 
 def _folder(name: str, cache: Path | str | None) -> Path:
-    return Path(cache or user_cache_path("aasist_jax")) / "weights" / name
+    return Path(cache or cache_folder()) / "weights" / name
 
 
 def _complete(folder: Path) -> bool:
     return (folder / "model.safetensors").is_file() and (folder / "config.json").is_file()
+
+
+def _trusted(folder: Path) -> Path:
+    """The folder, if only this user can have put weights there: they were checked when they were downloaded."""
+    reason = why_untrusted(folder, folder.parent.parent)
+    if reason:
+        raise WeightsError(f"{folder}: these may not be the published weights, since {reason}")
+    return folder
 
 
 def _download_and_convert(entry: PublishedWeights, address: str, scratch: Path) -> Path:

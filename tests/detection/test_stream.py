@@ -11,6 +11,7 @@ import soundfile
 import soxr
 
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.stream import _hop
 from aasist_jax.detection.timeline import Rule, WindowScore
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.weights.folder import Source, Weights
@@ -217,3 +218,21 @@ def test_wrong_input_is_one_clear_error() -> None:
         stream.push(sound(100))
     with pytest.raises(AudioError, match="3999 Hz"):
         tiny_detector().stream(3999)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("bad", [1e38, -2e6, np.nan])
+def test_a_chunk_that_is_refused_leaves_the_stream_as_it_was(rate: int, bad: float) -> None:
+    wave, model = sound(3 * rate), detector("toy")
+    stream = model.stream(rate)
+    windows = stream.push(wave[:rate])
+    with pytest.raises(AudioError, match=r"scale them|NaN"):
+        stream.push(np.full(1000, bad, np.float32))
+    windows += stream.push(wave[rate:]) + stream.finish()
+    assert_same(windows, model.timeline((wave, rate)).windows, 2e-4)
+
+
+@pytest.mark.parametrize("hop", ["a", True, [1]])
+def test_a_hop_that_is_no_number_is_refused_in_a_line(hop: Any) -> None:
+    with pytest.raises(ConfigError, match="hop: expected seconds"):
+        _hop(hop, 1, 16_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aasist_jax.runtime.files import replacing, sha256_of, write_bytes, write_text
+from aasist_jax.runtime.files import read_text, replacing, sha256_of, write_bytes, write_text
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -62,3 +62,13 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path) -> None:
     content = os.urandom(3 << 20)
     write_bytes(tmp_path / "file", content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_no_more_is_read_than_a_file_of_settings_has(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("é" * 8, encoding="utf-8")
+    assert read_text(path, 16) == "é" * 8
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+    with pytest.raises(OSError, match=r"more than 16,777,216 bytes"):
+        read_text(path)

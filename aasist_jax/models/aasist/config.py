@@ -7,6 +7,12 @@ from aasist_jax.models.family import FrameGeometry
 
 Channels = tuple[int, int]
 
+LARGEST_WIDTH = 4096
+"""More filters, channels or features than any model of this family has; a damaged file could ask for 10**12."""
+
+LONGEST_WINDOW = 600 * 16_000
+"""The longest window: ten minutes."""
+
 
 @dataclass(frozen=True)
 class AASISTConfig:
@@ -31,8 +37,12 @@ class AASISTConfig:
     def __post_init__(self) -> None:
         """Check the ranges, and that the channels of consecutive blocks match."""
         filters, *blocks = self.filts
-        if self.first_conv < 1:
-            raise ValueError(f"first_conv: expected 1 or more, got {self.first_conv}")
+        if not 1 <= self.first_conv <= LARGEST_WIDTH:
+            raise ValueError(f"first_conv: expected 1 to {LARGEST_WIDTH}, got {self.first_conv}")
+        if max(filters, *itertools.chain(*blocks), *self.gat_dims) > LARGEST_WIDTH:
+            raise ValueError(f"filts and gat_dims: expected at most {LARGEST_WIDTH} filters, channels and features")
+        if self.nb_samp > LONGEST_WINDOW:
+            raise ValueError(f"nb_samp: expected at most {LONGEST_WINDOW}, got {self.nb_samp}")
         if filters < 3:
             raise ValueError(f"filts: expected at least 3 sinc filters (they are pooled by 3), got {filters}")
         if min(self.gat_dims) < 1 or min(min(pair) for pair in blocks) < 1:

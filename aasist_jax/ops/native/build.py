@@ -1,5 +1,6 @@
 """Compiles the C++ kernels on first use, stores them in the user's cache folder, and registers them with XLA."""
 
+import atexit
 import ctypes
 import functools
 import hashlib
@@ -15,7 +16,8 @@ from importlib import metadata
 from pathlib import Path
 
 import jax
-from platformdirs import user_cache_path
+
+from aasist_jax.runtime.private_folder import cache_folder, make_private, why_untrusted
 
 SWITCH = "AASIST_JAX_NATIVE"
 """Environment variable; the value `0` disables the C++ kernels."""
@@ -81,9 +83,14 @@ def find_compiler() -> list[str] | None:
 
 def _build(compiler: list[str]) -> Path:
     path = _library_path(compiler)
+    make_private(path.parent)
+    # A library is executed: one that another user of this machine may have put there is not loaded.
+    reason = why_untrusted(path if path.exists() else path.parent, cache_folder())
+    if reason:
+        path = _folder_of_this_process() / path.name
+        logger.warning("the C++ kernels are built anew for this process: %s", reason)
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         built = Path(scratch, path.name)
         objects = [Path(scratch, source.name).with_suffix(".o") for source in SOURCES]
@@ -94,6 +101,14 @@ def _build(compiler: list[str]) -> Path:
         # Another process that compiles at the same time writes an identical file.
         built.replace(path)
     return path
+
+
+@functools.cache
+def _folder_of_this_process() -> Path:
+    """A temporary folder that goes with this process."""
+    folder = tempfile.TemporaryDirectory(prefix="aasist_jax-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def _run(command: list[str]) -> str:
@@ -107,7 +122,7 @@ def _library_path(compiler: list[str]) -> Path:
     sources = "".join(path.read_text() for path in (*SOURCES, *sorted(FOLDER.glob("*.h"))))
     identity = (sources, version, " ".join(FLAGS), metadata.version("jaxlib"), platform.machine(), _processor())
     digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
-    return user_cache_path("aasist_jax") / "native" / f"kernels-{digest}.so"
+    return cache_folder() / "native" / f"kernels-{digest}.so"
 
 
 def _processor() -> str:
