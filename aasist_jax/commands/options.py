@@ -82,6 +82,24 @@ def weights_folder(weights: str | None) -> Path:
     return find_weights(weights or default_weights())
 
 
+def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Check before the work that a file can be written after it.
+
+    Args:
+        path: of the file.
+        suffixes: of the formats that are written, in lower case; the suffix of the path chooses one.
+
+    Raises:
+        ConfigError: the path ends in none of them, it is a folder, or there is no folder that could hold it.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{path}: written as {' or '.join(suffixes)}; give a name that ends so")
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+
+
 def segment_rule(threshold: float | None, hysteresis: float | None, min_spoof: float | None) -> Any:
     """The `Rule` of `--threshold`, `--hysteresis` and `--min-spoof`; what is not given is as usual."""
     from aasist_jax.detection.timeline import Rule
