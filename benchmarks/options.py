@@ -24,7 +24,7 @@ class Options:
     corpus: Annotated[MaybePath, "a folder in the layout of ASVspoof 2019 LA (a small one of noise)"] = None
     clips: Annotated[int, "scoring: how many; pipeline: how many are really trained on (64)"] = 64
     length: Annotated[tuple[float, ...], "timeline: seconds of recordings (5 60 600 3600)"] = (5.0, 60.0, 600.0, 3600.0)
-    device: Annotated[Sizes, "devices: how many to try; on a CPU they are virtual (1 2 4)"] = (1, 2, 4)
+    devices: Annotated[Sizes, "devices: how many to try; on a CPU they are virtual (1 2 4)"] = (1, 2, 4)
     scores: Annotated[MaybePath, "calibration: a score file of any layout"] = None
     keys: Annotated[MaybePath, "calibration: its protocol, with speakers"] = None
     base: Annotated[MaybePath, "revisions: another checkout of the project, to compare this one with"] = None

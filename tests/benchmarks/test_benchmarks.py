@@ -376,10 +376,10 @@ def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_devices_agree(options: Options) -> None:
-    [table] = training_runs.devices(dataclasses.replace(options, device=(1, 2)))
+    [table] = training_runs.devices(dataclasses.replace(options, devices=(1, 2)))
     assert [row[0] for row in table.rows] == [1, 2]
-    with pytest.raises(BenchmarkError, match=r"^--device: 2 clips cannot be shared evenly by 3 devices$"):
-        training_runs.devices(dataclasses.replace(options, device=(3,)))
+    with pytest.raises(BenchmarkError, match=r"^--devices: 2 clips cannot be shared evenly by 3 devices$"):
+        training_runs.devices(dataclasses.replace(options, devices=(3,)))
 
 
 @pytest.mark.slow
