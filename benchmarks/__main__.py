@@ -24,19 +24,19 @@ from benchmarks.options import Options, parse
 from benchmarks.rounds import BenchmarkError
 
 SECTIONS = {
-    "inference": ("comparison", "inference beside PyTorch and ONNX Runtime"),
-    "training": ("comparison", "the training step beside PyTorch's"),
-    "revisions": ("comparison", "another checkout of the project beside this one"),
-    "operations": ("operations", "each of our operations beside what it replaced"),
-    "layers": ("ceilings", "FLOPs of every layer, counted"),
-    "ceilings": ("ceilings", "what the machine does at best, and the share of it that the model reaches"),
-    "pipeline": ("training_runs", "the input pipeline alone, and an epoch of training"),
-    "devices": ("training_runs", "the training step on several devices"),
-    "determinism": ("training_runs", "whether two runs give the same bits"),
-    "scoring": ("recordings", "FLAC files, in this process and by the command, beside the model alone"),
-    "timeline": ("recordings", "the timeline beside windows without overlap, its memory, live scoring"),
-    "starts": ("recordings", "the command's start with and without compiled programs"),
-    "calibration": ("calibrations", "how well calibrations carry over to other speakers"),
+    "inference": ("comparison", "time of inference, compared with PyTorch and ONNX Runtime"),
+    "training": ("comparison", "time of a training step, compared with PyTorch"),
+    "revisions": ("comparison", "this checkout of the project, compared with another one (--base)"),
+    "operations": ("operations", "each C++ kernel, compared with the XLA operations that it replaces"),
+    "layers": ("ceilings", "floating-point operations (FLOPs) of every layer"),
+    "ceilings": ("ceilings", "the machine's peak speed, and the share of it that the model reaches"),
+    "pipeline": ("training_runs", "time of the input pipeline alone, and of an epoch of training"),
+    "devices": ("training_runs", "time of a training step on several devices"),
+    "determinism": ("training_runs", "whether two training runs give the same bits"),
+    "scoring": ("recordings", "time to score FLAC files from Python and by the command, compared with the model alone"),
+    "timeline": ("recordings", "time and memory of the timeline, and of live scoring"),
+    "starts": ("recordings", "start-up time of the command, with and without the cache of compiled programs"),
+    "calibration": ("calibrations", "how well a calibration holds for speakers it was not fitted on"),
 }
 """Module and help of every section; its function has the section's name. Imported when its turn comes: the loader's
 worker processes import this file anew, and need neither PyTorch nor the model."""

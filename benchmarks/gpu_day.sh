@@ -17,7 +17,7 @@ tests=(tests/models/aasist/test_golden_forward.py tests/models/aasist/test_bfloa
 if [[ ${1:-} == --rehearse ]]; then
     export JAX_PLATFORMS=cpu
     tests+=(-k "goldens_of_both or stay_float32")
-    options=(--weights small --batch 1 --step-batch 2 --rounds 2 --device 1 2 --clips 8 --no-compiled)
+    options=(--weights small --batch 1 --step-batch 2 --rounds 2 --devices 1 2 --clips 8 --no-compiled)
 else
     # JAX ends with an error where it finds no GPU, and nothing is measured on the CPU by mistake.
     export JAX_PLATFORMS=cuda,cpu
@@ -27,7 +27,7 @@ else
     }
     devices=()
     for ((n = 1; n <= count; n *= 2)); do devices+=("$n"); done
-    options=(--weights "${1:-AASIST-L}" --batch 1 8 24 --rounds 9 --clips 2400 --device "${devices[@]}")
+    options=(--weights "${1:-AASIST-L}" --batch 1 8 24 --rounds 9 --clips 2400 --devices "${devices[@]}")
 fi
 
 status=0

@@ -16,21 +16,30 @@ MaybeName = str | None
 class Options:
     """The options of all sections; each annotation is the option's help. Tuples take several values."""
 
-    weights: Annotated[str, "a weights folder, the name of fetched weights, or `small`: random, quick"] = "AASIST-L"
+    weights: Annotated[
+        str, "a weights folder, the name of fetched weights, or `small`: a small random model, for a quick trial"
+    ] = "AASIST-L"
     config: Annotated[MaybeName, "a configuration of any family, timed with random weights instead"] = None
     batch: Annotated[Sizes, "batch sizes of inference (1 8 24)"] = (1, 8, 24)
     step_batch: Annotated[Sizes, "batch sizes of the training step (8; on a GPU 24 48 96)"] = ()
-    rounds: Annotated[int, "turns that each implementation takes (9)"] = 9
-    threads: Annotated[int, "of every implementation; the process is kept to as many cores (2)"] = 2
-    no_compiled: Annotated[bool, "leave out torch.compile, which needs a C++ compiler and minutes"] = False
-    corpus: Annotated[MaybePath, "a folder in the layout of ASVspoof 2019 LA (a small one of noise)"] = None
-    clips: Annotated[int, "scoring: how many; pipeline: how many are really trained on (64)"] = 64
-    length: Annotated[tuple[float, ...], "timeline: seconds of recordings (5 60 600 3600)"] = (5.0, 60.0, 600.0, 3600.0)
-    device: Annotated[Sizes, "devices: how many to try; on a CPU they are virtual (1 2 4)"] = (1, 2, 4)
-    scores: Annotated[MaybePath, "calibration: a score file of any layout"] = None
-    keys: Annotated[MaybePath, "calibration: its protocol, with speakers"] = None
-    base: Annotated[MaybePath, "revisions: another checkout of the project, to compare this one with"] = None
-    out: Annotated[MaybePath, "a folder for benchmark.md and benchmark.json"] = None
+    rounds: Annotated[int, "how many times each implementation is timed (9)"] = 9
+    threads: Annotated[int, "CPU threads of every implementation, each on a core of its own (2)"] = 2
+    no_compiled: Annotated[bool, "leave out torch.compile, which takes minutes and a C++ compiler"] = False
+    corpus: Annotated[MaybePath, "a data set in the layout of ASVspoof 2019 LA (noise, made for the run)"] = None
+    clips: Annotated[
+        int, "scoring: clips to score; pipeline: clips to train on, from which an epoch is extrapolated (64)"
+    ] = 64
+    length: Annotated[tuple[float, ...], "timeline: lengths of the recordings in seconds (5 60 600 3600)"] = (
+        5.0,
+        60.0,
+        600.0,
+        3600.0,
+    )
+    devices: Annotated[Sizes, "devices: numbers of devices to train on, virtual ones on a CPU (1 2 4)"] = (1, 2, 4)
+    scores: Annotated[MaybePath, "calibration: a score file, in any layout that `aasist-jax metrics` reads"] = None
+    keys: Annotated[MaybePath, "calibration: the protocol of those scores, which must name the speakers"] = None
+    base: Annotated[MaybePath, "revisions: the folder of another checkout of the project"] = None
+    out: Annotated[MaybePath, "folder to write benchmark.md and benchmark.json to"] = None
     gpu: bool = False
     """Whether JAX computes on a GPU."""
     scratch: Path = Path()
@@ -65,7 +74,9 @@ def parse(arguments: list[str], sections: dict[str, str]) -> tuple[list[str], Op
         BenchmarkError: an unknown section or option, or a value out of range; one line.
     """
     parser = _Parser(prog="python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.epilog = "sections:\n" + "".join(f"  {name:12} {help}\n" for name, help in sections.items())
+    parser.epilog = "sections (what is measured):\n" + "".join(
+        f"  {name:12} {help}\n" for name, help in sections.items()
+    )
     parser.add_argument("sections", nargs="+", choices=list(sections), metavar="SECTION", help="what to measure")
     for name, hint in get_type_hints(Options, include_extras=True).items():
         if hint in (bool, Path):

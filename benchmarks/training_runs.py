@@ -89,9 +89,9 @@ def devices(options: Options) -> list[Table]:
     """
     size, rows, first = max(options.steps), [], np.empty(0)
     weights = options.weights if options.gpu else str(write_random_weights(options.scratch / "small"))
-    for count in options.device:
+    for count in options.devices:
         if size % count:
-            raise BenchmarkError(f"--device: {size} clips cannot be shared evenly by {count} devices")
+            raise BenchmarkError(f"--devices: {size} clips cannot be shared evenly by {count} devices")
         env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(count)))}
         env |= {} if options.gpu else {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(count)}
         program = "jax_programs.py:training_step_on_all_devices"
@@ -100,7 +100,7 @@ def devices(options: Options) -> list[Table]:
         first = first if first.size else losses
         difference = float(np.abs(losses / first - 1).max())
         if there[0] != count or not difference <= SAME_LOSS:
-            found = f"{there[0]:g} devices, losses off by {difference:.1e} relative to those of {options.device[0]}"
+            found = f"{there[0]:g} devices, losses off by {difference:.1e} relative to those of {options.devices[0]}"
             raise BenchmarkError(f"{count} devices: {found}, where {SAME_LOSS:g} is allowed")
         rows.append((count, losses[-1], difference, 1e3 * seconds[1:].min(), size / seconds[1:].min()))
     columns = f"{'' if options.gpu else 'virtual '}devices | loss after {STEPS} steps:.6f | off by, relative:.0e"

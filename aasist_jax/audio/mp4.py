@@ -24,11 +24,21 @@ MAX_INDEX_BYTES = 1 << 26
 MAX_EDITS = 1 << 16
 """Most entries of an edit list."""
 
+MAX_BOXES = 1 << 20
+"""Most outermost boxes of a file, and most tables in them. A fragment takes two to four boxes and one table: this is
+three hours of live audio in fragments of a single packet, and days in the usual fragments of half a second or more."""
+
+READ_BYTES = 1 << 13
+"""How much is read at a time where boxes are small."""
+
+_TABLES = re.compile(rb"stsz|stz2|stts|ctts|tfhd|trun|stsc|stco|co64")
+_ROW_BYTES = {b"stts": 8, b"ctts": 8, b"stsc": 12, b"stco": 4, b"co64": 8}
+
 PACKET_SECONDS = (0.002, 0.5)
 """How long one packet of any codec lasts. An index that says otherwise is not trusted with where the audio is cut."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Box:
     kind: bytes
     content: bytes
@@ -65,8 +75,14 @@ def read_index(raw: BinaryFile, name: str) -> TrackIndex:
         AudioError: the file ends amid a box, or packets that the index lists are not in it; the index would unfold to
             far more than the file, or is compressed; there is none; there is no audio track.
     """
-    boxes = [_Box(content[4:8], content[_header_size(content) :]) for content in _boxes_but_audio(raw, name)]
-    _check_tables(boxes, name)
+    boxes = []
+    tables = _Tables(name)
+    for content in _boxes_but_audio(raw, name):
+        tables.check(content)
+        # The others have been checked, and are not kept.
+        for kind in (b"moov", b"moof"):
+            if content[4:8] == kind:
+                boxes.append(_Box(kind, content[_header_size(content) :]))
     index = next((box for box in boxes if box.kind == b"moov"), None)
     if index is None:
         raise AudioError(f"{name}: holds no index (moov): damaged or truncated; get the whole file")
@@ -187,36 +203,73 @@ def _check_packets(samples: _Box, file_bytes: int, name: str) -> None:
         raise AudioError(f"{name}: {present} of {packets} packets are there: damaged or truncated; get the whole file")
 
 
-def _check_tables(boxes: list[_Box], name: str) -> None:
-    """Refuse an index that FFmpeg would unfold to far more than the file.
+class _Tables:
+    """Refuses an index that FFmpeg would unfold to far more than the file.
 
     Tables of sample sizes and times are stored as runs, of up to 2**32 packets in a few bytes, and FFmpeg takes them
-    at their word. Their tags are sought in all but the audio itself, however the boxes are nested.
+    at their word. Their tags are sought in all but the audio itself, however the boxes are nested, since FFmpeg reads
+    tables in places where they do not belong.
     """
-    listed: Counter[bytes] = Counter()
-    chunks = most = 0
-    for box in boxes:
-        content = box.kind + box.content
-        if b"cmov" in content:
-            raise AudioError(f"{name}: a compressed index is not read; convert it, for example to FLAC")
-        for match in re.finditer(rb"stsz|stz2|stts|ctts|trun|stsc|stco|co64", content):
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._listed: Counter[bytes] = Counter()
+        self._tables = self._chunks = self._most = 0
+        self._has_fragments = False
+
+    def check(self, box: bytes) -> None:
+        """Check the tables in one outermost box, given with its header.
+
+        Raises:
+            AudioError: a table that is larger than its box; too many tables, packets or samples in the boxes so far.
+        """
+        if b"cmov" in box:
+            raise AudioError(f"{self._name}: a compressed index is not read; convert it, for example to FLAC")
+        table_bytes = 0
+        for match in _TABLES.finditer(box, 4):
             tag, at = match[0], match.end()
-            count = int.from_bytes(content[at + 4 : at + 8], "big")
-            if tag in (b"stsz", b"stz2"):
-                listed[tag] += int.from_bytes(content[at + 8 : at + 12], "big")
-            elif tag == b"trun":
-                listed[tag] += count
-            elif tag in (b"stts", b"ctts"):
-                listed[tag] += int(_table(content, at + 8, count, 2)[:, 0].sum())
-            elif tag == b"stsc":
-                most = max(most, int(_table(content, at + 8, count, 3)[:, 1].max(initial=0)))
-            else:
-                chunks += count
-            if listed[tag] > MAX_PACKETS:
-                raise AudioError(f"{name}: its index lists {listed[tag]} packets; up to {MAX_PACKETS} are read")
-    # Where each sample is a tick long, FFmpeg notes one packet for every 1024 of a chunk.
-    if chunks * most > 1024 * MAX_PACKETS:
-        raise AudioError(f"{name}: its index lists too many samples; up to {1024 * MAX_PACKETS} are read")
+            if tag == b"tfhd":
+                self._has_fragments = True
+                continue
+            if tag == b"trun" and not self._has_fragments:
+                continue  # FFmpeg skips it as well; most often it is a part of a word, such as a title with a trunk
+            self._tables += 1
+            if self._tables > MAX_BOXES:
+                raise AudioError(f"{self._name}: holds over {MAX_BOXES} tables; convert it, for example to FLAC")
+            count = int.from_bytes(box[at + 4 : at + 8], "big")
+            table_bytes += count * _ROW_BYTES.get(tag, 0)
+            # Tables do not overlap, so that all together are no larger than the box around them. Without this check
+            # the time for overlapping ones would grow with the square of their number.
+            if table_bytes > len(box) or count * _ROW_BYTES.get(tag, 0) > _size_before(box, at) - 16:
+                raise AudioError(
+                    f"{self._name}: a table in its index is larger than its box: damaged or truncated; "
+                    "get the whole file"
+                )
+            if count or tag not in _ROW_BYTES:
+                self._add(tag, box, at, count)
+
+    def _add(self, tag: bytes, box: bytes, at: int, count: int) -> None:
+        if tag in (b"stsz", b"stz2"):
+            self._listed[tag] += int.from_bytes(box[at + 8 : at + 12], "big")
+        elif tag == b"trun":
+            self._listed[tag] += count
+        elif tag in (b"stts", b"ctts"):
+            self._listed[tag] += int(_table(box, at + 8, count, 2)[:, 0].sum())
+        elif tag == b"stsc":
+            self._most = max(self._most, int(_table(box, at + 8, count, 3)[:, 1].max(initial=0)))
+        else:
+            self._chunks += count
+        if self._listed[tag] > MAX_PACKETS:
+            raise AudioError(f"{self._name}: its index lists {self._listed[tag]} packets; up to {MAX_PACKETS} are read")
+        # Where each sample is a tick long, FFmpeg notes one packet for every 1024 of a chunk.
+        if self._chunks * self._most > 1024 * MAX_PACKETS:
+            raise AudioError(f"{self._name}: its index lists too many samples; up to {1024 * MAX_PACKETS} are read")
+
+
+def _size_before(content: bytes, at: int) -> int:
+    """The size of the box whose tag ends at `at`, as far as it lies in the content; 0 and 1 stand for all the rest."""
+    size, rest = int.from_bytes(content[at - 8 : at - 4], "big"), len(content) - at + 8
+    return rest if size < 2 else min(size, rest)
 
 
 def _table(content: bytes, start: int, rows: int, columns: int) -> np.ndarray:
@@ -230,17 +283,37 @@ def _header_size(content: bytes) -> int:
     return 16 if content[:4] == b"\0\0\0\1" else 8
 
 
+class _Reader:
+    """Reads pieces of a file at rising positions: small ones that lie side by side with one call for many."""
+
+    def __init__(self, raw: BinaryFile) -> None:
+        self._raw = raw
+        self._start = 0
+        self._content = b""
+
+    def read(self, start: int, size: int) -> bytes:
+        """The bytes from `start` on; fewer at the end of the file."""
+        offset = start - self._start
+        if not 0 <= offset <= offset + size <= len(self._content):
+            self._raw.seek(start)
+            self._start, self._content, offset = start, self._raw.read(max(size, READ_BYTES)), 0
+        return self._content[offset : offset + size]
+
+
 def _boxes_but_audio(raw: BinaryFile, name: str) -> Iterator[bytes]:
     """The outermost boxes of an MP4 file, each as one piece, without those that hold the audio.
 
     Raises:
-        AudioError: the file ends amid a box; too much besides the audio.
+        AudioError: the file ends amid a box; too many boxes; too much besides the audio.
     """
     end = raw.seek(0, io.SEEK_END)
-    start = read = 0
+    reader = _Reader(raw)
+    start = read = boxes = 0
     while start < end:
-        raw.seek(start)
-        head = raw.read(16)
+        boxes += 1
+        if boxes > MAX_BOXES:
+            raise AudioError(f"{name}: holds over {MAX_BOXES} boxes; convert it, for example to FLAC")
+        head = reader.read(start, min(16, end - start))
         size = int.from_bytes(head[:4], "big")
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
@@ -254,6 +327,5 @@ def _boxes_but_audio(raw: BinaryFile, name: str) -> Iterator[bytes]:
                 raise AudioError(
                     f"{name}: over {MAX_INDEX_BYTES} bytes besides the audio; convert it, for example to FLAC"
                 )
-            raw.seek(start)
-            yield raw.read(size)
+            yield reader.read(start, size)
         start += size

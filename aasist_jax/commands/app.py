@@ -3,13 +3,14 @@
 Results go to standard output, everything else to standard error.
 """
 
+import contextlib
+import errno
 import functools
 import importlib
 import inspect
 import io
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from typer.main import get_command
 
 from aasist_jax import commands
 from aasist_jax.commands import exit_codes
+from aasist_jax.commands.interrupts import end_interrupted, interrupt_handling, was_interrupted
 from aasist_jax.commands.options import EVERYWHERE, everywhere
 from aasist_jax.errors import AasistError, DataError
 from aasist_jax.runtime.messages import be_quiet, print_error, stop_writing
@@ -137,7 +139,7 @@ app.callback()(everywhere)
 
 
 def main() -> None:
-    """Entry point of `aasist-jax`, and of `python -m aasist_jax`."""
+    """Run the command line; `aasist_jax.__main__` is the entry point of `aasist-jax`."""
     run(functools.partial(app, prog_name="aasist-jax"))
 
 
@@ -154,42 +156,71 @@ def run(program: Callable[..., Any]) -> None:
     if inspect.isfunction(program):
         program = as_command(program)
     be_quiet(False)
+    if sys.stdout is None:
+        _replace_closed_output()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name need not be text, and no encoding of the terminal may stop a result.
         sys.stdout.reconfigure(errors="backslashreplace")
+    with interrupt_handling():
+        try:
+            _run(program)
+        except BaseException:
+            if was_interrupted():
+                # The interrupt surfaced as another error, as it can in an extension module.
+                end_interrupted()
+            raise
+
+
+def _run(program: Callable[..., Any]) -> None:
     try:
         try:
             program()
         finally:
             print(end="", flush=True)
+    except (KeyboardInterrupt, _Interrupted) as interruption:
+        end_interrupted(str(interruption))
     except AasistError as error:
+        if was_interrupted():
+            raise
         # What is wrong with a data set is listed in lines of its own.
         print_error(str(error), is_list=isinstance(error, DataError))
         sys.exit(exit_codes.FAILURE)
     except BrokenPipeError:
         _end_unread()
     except OSError as error:
+        if was_interrupted():
+            raise
         print_error(f"{error.filename or 'standard output'}: {error.strerror or error}")
         sys.exit(exit_codes.FAILURE)
-    except (KeyboardInterrupt, _Interrupted) as interruption:
-        _end_interrupted(str(interruption))
     except SystemExit as stop:
         if stop.code == exit_codes.INTERRUPTED:
-            _end_interrupted()
+            end_interrupted()
         raise
+
+
+class _ClosedOutput(io.TextIOBase):
+    """Stands for a standard output that was closed before the start, as `>&-` does: whoever writes to it is told."""
+
+    def write(self, text: str) -> int:
+        """Fail, unless there is nothing to write."""
+        if text:
+            raise OSError(errno.EBADF, "is closed, and the results have no place to go; redirect it to a file")
+        return 0
+
+
+def _replace_closed_output() -> None:
+    sys.stdout = _ClosedOutput()
+    # The next file that is opened would get the number of standard output, which child processes redirect.
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 1:
+            os.close(null)
 
 
 def _end_unread() -> None:
     # What reads standard output has seen enough, as `head` does.
     stop_writing(sys.__stdout__)
     sys.exit(exit_codes.FAILURE)
-
-
-def _end_interrupted(way_out: str = "") -> None:
-    print_error(f"interrupted; {way_out}" if way_out else "interrupted")
-    # The end that a shell expects of Ctrl-C. An orderly exit could crash in JAX, stopped in the midst of its work.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":

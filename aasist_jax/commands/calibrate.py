@@ -1,6 +1,7 @@
-"""aasist-jax calibrate: Fit log-likelihood ratios to one system's scores.
+"""aasist-jax calibrate: Fit a map from scores to log-likelihood ratios.
 
-Fit it on development scores. What it writes beside a model's weights as calibration.json, `score` applies.
+Fit it on scores of development data, not on those to be judged. `llr` applies the map to score files. Written as
+calibration.json into a weights folder, it is applied by `score` too.
 """
 
 import enum
@@ -23,7 +24,9 @@ def calibrate(
     out: CalibrationOut,
     keys: Keys = None,
     where: Where = None,
-    method: Annotated[Method, typer.Option(help="Affine, or any rising curve.")] = Method.logistic,
+    method: Annotated[
+        Method, typer.Option(help="logistic: a scale and an offset; isotonic: any rising step curve.")
+    ] = Method.logistic,
     prior: Prior = 0.5,
 ) -> None:
     """Fit a calibration, write it, and print what it gains on these trials."""

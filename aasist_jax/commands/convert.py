@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
+from aasist_jax.commands.options import CONFIG_HELP
 from aasist_jax.errors import ConfigError
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="A .pth checkpoint; with --to-torch, a weights folder.")],
-    config: Annotated[Path | None, typer.Option(help="JSON or official .conf file that describes the model.")] = None,
+    config: Annotated[Path | None, typer.Option(help=CONFIG_HELP)] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for model.safetensors and config.json.")] = None,
     to_torch: Annotated[Path | None, typer.Option(help="Write this .pth file instead.")] = None,
 ) -> None:

@@ -1,7 +1,7 @@
 """aasist-jax evaluate: Score a split of a data set, and report every metric.
 
-Writes OUTPUT/SPLIT.txt, and report.html, report.md and metrics.json. The same command goes on: rows already written are
-kept.
+Writes OUTPUT/SPLIT.txt with the scores, report.html, report.md and metrics.json. The same command continues a run that
+was stopped, and keeps the scores that are there.
 """
 
 from pathlib import Path
@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from aasist_jax.commands.metrics import metrics
-from aasist_jax.commands.options import WEIGHTS_HELP, AsvScores, ConfigKeys, Resamples, weights_folder
+from aasist_jax.commands.options import CONFIG_HELP, WEIGHTS_HELP, AsvScores, ConfigKeys, Resamples, weights_folder
 
 
 def evaluate(
-    config: Annotated[Path, typer.Option(help="Configuration that names the data set.")],
+    config: Annotated[Path, typer.Option(help=CONFIG_HELP)],
     weights: Annotated[str, typer.Option(help=WEIGHTS_HELP)],
     split: Annotated[str, typer.Option(help="train, dev or eval; with a CSV, any split it names.")] = "eval",
     output: Annotated[Path | None, typer.Option(help="Folder (default: results/WEIGHTS-SPLIT).")] = None,

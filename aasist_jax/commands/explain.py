@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aasist_jax.commands.options import Channel, Weights, weights_folder
+from aasist_jax.commands.options import Channel, Weights, check_output, weights_folder
 from aasist_jax.detection.inputs import printable
 
 SHOWN = 5
@@ -18,11 +18,14 @@ SHOWN = 5
 def explain(
     file: Annotated[Path, typer.Argument(help="An audio file.")],
     weights: Weights = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the explanation over the spectrogram: a PNG file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the explanation over the spectrogram, to this .png.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every number as JSON.")] = False,
     channel: Channel = None,
 ) -> None:
     """Print the explanation of a file's score, and draw it where `plot` says."""
+    if plot is not None:
+        check_output(plot, (".png",))
+
     import dataclasses
     from json import dumps
 
@@ -34,7 +37,7 @@ def explain(
     prepare_to_compute()
     detector = Detector.from_pretrained(weights_folder(weights))
     explanation = detector.explain(file, channel=channel)
-    if plot:
+    if plot is not None:
         _draw(plot, file, explanation, detector, channel)
     if json:
         print(dumps(dataclasses.asdict(explanation, dict_factory=_without_none), indent=2))

@@ -1,6 +1,6 @@
-"""aasist-jax fuse: Fit one log-likelihood ratio to several systems' scores.
+"""aasist-jax fuse: Turn several systems' scores into one log-likelihood ratio.
 
-Fit it on development scores.
+Fits the map from scores of development data, which must not be those to be judged. `llr` applies it.
 """
 
 from pathlib import Path

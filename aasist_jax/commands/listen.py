@@ -1,7 +1,7 @@
 """aasist-jax listen: Score audio as it comes; Ctrl-C ends it.
 
-It comes from standard input as raw samples, or from a microphone. A score comes about every half second, or every --hop
-seconds. For example: ffmpeg -i URL -f s16le -ac 1 -ar 16000 - | aasist-jax listen
+Audio comes from standard input as raw samples, or from a microphone. A score is printed about every half second, or
+every --hop seconds. For example: ffmpeg -i URL -f s16le -ac 1 -ar 16000 - | aasist-jax listen
 """
 
 import enum
@@ -48,14 +48,16 @@ def listen(
     weights: Weights = None,
     rate: Annotated[int, typer.Option(help="Sample rate of what comes in, in Hz.")] = 16_000,
     channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of what comes in; they are averaged.")] = 1,
-    encoding: Annotated[Encoding, typer.Option(help="Raw samples on standard input.")] = Encoding.s16le,
+    encoding: Annotated[Encoding, typer.Option(help="Type of the samples on standard input.")] = Encoding.s16le,
     microphone: Annotated[
         bool, typer.Option("--microphone", help="Listen to a microphone (extra `microphone`), not to standard input.")
     ] = False,
     microphone_device: Annotated[
         str | None, typer.Option(help="Number or name of the microphone.", rich_help_panel=RARE)
     ] = None,
-    format: Annotated[Format, typer.Option(help="Lines for people, or an object a line.")] = Format.table,
+    format: Annotated[
+        Format, typer.Option(help="table: lines for people; jsonl: one JSON object a line.")
+    ] = Format.table,
     hop: Hop = None,
     vad: Vad = False,
     min_spoof: MinSpoof = None,

@@ -1,6 +1,7 @@
 """aasist-jax llr: Turn scores into log-likelihood ratios, or into P(spoof).
 
-The ratios are those of bona fide speech over spoof, in natural logarithms.
+It applies what `calibrate` or `fuse` has fitted. A ratio above 0 speaks for bona fide speech, one below 0 for a spoof;
+they are natural logarithms.
 """
 
 import enum
@@ -20,12 +21,17 @@ class Layout(enum.StrEnum):
 
 
 def llr(
-    scores: Annotated[list[Path], typer.Option(help="Score file; one a system, in the order they were fitted.")],
-    calibration: Annotated[Path, typer.Option(help="JSON that `calibrate` or `fuse` wrote.")],
+    scores: Annotated[
+        list[Path], typer.Option(help="Score file; after `fuse` one for each system, in the same order.")
+    ],
+    calibration: Annotated[Path, typer.Option(help="File that `calibrate` or `fuse` wrote.")],
     out: Annotated[Path, typer.Option(help="Score file to write.")],
-    layout: Annotated[Layout, typer.Option(help="Of the file to write.")] = Layout.asvspoof2021,
+    layout: Annotated[Layout, typer.Option(help="Layout of the file to write.")] = Layout.asvspoof2021,
     probability: Annotated[
-        bool, typer.Option("--probability", help="Write P(spoof) at the prior --p-spoof instead.")
+        bool,
+        typer.Option(
+            "--probability", help="Write the probability of a spoof, given the prior --p-spoof, instead of the ratio."
+        ),
     ] = False,
     p_spoof: PSpoof = 0.05,
     cost_miss: CostMiss = 1.0,

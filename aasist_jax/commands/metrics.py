@@ -1,6 +1,6 @@
 """aasist-jax metrics: Measure a score file: EER, t-DCF, Cllr and more.
 
-It can be any system's, and the numbers come with confidence intervals.
+The scores can be those of any system. Every number comes with a confidence interval.
 """
 
 from pathlib import Path
@@ -35,30 +35,30 @@ def metrics(
         Path | None, typer.Option("--compare", help="Score file of a second system on the same trials.")
     ] = None,
     where: Where = None,
-    json: Annotated[Path | None, typer.Option(help="Write the numbers here; - for standard output.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write report.html, report.md and figures here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the numbers; - for standard output.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for report.html, report.md and figures.")] = None,
     resamples: Resamples = 1000,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.", rich_help_panel=RARE)] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Level of the confidence intervals.", rich_help_panel=RARE)] = 0.95,
     by_speaker: Annotated[
-        bool, typer.Option("--by-speaker", help="Resample whole speakers, not clips.", rich_help_panel=RARE)
+        bool, typer.Option("--by-speaker", help="Bootstrap over speakers instead of clips.", rich_help_panel=RARE)
     ] = False,
     by_attack: Annotated[
-        bool, typer.Option("--by-attack", help="Resample whole attacks as well.", rich_help_panel=RARE)
+        bool, typer.Option("--by-attack", help="Bootstrap over attacks as well.", rich_help_panel=RARE)
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.", rich_help_panel=RARE)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.", rich_help_panel=RARE)] = 0,
     p_spoof: PSpoof = 0.05,
     cost_miss: CostMiss = 1.0,
     cost_false_alarm: CostFalseAlarm = 10.0,
     sasv_scores: Annotated[
         Path | None,
         typer.Option(
-            help="Scores of one system that verifies speakers and turns spoofs away, for the a-DCF: lines of `group "
-            "key score`, or ASVspoof 5's table.",
+            help="For the a-DCF: scores of a speaker verification system that also rejects spoofs, as lines of "
+            "`group key score` or ASVspoof 5's table.",
             rich_help_panel=RARE,
         ),
     ] = None,
     sasv_keys: Annotated[
-        Path | None, typer.Option(help="ASVspoof 5's keys of those trials (track 2).", rich_help_panel=RARE)
+        Path | None, typer.Option(help="Keys of --sasv-scores, from ASVspoof 5, track 2.", rich_help_panel=RARE)
     ] = None,
 ) -> None:
     """Measure a score file; write the files that are asked for, and then print the tables."""

@@ -14,61 +14,81 @@ EVERYWHERE = "Everywhere"
 RARE = "Rarely needed"
 """Headings of the help, below the options that are mostly needed."""
 
-WEIGHTS_HELP = "A weights folder, or the name of weights got with fetch-weights."
+WEIGHTS_HELP = "A weights folder, or the name of weights that fetch-weights got."
 
-Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} By default the smallest that are published.")]
+Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: the smallest published ones.")]
 Channel = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Score this channel, from 0 (a stereo call is two people), not the mean.",
+        help="Score this channel alone, counted from 0, not the mean of all channels.",
         rich_help_panel=RARE,
     ),
 ]
+CONFIG_HELP = "A configuration file (JSON or an official .conf), or a name that `aasist-jax models` lists."
 ConfigKeys = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a key, such as optim_config.base_lr=5e-5; repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="Change a key of the configuration, as in optim_config.base_lr=5e-5; repeatable."),
 ]
 
 # Scores over time: `timeline` and `listen`.
-Hop = Annotated[float | None, typer.Option(help="Seconds from one window to the next; rounded to what the model can.")]
+Hop = Annotated[
+    float | None, typer.Option(help="Seconds from one window to the next; rounded to what the model allows.")
+]
 Vad = Annotated[bool, typer.Option("--vad", help="Do not judge windows without speech.")]
 MinSpoof = Annotated[
     float | None,
-    typer.Option(min=0, help="Seconds of spoof on end that raise an alarm, or make the recording a spoof; default 2."),
+    typer.Option(
+        min=0, help="Seconds of spoof without a break that make an alarm (listen) or a spoof (timeline); default 2."
+    ),
 ]
 Exact = Annotated[
     bool,
-    typer.Option("--exact", help="Encode every window by itself, not the recording once.", rich_help_panel=RARE),
+    typer.Option(
+        "--exact",
+        help="Compute every window by itself: slower, and the same as scoring it alone.",
+        rich_help_panel=RARE,
+    ),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(
-        help="Bona fide logit less spoof logit, below which a window is spoof; default 0.", rich_help_panel=RARE
+        help="Score (bona fide logit minus spoof logit) below which a window is spoof; default 0.", rich_help_panel=RARE
     ),
 ]
 Hysteresis = Annotated[
     float | None,
     typer.Option(
-        min=0, help="How far beyond the threshold a segment begins and ends; default 1.", rich_help_panel=RARE
+        min=0,
+        help="Distance from the threshold that a score must pass to begin or end a segment; default 1.",
+        rich_help_panel=RARE,
     ),
 ]
 
 # Score files: `metrics`, `calibrate`, `fuse` and `llr`.
-Scores = Annotated[Path, typer.Option(help="Score file in the ASVspoof 2019, 2021 or 5 layout.")]
+Scores = Annotated[Path, typer.Option(help="Scores of one system, one trial a line, as in ASVspoof 2019, 2021 or 5.")]
 Keys = Annotated[
     Path | None,
-    typer.Option(help="Protocol or key file; not needed where the score file holds the keys (2019 layout)."),
+    typer.Option(
+        help="File that says which trials are spoofs: a protocol or "
+        "key file. Scores in the 2019 layout say so themselves."
+    ),
 ]
 Where = Annotated[
-    list[str] | None, typer.Option(help="COLUMN=VALUE: keep to these trials, as in subset=eval; can be repeated.")
+    list[str] | None,
+    typer.Option(
+        help="COLUMN=VALUE: use only the trials with this value in the key file, as in subset=eval; repeatable."
+    ),
 ]
-Prior = Annotated[float, typer.Option(help="Prior of bona fide speech that the fit weighs the classes by.")]
-CalibrationOut = Annotated[Path, typer.Option(help="The calibration is written here, as JSON.")]
-AsvScores = Annotated[Path | None, typer.Option(help="The organisers' ASV scores, for t-DCF and t-EER.")]
-Resamples = Annotated[int, typer.Option(min=0, help="Of the bootstrap; 0 for no intervals.")]
-PSpoof = Annotated[float, typer.Option(help="Prior probability of a spoof.", rich_help_panel=RARE)]
-CostMiss = Annotated[float, typer.Option(help="Cost of turning bona fide speech away.", rich_help_panel=RARE)]
-CostFalseAlarm = Annotated[float, typer.Option(help="Cost of letting a spoof through.", rich_help_panel=RARE)]
+Prior = Annotated[float, typer.Option(help="Share of bona fide speech, 0 to 1, that the fit is weighted for.")]
+CalibrationOut = Annotated[Path, typer.Option(help="File to write the calibration to, as JSON.")]
+AsvScores = Annotated[
+    Path | None, typer.Option(help="Scores of the challenge's speaker verification, for t-DCF and t-EER.")
+]
+Resamples = Annotated[int, typer.Option(min=0, help="Bootstrap resamples for the confidence intervals; 0 for none.")]
+PSpoof = Annotated[float, typer.Option(help="Prior probability that a trial is a spoof.", rich_help_panel=RARE)]
+CostMiss = Annotated[float, typer.Option(help="Cost of rejecting bona fide speech.", rich_help_panel=RARE)]
+CostFalseAlarm = Annotated[float, typer.Option(help="Cost of accepting a spoof.", rich_help_panel=RARE)]
 
 
 def weights_folder(weights: str | None) -> Path:
@@ -80,6 +100,24 @@ def weights_folder(weights: str | None) -> Path:
     from aasist_jax.weights.published import default_weights, find_weights
 
     return find_weights(weights or default_weights())
+
+
+def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Check before the work that a file can be written after it.
+
+    Args:
+        path: of the file.
+        suffixes: of the formats that are written, in lower case; the suffix of the path chooses one.
+
+    Raises:
+        ConfigError: the path ends in none of them, it is a folder, or there is no folder that could hold it.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{path}: written as {' or '.join(suffixes)}; give a name that ends so")
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
 
 
 def segment_rule(threshold: float | None, hysteresis: float | None, min_spoof: float | None) -> Any:
@@ -131,7 +169,7 @@ def everywhere(
     quiet: Annotated[
         bool,
         typer.Option(
-            "--quiet", help="No progress and no news on standard error; errors stay.", rich_help_panel=EVERYWHERE
+            "--quiet", help="Print no progress and no notes; warnings and errors stay.", rich_help_panel=EVERYWHERE
         ),
     ] = False,
     version: Annotated[

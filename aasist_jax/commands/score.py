@@ -1,6 +1,6 @@
 """aasist-jax score: Score audio files; a higher score is more human.
 
-By the published rule, the first window of each file alone is heard.
+As in the published evaluation, only the first window of each file is scored, unless --windows all.
 
 Exit codes: 0 all scored; 1 failure, none scored, or stopped; 2 usage; 3 some not scored; 4 --fail-on-spoof.
 """
@@ -51,17 +51,19 @@ def score(
     ],
     weights: Weights = None,
     windows: Annotated[
-        Windows, typer.Option(help="The first window alone, or the mean over all windows.")
+        Windows, typer.Option(help="Score the first window only, or the mean over all windows.")
     ] = Windows.first,
     format: Annotated[
         Format | None, typer.Option(help="How to print the scores; by default a table, or what --out ends in.")
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with all their subfolders.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the scores to this file (.csv, .jsonl or .json), which must be new.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --out: what is in it already is not scored again.")
+        bool, typer.Option("--resume", help="Continue the file --out: what is in it is not scored again.")
     ] = False,
     p_spoof: Annotated[
         float | None, typer.Option(help="Prior of a spoof: also give P(spoof), where the weights are calibrated.")

@@ -20,11 +20,11 @@ from aasist_jax.commands.options import (
     Threshold,
     Vad,
     Weights,
+    check_output,
     segment_rule,
     weights_folder,
 )
 from aasist_jax.detection.inputs import find_recordings, open_recording, printable
-from aasist_jax.errors import ConfigError
 
 COLOURS = {"bonafide": "green", "spoof": "red", "unjudged": "dim"}
 
@@ -58,9 +58,9 @@ def timeline(
     """Score a recording over time, write the files that are asked for, and print segments and verdict."""
     # Before the work, not after it.
     if segments is not None:
-        _check_output(segments, (".json", ".csv"))
+        check_output(segments, (".json", ".csv"))
     if plot is not None:
-        _check_output(plot, (".png",))
+        check_output(plot, (".png",))
     recordings = find_recordings([file])
     if len(recordings) != 1:
         raise typer.BadParameter(f"{file}: names {len(recordings)} recordings; give one recording at a time")
@@ -92,14 +92,6 @@ def timeline(
         sys.stdout.write(as_json(name, found, indent=2 if format is Format.json else None))
     if fail_on_spoof and found.verdict.label == "spoof":
         raise typer.Exit(exit_codes.SPOOF)
-
-
-def _check_output(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Refuse a name that says nothing of the format, or a folder that is not there."""
-    if path.suffix.lower() not in suffixes:
-        raise ConfigError(f"{path}: written as {' or '.join(suffixes)}; give a name that ends so")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
 
 
 def _print_table(file: str, timeline: Any) -> None:

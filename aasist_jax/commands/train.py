@@ -1,7 +1,7 @@
 """aasist-jax train: Train a detector, or go on with a run that was stopped.
 
-The same command goes on: a run can be killed at any moment. Exit codes: 0 complete; 1 failure; 2 usage; 75 stopped by
-SIGTERM or SIGINT behind a saved checkpoint.
+A run can be killed at any moment; the same command continues it. Exit codes: 0 complete; 1 failure; 2 usage; 75 stopped
+by SIGTERM or SIGINT, after saving a checkpoint.
 """
 
 import functools
@@ -11,20 +11,23 @@ from typing import Annotated, Any
 import typer
 
 from aasist_jax.commands import exit_codes
-from aasist_jax.commands.options import ConfigKeys
+from aasist_jax.commands.options import CONFIG_HELP, ConfigKeys
 
 HOSTS = "Several hosts"
 
 
 def train(
-    config: Annotated[Path, typer.Option(help="Configuration: JSON, or an official .conf file.")],
+    config: Annotated[Path, typer.Option(help=CONFIG_HELP)],
     output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME of the configuration).")] = None,
     set_: ConfigKeys = None,
     init: Annotated[
         str | None, typer.Option(help="Start from these weights: a folder, or the name of fetched ones.")
     ] = None,
     selection: Annotated[
-        str | None, typer.Option(help="dev (sound, the default) or published (chooses on eval, which leaks).")
+        str | None,
+        typer.Option(
+            help="Data that the final weights are chosen on: dev (default), or published (eval, as the paper did)."
+        ),
     ] = None,
     coordinator: Annotated[str, typer.Option(help="HOST:PORT of process 0.", rich_help_panel=HOSTS)] = "",
     processes: Annotated[int, typer.Option(help="Number of processes.", rich_help_panel=HOSTS)] = 0,

@@ -8,6 +8,7 @@ import soundfile
 
 from aasist_jax.corpus.plan import SPLITS, Clip
 from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
+from aasist_jax.runtime import files
 from aasist_jax.runtime.files import replacing
 
 _COLUMNS = (
@@ -59,5 +60,4 @@ def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically, and create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    files.write_text(path, text)

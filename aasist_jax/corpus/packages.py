@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aasist_jax.errors import DataError
+from aasist_jax.runtime.files import write_text
 
 Progress = Callable[[str, int, int], None]
 """Called as `progress(stage, done, total)`; `done` never decreases within a stage and ends at `total`."""
@@ -73,7 +74,7 @@ def fetch(downloads: Path, *, named: Sequence[str], programs: Sequence[str], pro
             _unpack(downloads / "archives" / archive.file, root)
             stamp.touch()
     progress("unpack", len(archives), len(archives))
-    complete.write_text(contents)
+    write_text(complete, contents)
     return root
 
 

@@ -12,6 +12,7 @@ from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import inspect_audio, iter_audio
 from aasist_jax.data.utterances import Utterance, shown
 from aasist_jax.errors import AudioError, BadClipsError, DataError
+from aasist_jax.runtime.files import write_text
 from aasist_jax.runtime.progress import with_progress
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def usable_utterances(
     listed = ""
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(report, "\n".join(lines) + "\n")
         listed = f" (all listed in {report})"
     count = f"{len(problems)} of {len(utterances)} clips cannot be used{listed}"
     if on_bad == "fail":

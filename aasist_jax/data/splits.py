@@ -15,6 +15,7 @@ from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.preflight import usable_utterances
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import BadClipsError, DataError
+from aasist_jax.runtime.files import write_text
 
 OneHostFirst = Callable[[Callable[[], ClipCache]], ClipCache]
 """Calls a function on every host of a run, on one host before the others, and returns its result."""
@@ -122,7 +123,7 @@ def _checked(config: ExperimentConfig, name: str, report_folder: Path, is_writer
     report = report_folder / f"bad_files_{name}.txt" if is_writer else None
     usable = usable_utterances(utterances, on_bad=config.data_config.on_bad_file, report=report, deep=True)
     if is_writer and len(usable) == len(utterances):
-        note.write_text(fingerprint(utterances, exact=True) + "\n", encoding="utf-8")
+        write_text(note, fingerprint(utterances, exact=True) + "\n")
     return usable
 
 

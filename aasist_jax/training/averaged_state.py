@@ -16,7 +16,7 @@ from aasist_jax.training.state import RunState
 
 
 def averaged_variables(
-    state: RunState, setup: TrainingSetup, batches: TrainIterator, reporter: Reporter, signals: StopSignals
+    state: RunState, setup: TrainingSetup, batches: TrainIterator, reporter: Reporter, stop_signals: StopSignals
 ) -> Variables:
     """Return the averaged parameters with a state that is estimated from the batches of the first epoch.
 
@@ -37,7 +37,7 @@ def averaged_variables(
     def each_batch() -> Iterator[ModelState]:
         batches.set_state({"next_batch": 0})
         for i in range(setup.steps_per_epoch):
-            signals.stop_if_requested()
+            stop_signals.stop_if_requested()
             batch = next(batches)
             inputs = {name: batch[name] for name in ("wave", "length") if name in batch}
             numbers = np.full(len(batch["wave"]), i, np.int32)

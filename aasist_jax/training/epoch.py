@@ -100,10 +100,10 @@ class StepRunner:
         folder: RunFolder,
         log: RunLog,
         reporter: Reporter,
-        signals: StopSignals,
+        stop_signals: StopSignals,
     ) -> None:
         self._setup, self._state, self._batches = setup, state, batches
-        self._folder, self._log, self._reporter, self._signals = folder, log, reporter, signals
+        self._folder, self._log, self._reporter, self._stop_signals = folder, log, reporter, stop_signals
         self._throughput = Throughput(setup.config.batch_size)
         self._staged: StagedBatch | None = None
         self._last: StagedBatch | None = None
@@ -159,7 +159,7 @@ class StepRunner:
         try:
             batch = next(self._batches)
         except Exception:
-            if self._signals.requested:
+            if self._stop_signals.requested:
                 return None
             raise
         waited = time.monotonic() - began

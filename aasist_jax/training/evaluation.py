@@ -21,8 +21,8 @@ from aasist_jax.training.scoring import score_split
 class SplitScorer:
     """Scores the splits of a run, reports progress, and stops when a signal asks for it."""
 
-    def __init__(self, setup: TrainingSetup, folder: RunFolder, reporter: Reporter, signals: StopSignals) -> None:
-        self._setup, self._folder, self._reporter, self._signals = setup, folder, reporter, signals
+    def __init__(self, setup: TrainingSetup, folder: RunFolder, reporter: Reporter, stop_signals: StopSignals) -> None:
+        self._setup, self._folder, self._reporter, self._stop_signals = setup, folder, reporter, stop_signals
 
     def score(self, variables: Variables, split: str, file_name: str) -> Trials:
         """Score a split and write the scores to a file in `scores/`.
@@ -53,11 +53,11 @@ class SplitScorer:
                 batch_size=self._setup.eval_batch_size,
                 workers=config.data_config.workers,
                 progress=lambda done, total: self._reporter.clips(f"scoring {split}", done, total),
-                should_stop=self._signals.requested_anywhere,
+                should_stop=self._stop_signals.requested_anywhere,
             )
         except Exception as error:
             # The signal may have ended decoding processes during their start, which causes other errors.
-            if self._signals.requested:
+            if self._stop_signals.requested:
                 raise StopRequested from error
             raise
         if trials is None:

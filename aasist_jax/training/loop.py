@@ -51,13 +51,13 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
     with (
         contextlib.closing(iter(setup.batches)) as batches,
         contextlib.closing(run_folder),
-        StopSignals() as signals,
+        StopSignals() as stop_signals,
         CheckpointStore(run_folder.checkpoints) as store,
     ):
         _start_or_resume(setup, state, store, run_folder, reporter)
         with RunLog(run_folder, state.step, state.evaluated_epochs) as log:
-            scorer = SplitScorer(setup, run_folder, reporter, signals)
-            run = _Run(setup, state, selection, batches, scorer, run_folder, log, reporter, signals)
+            scorer = SplitScorer(setup, run_folder, reporter, stop_signals)
+            run = _Run(setup, state, selection, batches, scorer, run_folder, log, reporter, stop_signals)
             run.train(store)
             return run.finish()
 
@@ -112,7 +112,7 @@ class _Run:
     folder: RunFolder
     log: RunLog
     reporter: Reporter
-    signals: StopSignals
+    stop_signals: StopSignals
 
     def train(self, store: CheckpointStore) -> None:
         """Take all remaining steps, save checkpoints when they are due, and evaluate after every epoch."""
@@ -125,7 +125,7 @@ class _Run:
             folder=self.folder,
             log=self.log,
             reporter=self.reporter,
-            signals=self.signals,
+            stop_signals=self.stop_signals,
         )
         schedule = SaveSchedule(
             options.checkpoint_steps, options.checkpoint_minutes, saved_step=state.step, now=time.monotonic()
@@ -151,7 +151,7 @@ class _Run:
         if jax.process_count() > 1:
             # Finish the step first: two collectives at once may run in different orders on two hosts and deadlock.
             steps.settle()
-        asked_to_stop, due = any_host(self.signals.requested, due)
+        asked_to_stop, due = any_host(self.stop_signals.requested, due)
         if asked_to_stop:
             raise StopRequested
         if due:
@@ -188,7 +188,7 @@ class _Run:
             self.state.candidates,
             on_host(self.state.train.variables),
             AveragedModel(
-                lambda: averaged_variables(self.state, self.setup, self.batches, self.reporter, self.signals),
+                lambda: averaged_variables(self.state, self.setup, self.batches, self.reporter, self.stop_signals),
                 lambda variables: self.scorer.score(variables, "dev", "dev_average.txt"),
             ),
         )

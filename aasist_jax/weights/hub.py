@@ -4,7 +4,10 @@ Its settings apply: HF_HOME and HF_HUB_CACHE (the cache folder), HF_HUB_OFFLINE,
 """
 
 import contextlib
+import logging
 import re
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from aasist_jax.errors import WeightsError
@@ -35,12 +38,15 @@ def fetch_from_hub(address: str) -> Path:
 
     repository, revision = match.groups()
     try:
-        folder = Path(hf_hub_download(repository, NEEDED_FILES[0], revision=revision)).parent
-        # The folder's name is the commit, so the other files come from it even if the branch moves in the meantime.
-        with contextlib.suppress(errors.EntryNotFoundError):
-            hf_hub_download(repository, OPTIONAL_FILE, revision=folder.name)
-        # The model comes last: if the connection fails before, this raises, and the calibration is not lost silently.
-        hf_hub_download(repository, NEEDED_FILES[1], revision=folder.name)
+        with _only_errors_logged():
+            # Without a network a download would be tried again and again for half a minute.
+            download = partial(hf_hub_download, local_files_only=not _is_reachable(repository, revision))
+            folder = Path(download(repository, NEEDED_FILES[0], revision=revision)).parent
+            # The folder's name is the commit, so the other files come from it even if the branch moves meanwhile.
+            with contextlib.suppress(errors.EntryNotFoundError):
+                download(repository, OPTIONAL_FILE, revision=folder.name)
+            # The model comes last: if the connection fails before, this raises, and no calibration is lost silently.
+            download(repository, NEEDED_FILES[1], revision=folder.name)
     except errors.LocalEntryNotFoundError:
         raise WeightsError(
             f"{address}: not in the cache of the Hugging Face Hub, and the Hub cannot be reached or HF_HUB_OFFLINE is "
@@ -59,3 +65,29 @@ def fetch_from_hub(address: str) -> Path:
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
         raise WeightsError(f"{address}: {' '.join(str(error).split())}") from None
     return folder
+
+
+def _is_reachable(repository: str, revision: str | None) -> bool:
+    """Whether the Hub answers at all, be it that the repository does not exist; asks once."""
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
+
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, NEEDED_FILES[0], revision=revision))
+    except (errors.HfHubHTTPError, errors.HFValidationError):
+        return True
+    except Exception:
+        # The type depends on the HTTP library, which is not the same in every version of huggingface_hub.
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _only_errors_logged() -> Iterator[None]:
+    """Context without the warnings of huggingface_hub, which tells of every attempt in lines of its own."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -3,19 +3,24 @@
 import io
 import re
 import struct
+import subprocess
+import sys
+import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from aasist_jax.audio import mp4
 from aasist_jax.audio.load import inspect_audio, load_audio
 from aasist_jax.audio.mp4 import MAX_EDITS, read_index
 from aasist_jax.audio.source import TO_THE_END
 from aasist_jax.errors import AudioError
 from tests.audio.catalogue import box_at, fragmented, m4a_bomb, m4a_with, patched
 from tests.audio.recordings import m4a, needs_ffmpeg, voice
-from tests.conftest import REFERENCE
+from tests.conftest import REFERENCE, REPOSITORY
 
 CASES = REFERENCE.parent / "cases"
 
@@ -37,6 +42,9 @@ def grown(data: bytes, path: tuple[bytes, ...], at: int, removed: int, added: by
 
 def with_edits(data: bytes, edits: list[tuple[int, int]], version: int = 0) -> bytes:
     """Another edit list: (duration in milliseconds, start in ticks; -1 for a pause)."""
+    at = box_at(data, b"mvhd") + 12
+    per_second = int.from_bytes(data[at : at + 4], "big")  # differs between versions of FFmpeg
+    edits = [(duration * per_second // 1000, start) for duration, start in edits]
     form = ">qqI" if version else ">iiI"
     content = bytes([version, 0, 0, 0]) + struct.pack(">I", len(edits))
     content += b"".join(struct.pack(form, duration, start, 0x10000) for duration, start in edits)
@@ -206,3 +214,113 @@ def test_the_index_of_any_damaged_file_is_read_or_refused() -> None:
             assert all(left[1] < right[0] for left, right in zip(index.heard, index.heard[1:], strict=False))
     assert len(messages) > 5
     assert all(re.fullmatch(r"a: [^\n]+", message) for message in messages)
+
+
+def box(kind: bytes, *content: bytes) -> bytes:
+    inside = b"".join(content)
+    return struct.pack(">I", 8 + len(inside)) + kind + inside
+
+
+def small_movie(*tables: bytes, extends: bytes = b"") -> bytes:
+    """The start of a file and an index of one audio track, with these tables of samples."""
+    header = box(b"tkhd", bytes(12), struct.pack(">I", 1), bytes(60))
+    rate = box(b"mdhd", bytes(12), struct.pack(">II", 16_000, 0))
+    sound = box(b"hdlr", bytes(8), b"soun", bytes(12))
+    track = box(b"trak", header, box(b"mdia", rate, sound, box(b"minf", box(b"stbl", *tables))))
+    movie = box(b"mvhd", bytes(12), struct.pack(">II", 1000, 0))
+    return box(b"ftyp", b"M4A ", bytes(4)) + box(b"moov", movie, track, extends)
+
+
+def overlapping_tables(tag: bytes, count: Callable[[int], int]) -> bytes:
+    """Tables each of which claims the next `count` bytes, though another begins after 16."""
+    starts = range(HOSTILE_BYTES, 0, -16)
+    return b"".join(struct.pack(">I4sII", 0, tag, 0, count(left)) for left in starts)
+
+
+HOSTILE_BYTES = 500_000
+EXTENDS = box(b"trex", bytes(4), struct.pack(">IIIII", 1, 1, 1024, 0, 0))
+FRAGMENT = box(
+    b"moof", box(b"traf", box(b"tfhd", bytes(4), struct.pack(">I", 1)), box(b"trun", bytes(4), struct.pack(">I", 1)))
+)
+HOSTILE = {
+    "empty boxes": small_movie() + box(b"free") * (HOSTILE_BYTES // 8),
+    "empty boxes of audio": small_movie() + box(b"mdat") * (HOSTILE_BYTES // 8),
+    "empty fragments": small_movie() + box(b"moof") * (HOSTILE_BYTES // 8),
+    "empty boxes in the index": small_movie(box(b"free") * (HOSTILE_BYTES // 8)),
+    "many tables": small_movie(box(b"stts", bytes(8)) * (HOSTILE_BYTES // 16)),
+    "many defaults": small_movie(extends=box(b"mvex", EXTENDS * (HOSTILE_BYTES // len(EXTENDS)))),
+    "many fragments and defaults": small_movie(extends=box(b"mvex", EXTENDS * (HOSTILE_BYTES // 2 // len(EXTENDS))))
+    + FRAGMENT * (HOSTILE_BYTES // 2 // len(FRAGMENT)),
+    "overlapping times": small_movie(overlapping_tables(b"stts", lambda left: (left - 16) // 8)),
+    "endless times": small_movie(overlapping_tables(b"stts", lambda left: 0x7FFF_FFFF)),
+    "overlapping offsets of times": small_movie(overlapping_tables(b"ctts", lambda left: (left - 16) // 8)),
+    "overlapping runs of chunks": small_movie(overlapping_tables(b"stsc", lambda left: (left - 16) // 12)),
+}
+
+
+def cost_of_reading(data: bytes, folder: Path) -> tuple[float, float, str]:
+    """Processor time (s), growth of memory (MB) and outcome of reading an index, without the checks of types."""
+    code = """
+        import re, sys, time
+        from pathlib import Path
+        from aasist_jax.audio.mp4 import read_index
+        from aasist_jax.errors import AudioError
+        status = Path("/proc/self/status")  # not `resource`, which counts the parent's memory from before the start
+        peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1]) if status.exists() else 0
+        with open(sys.argv[1], "rb", buffering=0) as raw:
+            before, start = peak(), time.process_time()
+            try:
+                outcome = f"{read_index(raw, 'a').timescale} Hz"
+            except AudioError as error:
+                outcome = str(error)
+            print(time.process_time() - start, (peak() - before) / 1024, outcome)
+    """
+    path = folder / "hostile.m4a"
+    path.write_bytes(data)
+    command = [sys.executable, "-c", textwrap.dedent(code), path]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=True)
+    seconds, megabytes, outcome = done.stdout.split(maxsplit=2)
+    return float(seconds), float(megabytes), outcome
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_index_takes_little_time(kind: str, tmp_path: Path) -> None:
+    seconds, _, outcome = cost_of_reading(HOSTILE[kind], tmp_path)
+    is_refused = kind.startswith(("overlapping", "endless"))
+    assert outcome.startswith("a: a table in its index is larger than its box" if is_refused else "16000 Hz")
+    assert seconds < 1
+
+
+def test_boxes_that_are_not_needed_take_no_memory(tmp_path: Path) -> None:
+    _, megabytes, _ = cost_of_reading(small_movie() + box(b"free") * 250_000, tmp_path)
+    assert megabytes < 10
+
+
+def test_too_many_boxes_or_tables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp4, "MAX_BOXES", 1000)
+    for data, what in (
+        (small_movie() + box(b"mdat") * 1000, "boxes"),
+        (small_movie(box(b"stts", bytes(8)) * 1001), "tables"),
+    ):
+        with pytest.raises(AudioError, match=f"^a: holds over 1000 {what}; convert it, for example to FLAC$"):
+            read_index(io.BytesIO(data), "a")
+
+
+def test_a_word_in_a_title_is_no_table() -> None:
+    """`trun` is the tag of a fragment's table, and a part of many words."""
+    data = m4a(voice(2.0), metadata="title=The trunk of an elephant")
+    assert b"trunk" in data
+    assert heard(data) == ((1024, END),)
+
+
+def test_small_boxes_are_read_many_at_a_time() -> None:
+    class Counting(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.reads += 1
+            return super().read(size)
+
+    file = Counting(small_movie() + box(b"free") * 10_000)
+    read_index(file, "a")
+    assert file.reads < 20

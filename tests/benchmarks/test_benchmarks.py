@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,8 +36,7 @@ from benchmarks.ceilings import count
 from benchmarks.comparison import BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_LOSS, SAME, entries, groups
 from benchmarks.inputs import recording, write_corpus, write_random_weights
 from benchmarks.options import Options, parse
-from benchmarks.processes import child
-from benchmarks.rounds import WARM_UP, BenchmarkError, Implementation, Table, ratios, take_turns, timing_table
+from benchmarks.rounds import BenchmarkError, take_turns
 from tests.models.aasist.tiny import CONFIG, scaled_variables
 from tests.models.toys import any_length, attack_types
 
@@ -134,193 +132,6 @@ def test_options_are_read_and_checked() -> None:
         dataclasses.replace(options, base=Path("nowhere")).path("base")
 
 
-PROGRAMS = """
-import os
-import sys
-
-calls = []
-
-
-def counting(tolerance):
-    print("a library says something", flush=True)
-    return lambda: calls.append(tolerance) or [os.getpid(), *calls, "jax" in sys.modules]
-
-
-def refusing(message):
-    raise FileNotFoundError(message)
-
-
-def leaving(code):
-    os._exit(code)
-
-
-def failing(message):
-    results = iter([1.0])
-
-    def call():
-        for result in results:
-            return result
-        raise ValueError(message)
-
-    return call
-
-
-def of_checkout():
-    import package
-
-    return lambda: package.NUMBER
-"""
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("programs") / "programs.py"
-    path.write_text(PROGRAMS)
-    return path
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_a_program_runs_in_a_process_of_its_own_which_ends_with_the_block(programs: Path) -> None:
-    with child("ours", f"{programs}:counting", tolerance=0.5) as process:
-        number, *found = process.call()
-        assert found == [0.5, False]
-        assert list(process.call()) == [number, 0.5, 0.5, False]
-        assert int(number) != os.getpid()
-        assert is_alive(int(number))
-        assert 0 < process.memory_mb("VmRSS") <= process.memory_mb("VmHWM")
-    assert not is_alive(int(number))
-
-
-def test_a_program_imports_the_packages_of_its_checkout(programs: Path, tmp_path: Path) -> None:
-    for name, number in (("one", 1), ("other", 2)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "package.py").write_text(f"NUMBER = {number}\n")
-        with child(name, f"{programs}:of_checkout", checkout=tmp_path / name, keep_memory=False) as process:
-            assert process.call() == number
-
-
-@pytest.mark.parametrize(
-    ("function", "option", "line"),
-    [
-        ("refusing", {"message": "no file\n here"}, r"^ours: FileNotFoundError: no file here$"),
-        ("leaving", {"code": 3}, r"^ours: its process ended too early, with exit code 3; its messages stand above$"),
-    ],
-)
-def test_a_program_that_cannot_be_made_is_one_line(programs: Path, function: str, option: dict, line: str) -> None:
-    with pytest.raises(BenchmarkError, match=line), child("ours", f"{programs}:{function}", **option):
-        raise AssertionError("it was made")
-
-
-def test_a_call_that_fails_is_one_line(programs: Path) -> None:
-    with child("ours", f"{programs}:failing", message="too\nlong") as process:
-        assert process.call() == 1
-        with pytest.raises(BenchmarkError, match=r"^ours: ValueError: too long$"):
-            process.call()
-        with pytest.raises(BenchmarkError, match=r"^ours: its process ended too early, with exit code 0; "):
-            process.call()
-
-
-def test_a_process_that_is_killed_is_one_line(programs: Path) -> None:
-    with child("ours", f"{programs}:counting", tolerance=0) as process:
-        # As Linux does to whoever takes too much memory.
-        os.kill(int(process.call()[0]), signal.SIGKILL)
-        with pytest.raises(BenchmarkError, match=r"^ours: its process was killed by SIGKILL \(too little memory\?\)$"):
-            process.call()
-
-
-@pytest.mark.parametrize(("framework", "others"), [("torch", {"jax", "onnxruntime"}), ("onnx", {"jax", "torch"})])
-def test_the_memory_of_a_process_is_that_of_its_framework_alone(framework: str, others: set[str]) -> None:
-    modules = f"import sys, benchmarks.{framework}_programs; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", modules], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert not others & set(done.stdout.split())
-
-
-class Course:
-    """Implementations whose seconds are known, and a clock that they move."""
-
-    def __init__(self) -> None:
-        self.now, self.calls, self.pauses = 0.0, "", 0
-
-    def implementation(self, name: str, seconds: list[float], result: float = 0.0) -> Implementation:
-        left = iter(seconds)
-
-        def call() -> np.ndarray:
-            self.calls += name
-            self.now += next(left)
-            return np.array([result])
-
-        return Implementation(call, 1e-4)
-
-    def sleep(self, seconds: float) -> None:
-        # A pause belongs to nobody's time.
-        self.now += 1000
-        self.pauses += 1
-
-
-def test_implementations_take_turns_and_ratios_are_within_a_round() -> None:
-    course = Course()
-    found = {
-        "A": course.implementation("A", [9, 5, 1, 4, 2]),
-        "B": course.implementation("B", [7, 6, 2, 1, 2], result=5e-5),
-        "C": course.implementation("C", [8, 5, 4, 4, 4]),
-    }
-    a, b, c = take_turns("x", found, rounds=3, clock=lambda: course.now, sleep=course.sleep)
-    assert WARM_UP == 2
-    assert course.calls == "AABBCC" + "ABC" + "BCA" + "CAB"
-    assert course.pauses == 9
-    assert (a.first_call_s, b.first_call_s, c.first_call_s) == (9, 7, 8)
-    assert (b.seconds, b.baseline) == ((2, 1, 2), (1, 4, 2))
-    assert (b.ms, b.difference) == (2000, 5e-5)
-    # Median, lowest and highest: of 1 / 1, ...; of 1 / 2, 4 / 1, 2 / 2; of 1 / 4, 4 / 4, 2 / 4.
-    assert (a.speed, b.speed, c.speed) == ((1, 1, 1), (1, 0.5, 4), (0.5, 0.25, 1))
-    # Of B against C: 4 / 2, 4 / 1, 4 / 2.
-    assert ratios(c.seconds, b.seconds) == (2, 2, 4)
-    table = timing_table("a title", [("step", 8, b)])
-    assert table.markdown().splitlines()[-1] == "| step | 8 | B | 2000 | 1.00 | 0.50 | 4.00 | 7.0 | 5e-05 |"
-
-
-def test_a_table_has_its_values_as_text_and_as_they_are() -> None:
-    table = Table("speed", "name | s:.2f | share:.0%", [("a", 1.234, 0.5)])
-    assert table.markdown() == "speed:\n\n| name | s | share |\n| --- | --- | --- |\n| a | 1.23 | 50% |\n"
-    assert table.records() == [{"name": "a", "s": 1.234, "share": 0.5}]
-
-
-@pytest.mark.parametrize("result", [2e-4, np.nan, np.inf])
-def test_wrong_results_are_refused_before_timing(result: float) -> None:
-    course = Course()
-    found = {"A": course.implementation("A", [1] * 5), "B": course.implementation("B", [1] * 5, result)}
-    with pytest.raises(BenchmarkError, match=r"^inference: B differs from A by [^\n]*, where 0\.0001 is allowed") as e:
-        take_turns("inference", found, rounds=3, clock=lambda: course.now, sleep=course.sleep)
-    assert "\n" not in str(e.value)
-    assert course.calls == "AABB"
-    assert course.pauses == 0
-
-
-def test_results_of_another_shape_or_of_the_second_call_are_refused() -> None:
-    wrong, nothing = iter([0.0, 1.0]), iter([0.0, np.nan])
-    for call in (lambda: np.zeros(2), lambda: np.array([next(wrong)]), lambda: np.array([next(nothing)])):
-        with pytest.raises(BenchmarkError, match="B differs"):
-            take_turns("x", {"A": Implementation(lambda: np.zeros(1)), "B": Implementation(call, 1e-4)}, rounds=0)
-
-
-def test_only_as_many_calls_as_asked_for_must_agree() -> None:
-    def found() -> dict[str, Implementation]:
-        results = iter([0.0, 1.0])
-        return {"A": Implementation(lambda: np.zeros(1)), "B": Implementation(lambda: np.array([next(results)]), 1e-4)}
-
-    _, b = take_turns("x", found(), rounds=0, compared=1)
-    assert b.difference == 0
-    with pytest.raises(BenchmarkError, match="B differs from A by 1"):
-        take_turns("x", found(), rounds=0, compared=2)
-
-
 def test_who_is_in_memory_at_the_same_time() -> None:
     ours = "aasist_jax"
     assert groups(["base", "other", ours, "bf16"], beside=True) == [["base", "other", ours], ["base", "bf16", ours]]
@@ -414,15 +225,15 @@ def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_devices_agree(options: Options) -> None:
-    [table] = training_runs.devices(dataclasses.replace(options, device=(1, 2)))
+    [table] = training_runs.devices(dataclasses.replace(options, devices=(1, 2)))
     assert [row[0] for row in table.rows] == [1, 2]
     # Relative, of the losses of four steps; the benchmark itself allows more, for GPUs.
     assert all(0 <= row[2] <= 1e-5 for row in table.rows)
 
 
 def test_clips_that_the_devices_cannot_share_evenly_are_refused(options: Options) -> None:
-    with pytest.raises(BenchmarkError, match=r"^--device: 2 clips cannot be shared evenly by 3 devices$"):
-        training_runs.devices(dataclasses.replace(options, device=(3,)))
+    with pytest.raises(BenchmarkError, match=r"^--devices: 2 clips cannot be shared evenly by 3 devices$"):
+        training_runs.devices(dataclasses.replace(options, devices=(3,)))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A reader that leaves at once, as `| head` does: every file that was asked for is written, and the end is quiet."""
+"""Streams that are closed: by a reader that leaves at once, as `| head` does, or before the start, as by `>&-`."""
 
 import json
 import os
@@ -88,3 +88,22 @@ def test_quiet_leaves_errors_alone(scratch: Path, tmp_path: Path) -> None:
         assert done.stdout == b""
         assert done.stderr.startswith(b"error: ")
         assert done.stderr.count(b"\n") == 1
+
+
+def closed_from_the_start(*arguments: object) -> tuple[int, bytes]:
+    """Exit code and standard error of a command that is started without a standard output."""
+    line = [sys.executable, "-m", "aasist_jax", *map(str, arguments)]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *line]
+    done = subprocess.run(shell, cwd=REPOSITORY, stderr=subprocess.PIPE, timeout=300, check=False)
+    return done.returncode, done.stderr
+
+
+def test_a_standard_output_that_is_not_there_is_told_in_a_line(scratch: Path, tmp_path: Path) -> None:
+    complaint = b"error: standard output: is closed, and the results have no place to go; redirect it to a file\n"
+    options = ("score", scratch / "call.wav", "--weights", scratch / "weights")
+    for arguments in ((*options, "--format", "csv"), options, ("models",), ("--version",)):
+        assert closed_from_the_start(*arguments) == (exit_codes.FAILURE, complaint)
+    out = tmp_path / "scores.csv"
+    code, _ = closed_from_the_start(*options, "--out", out)
+    assert code == 0
+    assert len(out.read_text().splitlines()) == 2

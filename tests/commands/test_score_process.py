@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.commands.test_score import TOY_MAIN
+from tests.commands.test_score_start_and_end import TOY_MAIN
 from tests.conftest import REPOSITORY
 from tests.models import toy
 

@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
+
+BODY = np.random.default_rng(0).bytes(3_000_000)
+"""Content of the file that the tests download."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Behaviour:

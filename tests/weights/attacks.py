@@ -6,191 +6,32 @@ refused for some other fault is noticed. `HARMLESS` is what most of them start f
 
 import pickle
 import struct
-from dataclasses import dataclass
-from zlib import compress, crc32
 
-FOUR_FLOATS = struct.pack("<4f", 1, 2, 3, 4)
-
-
-@dataclass
-class Member:
-    """A zip member; the fields after `data` tell lies about it."""
-
-    name: str
-    data: bytes
-    flags: int = 0
-    method: int = 0
-    crc: int | None = None
-    size: int | None = None
-    stored_size: int | None = None
-    offset: int | None = None
-    disk: int = 0
-    extra: bytes = b""
-    comment: bytes = b""
-    local_name: str | None = None
-    local_size: int | None = None
-    local_flags: int | None = None
-    local_signature: bytes = b"PK\x03\x04"
-    local_extra: bytes = b""
-    trailing: bytes = b""
-
-
-def build_zip(
-    members: list[Member],
-    *,
-    before_directory: bytes = b"",
-    before_end: bytes = b"",
-    comment: bytes = b"",
-    entries: int | None = None,
-    directory_size: int | None = None,
-    disks: int = 0,
-) -> bytes:
-    """A stored zip archive of `members`, lies included."""
-    body, directory = b"", b""
-    for member in members:
-        name = member.name.encode("utf-8", "surrogateescape")
-        local_name = name if member.local_name is None else member.local_name.encode()
-        crc = crc32(member.data) if member.crc is None else member.crc
-        size = len(member.data) if member.size is None else member.size
-        stored_size = size if member.stored_size is None else member.stored_size
-        local_size = size if member.local_size is None else member.local_size
-        local_flags = member.flags if member.local_flags is None else member.local_flags
-        directory += struct.pack(
-            "<4s6H3I5H2I",
-            b"PK\x01\x02",
-            *(20, 20, member.flags, member.method, 0, 0x21, crc, stored_size, size),
-            *(len(name), len(member.extra), len(member.comment), member.disk, 0, 0),
-            len(body) if member.offset is None else member.offset,
-        )
-        directory += name + member.extra + member.comment
-        body += struct.pack(
-            "<4s5H3I2H",
-            member.local_signature,
-            *(20, local_flags, member.method, 0, 0x21, crc, stored_size, local_size),
-            *(len(local_name), len(member.local_extra)),
-        )
-        body += local_name + member.local_extra + member.data + member.trailing
-    body += before_directory
-    count = len(members) if entries is None else entries
-    end = struct.pack(
-        "<4s4H2IH",
-        b"PK\x05\x06",
-        *(disks, disks, count, count),
-        len(directory) if directory_size is None else directory_size,
-        *(len(body), len(comment)),
-    )
-    return body + directory + before_end + end + comment
-
-
-def text(value: str) -> bytes:
-    encoded = value.encode("utf-8", "surrogatepass")
-    return pickle.BINUNICODE + struct.pack("<I", len(encoded)) + encoded
-
-
-def integer(value: int) -> bytes:
-    return pickle.BININT + struct.pack("<i", value)
-
-
-def group(*parts: bytes) -> bytes:
-    return pickle.MARK + b"".join(parts) + pickle.TUPLE
-
-
-def integers(*values: int) -> bytes:
-    return group(*map(integer, values))
-
-
-def named(module: str, name: str) -> bytes:
-    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
-
-
-ORDERED_DICT = named("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
-FLOATS = named("torch", "FloatStorage")
-REBUILD = named("torch._utils", "_rebuild_tensor_v2")
-
-
-def persistent(*parts: bytes) -> bytes:
-    return group(*parts) + pickle.BINPERSID
-
-
-def storage(elements: bytes = integer(4), key: bytes = text("0"), kind: bytes = FLOATS) -> bytes:
-    return persistent(text("storage"), kind, key, text("cpu"), elements)
-
-
-def tensor(
-    store: bytes | None = None,
-    offset: bytes = pickle.BININT1 + b"\x00",
-    shape: bytes = integers(4),
-    strides: bytes = integers(1),
-    grad: bytes = pickle.NEWFALSE,
-    hooks: bytes = ORDERED_DICT,
-) -> bytes:
-    arguments = group(storage() if store is None else store, offset, shape, strides, grad, hooks)
-    return REBUILD + arguments + pickle.REDUCE
-
-
-def entries(**values: bytes) -> bytes:
-    pairs = b"".join(text(key) + value for key, value in values.items())
-    return ORDERED_DICT + pickle.MARK + pairs + pickle.SETITEMS
-
-
-def document(body: bytes) -> bytes:
-    return pickle.PROTO + b"\x02" + body + pickle.STOP
-
-
-def members(pickled: bytes, *more: Member, weights: bytes = FOUR_FLOATS) -> list[Member]:
-    data = [Member("archive/data.pkl", pickled), Member("archive/data/0", weights)]
-    return [*data, *more, Member("archive/version", b"3\n")]
-
-
-def checkpoint(body: bytes, *more: Member, weights: bytes = FOUR_FLOATS) -> bytes:
-    """A sound archive around a pickle with a hostile body."""
-    return build_zip(members(document(body), *more, weights=weights))
-
-
-def around(value: bytes) -> bytes:
-    """A checkpoint with a hostile value for its only entry."""
-    return checkpoint(entries(w=value))
-
-
-SOUND = document(entries(w=tensor()))
-HARMLESS = checkpoint(entries(w=tensor()))
-
-
-def harmless_zip(index: int, member: Member, **lies: object) -> bytes:
-    """The harmless archive with member `index` replaced."""
-    changed = members(SOUND)
-    changed[index] = member
-    return build_zip(changed, **lies)
-
-
-def zip64(
-    entries_: int = 3, locator_shift: int = 0, size: int | None = None, *, record: bytes = b"PK\x06\x06"
-) -> bytes:
-    """The harmless archive with zip64 records in front of its end record."""
-    true_size, offset = struct.unpack_from("<2I", HARMLESS, len(HARMLESS) - 10)
-    end = struct.pack("<4sQ2H2I4Q", record, 44, 45, 45, 0, 0, entries_, 3, size or true_size, offset)
-    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, offset + true_size + locator_shift, 1)
-    return build_zip(members(SOUND), before_end=end + locator)
-
-
-ZIP64_HARMLESS = zip64()
-
-
-def put(index: int) -> bytes:
-    return pickle.LONG_BINPUT + struct.pack("<I", index)
-
-
-def get(index: int) -> bytes:
-    return pickle.LONG_BINGET + struct.pack("<I", index)
-
-
-def laughs(levels: int, opening: bytes, closing: bytes) -> bytes:
-    """Ten references to ten references to ...: 10**levels leaves, if anyone walks them."""
-    value = opening + text("ha") * 10 + closing + put(0)
-    for level in range(1, levels):
-        value = opening + value + get(level - 1) * 9 + closing + put(level)
-    return value
-
+from tests.weights.checkpoint_bytes import (
+    FLOATS,
+    ORDERED_DICT,
+    REBUILD,
+    SOUND,
+    Member,
+    around,
+    build_zip,
+    checkpoint,
+    document,
+    entries,
+    get,
+    group,
+    integer,
+    integers,
+    laughs,
+    members,
+    named,
+    persistent,
+    put,
+    storage,
+    tensor,
+    text,
+)
+from tests.weights.zip_attacks import ZIP_ATTACKS
 
 SHELL = named("posix", "system") + group(text("touch pwned")) + pickle.REDUCE
 NOT_NEEDED = "which is not needed to read tensors"
@@ -518,160 +359,7 @@ ATTACKS |= {
     ]
 }
 
-# The zip archive around a sound pickle.
-FIRST = members(SOUND)[0]
-WEIGHTS = members(SOUND)[1]
-PLAIN = "does not lie in a plain top folder"
-CONTRADICT = "contradict"
-ATTACKS |= {
-    f"zip: {name}": (data, reason)
-    for name, data, reason in [
-        ("empty file", b"", "it is empty"),
-        ("text", b"version https://git-lfs.github.com/spec/v1\n" * 3, "no zip archive"),
-        ("a bare pickle", SOUND, "bare pickle"),
-        ("cut after the first header", HARMLESS[:30], "cut short"),
-        ("cut in the middle", HARMLESS[: len(HARMLESS) // 2], "cut short"),
-        ("cut before the end record", HARMLESS[:-22], "cut short"),
-        ("cut by one byte", HARMLESS[:-1], "cut short"),
-        ("one byte more", HARMLESS + b"\x00", "bytes after its end record"),
-        ("script in front", b"#!/bin/sh\ntouch pwned\n" + HARMLESS, "does not lie where"),
-        ("twice in a row", HARMLESS + HARMLESS, "does not lie where"),
-        ("comment", build_zip(members(SOUND), comment=b"hello"), "bytes after its end record"),
-        (
-            "comment that is an end record",
-            build_zip(members(SOUND), comment=HARMLESS[-22:]),
-            "does not lie where",
-        ),
-        ("comment length that lies", HARMLESS[:-2] + b"\x01\x00", "of a comment"),
-        ("several disks", build_zip(members(SOUND), disks=1), "several disks"),
-        ("end record alone", HARMLESS[-22:], "does not lie where"),
-        ("no members", build_zip([]), "no data.pkl"),
-        ("more entries than members", build_zip(members(SOUND), entries=4), "directory is damaged"),
-        ("fewer entries than members", build_zip(members(SOUND), entries=2), "another length"),
-        ("entries in the thousands", build_zip(members(SOUND), entries=30_000), "more than the limit of 20000"),
-        ("20,001 members", build_zip([Member(f"a/.{i}", b"") for i in range(20_001)]), "20001 members"),
-        ("directory size that lies", build_zip(members(SOUND), directory_size=10), "does not lie where"),
-        ("payload before the directory", build_zip(members(SOUND), before_directory=b"MZ"), "between its last"),
-        ("payload after the directory", build_zip(members(SOUND), before_end=b"MZ"), "does not lie where"),
-        (
-            "payload between members",
-            harmless_zip(0, Member("archive/data.pkl", SOUND, trailing=b"MZ")),
-            "does not start where",
-        ),
-        (
-            "overlapping members",
-            harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, offset=0)),
-            "does not start where",
-        ),
-        (
-            "member outside the file",
-            harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, offset=2**32 - 2)),
-            "does not start where",
-        ),
-        (
-            "no local header",
-            harmless_zip(0, Member("archive/data.pkl", SOUND, local_signature=b"PK\x03\x05")),
-            "no local",
-        ),
-        (
-            "two names for one member",
-            harmless_zip(0, Member("archive/data.pkl", SOUND, local_name="archive/evil.pkl")),
-            CONTRADICT,
-        ),
-        ("two sizes for one member", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, local_size=1)), CONTRADICT),
-        ("local flag of encryption", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, local_flags=1)), CONTRADICT),
-        ("encrypted", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, flags=1)), "encrypted"),
-        ("strongly encrypted", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, flags=0x41)), "encrypted"),
-        ("masked headers", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, flags=1 << 13)), "encrypted"),
-        ("method deflate", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, method=8)), "compressed"),
-        (
-            "deflate bomb",
-            harmless_zip(
-                1, Member("archive/data/0", compress(bytes(10**7))[2:-4], method=8, size=10**7, stored_size=9723)
-            ),
-            "compressed",
-        ),
-        ("stored, with two sizes", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, stored_size=8)), "compressed"),
-        ("size of 4 GiB", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, size=2**32 - 1)), "larger than"),
-        (
-            "size that swallows the next member",
-            harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, size=40)),
-            "damaged",
-        ),
-        ("CRC of another content", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, crc=1)), "checksum"),
-        ("CRC of the pickle", harmless_zip(0, Member("archive/data.pkl", SOUND, crc=1)), "checksum"),
-        ("CRC of the version", harmless_zip(2, Member("archive/version", b"3\n", crc=1)), "checksum"),
-        (
-            "missing data descriptor",
-            harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, flags=8)),
-            "data descriptor",
-        ),
-        (
-            "data descriptor that lies",
-            harmless_zip(
-                1,
-                Member(
-                    "archive/data/0",
-                    FOUR_FLOATS,
-                    flags=8,
-                    trailing=struct.pack("<4s3I", b"PK\x07\x08", crc32(FOUR_FLOATS), 16, 17),
-                ),
-            ),
-            "data descriptor",
-        ),
-        (
-            "zip64 size in an extra field",
-            harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, extra=struct.pack("<2H2Q", 1, 16, 2**40, 2**40))),
-            "an extra field",
-        ),
-        ("member comment", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, comment=b"x")), "a comment"),
-        ("member on another disk", harmless_zip(1, Member("archive/data/0", FOUR_FLOATS, disk=1)), "disk number"),
-        ("zip64 with other entries", zip64(2), "contradicts its plain one"),
-        ("zip64 with 2**64 - 1 entries", zip64(2**64 - 1), "contradicts its plain one"),
-        ("zip64 with another size", zip64(size=2**63), "contradicts its plain one"),
-        ("zip64 locator that points elsewhere", zip64(locator_shift=1), "does not point to the record"),
-        ("zip64 locator without a record", zip64(record=b"PK\x06\x05"), "contradicts its plain one"),
-        ("two data.pkl", build_zip([FIRST, *members(SOUND)]), "two members named 'data.pkl'"),
-        ("two storages of one name", build_zip([*members(SOUND), WEIGHTS]), "two members named 'data/0'"),
-        ("two top folders", build_zip([Member("other/data.pkl", SOUND), *members(SOUND)[1:]]), "more than one top"),
-        (
-            "two top folders with data.pkl",
-            build_zip([Member("other/data.pkl", SOUND), *members(SOUND)]),
-            "two members named",
-        ),
-        ("no data.pkl", build_zip(members(SOUND)[1:]), "no data.pkl"),
-        ("no storage", build_zip([FIRST, members(SOUND)[2]]), "storage 0 is missing"),
-        ("no version", build_zip(members(SOUND)[:2]), "format version"),
-        ("another version", harmless_zip(2, Member("archive/version", b"10\n")), "format version"),
-        ("a version of a megabyte", harmless_zip(2, Member("archive/version", b"3" * 2**20)), "format version"),
-        ("big-endian", build_zip(members(SOUND, Member("archive/byteorder", b"big"))), "little-endian"),
-        ("byte order unknown", build_zip(members(SOUND, Member("archive/byteorder", b"?"))), "little-endian"),
-        ("TorchScript", build_zip(members(SOUND, Member("archive/code/m.py", b"import os"))), "TorchScript"),
-        ("executable beside", build_zip(members(SOUND, Member("archive/run.sh", b"#!"))), "not part of a checkpoint"),
-    ]
-}
-ATTACKS |= {
-    f"zip name: {name!a}": (harmless_zip(1, Member(name, FOUR_FLOATS)), reason)
-    for name, reason in [
-        ("../data/0", PLAIN),
-        ("archive/../data/0", PLAIN),
-        ("archive/./data/0", PLAIN),
-        ("archive//data/0", PLAIN),
-        ("/archive/data/0", PLAIN),
-        ("archive/data/", PLAIN),
-        ("data", PLAIN),
-        ("", PLAIN),
-        ("archive\\data\\0", PLAIN),
-        ("archive/data\\0", PLAIN),
-        ("C:/data/0", PLAIN),
-        ("archive/data/0\x00.txt", PLAIN),
-        ("archive/data/0\n", PLAIN),
-        ("archive/data/\u202e0", PLAIN),
-        ("archive/data/\udcff", "not UTF-8"),
-        ("archive/DATA/0", "not part of a checkpoint"),
-        ("archive/data/00", "storage 0 is missing"),
-    ]
-}
+ATTACKS |= ZIP_ATTACKS
 
 # Too slow where every call is type-checked; run in a plain process.
 LARGE_ATTACKS: dict[str, tuple[bytes, str]] = {

@@ -21,7 +21,8 @@ from types import FrameType
 
 from aasist_jax.errors import CheckpointError
 from aasist_jax.weights.torch_file import read_torch_file
-from tests.weights.attacks import ATTACKS, LARGE_ATTACKS, SHELL, Member, build_zip
+from tests.weights.attacks import ATTACKS, LARGE_ATTACKS, SHELL
+from tests.weights.checkpoint_bytes import Member, build_zip
 
 SECONDS_PER_FILE = 10
 MEMORY_BYTES = 2 * 2**30

@@ -14,11 +14,10 @@ from aasist_jax.errors import CheckpointError
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
 from aasist_jax.weights.torch_zip import MAX_FILE_BYTES
 from tests.conftest import REFERENCE, REPOSITORY
-from tests.weights.attacks import (
-    ATTACKS,
+from tests.weights.attacks import ATTACKS, LARGE_ATTACKS
+from tests.weights.checkpoint_bytes import (
     FOUR_FLOATS,
     HARMLESS,
-    LARGE_ATTACKS,
     ZIP64_HARMLESS,
     Member,
     checkpoint,

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -154,13 +155,6 @@ def test_a_revision_and_its_calibration(hub: Hub, tmp_path: Path) -> None:
             {"HF_HUB_OFFLINE": "1"},
             "not in the cache of the Hugging Face Hub, and the Hub cannot be",
         ),
-        # Half a minute: the Hub's own package tries again and again.
-        pytest.param(
-            "hf://owner/voice",
-            {"HF_ENDPOINT": "http://127.0.0.1:1"},
-            "not in the cache of the Hugging Face Hub, and the",
-            marks=pytest.mark.slow,
-        ),
         ("hf://owner/--", {}, "Repo id must"),
     ],
 )
@@ -173,6 +167,22 @@ def test_what_cannot_be_fetched_is_one_line(
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith(f"{address}: {complaint}"), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_a_network_what_is_cached_is_used_and_the_rest_fails_at_once(hub: Hub, tmp_path: Path) -> None:
+    """The Hub's own package would try for half a minute, and print a dozen lines."""
+    for file in ("config.json", "model.safetensors"):
+        hub.files["owner/voice", COMMIT, file] = file.encode()
+    first = fetched("hf://owner/voice", tmp_path, HF_ENDPOINT=hub.url)
+    again = fetched("hf://owner/voice", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, "")
+    start = time.monotonic()
+    other = fetched("hf://owner/other", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert time.monotonic() - start < 15
+    assert (other.returncode, other.stdout, other.stderr.count("\n")) == (1, "", 1)
+    assert other.stderr.startswith(
+        "hf://owner/other: not in the cache of the Hugging Face Hub, and the Hub cannot be reached"
+    )
 
 
 @pytest.mark.parametrize("address", ["hf://", "hf://owner", "hf://a/b/c", "hf://a/b@", "hf://a/b c"])

@@ -14,7 +14,7 @@ namespace aasist {
 constexpr int64_t kRun = 128;
 
 // Mean, and sum of squared deviations from it. A run's mean is taken first, its deviations in a second look at the
-// cache; runs and parts are then joined (Chan, Golub & LeVeque, 1983).
+// cache; runs and chunks are then joined (Chan, Golub & LeVeque, 1983).
 template <typename T>
 class Moments {
  public:

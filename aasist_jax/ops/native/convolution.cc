@@ -3,7 +3,7 @@
 //   y[b, r, t, f] = bias[f] + sum over i, j, c of x[b, r + i - pad_rows, t + j - 1, c] * kernel[i, j, c, f]
 
 #include "handler.h"
-#include "parts.h"
+#include "parallel_for.h"
 #include "winograd.h"
 
 namespace {
@@ -24,7 +24,7 @@ ffi::Error Convolve(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* 
   const auto weights = aasist::EvaluateKernel(kernel, s.height, s.channels, s.features);
   const auto biases = aasist::PadFeatures(bias, s.features);
   const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
-  aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
+  aasist::ParallelFor(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
     aasist::RowsEvaluator<T> evaluator(s.height, s.rows_in, s.steps, s.channels);
     aasist::Planes<T> terms(aasist::Terms(s.height), s.channels);
     aasist::RowProducts<T> products(s.height, s.channels, padded);

@@ -6,10 +6,10 @@
 
 namespace aasist {
 
-// Calls `work` with a number of the type that `x` holds.
-template <typename Work>
-xla::ffi::Error ForType(const xla::ffi::AnyBuffer& x, const Work& work) {
-  return x.element_type() == xla::ffi::F32 ? work(float{}) : work(double{});
+// Calls `function` with a number of the type that `x` holds.
+template <typename Function>
+xla::ffi::Error ForType(const xla::ffi::AnyBuffer& x, const Function& function) {
+  return x.element_type() == xla::ffi::F32 ? function(float{}) : function(double{});
 }
 
 // A handler that takes XLA's threads, then so many buffers, then gives so many.

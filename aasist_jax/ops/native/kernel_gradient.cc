@@ -8,10 +8,10 @@
 // again (winograd.h), and as putting the taps together is linear, it comes last: the sums, over a million places, are
 // of products of terms at the points. They are kept in registers, a tile of some inputs by some vectors of features at
 // a time. With an index, dy is that of the pooled output and is spread over time on the way (rows.h). Each
-// run of kSpan tiles starts from zero and is added to its part's total, which keeps rounding errors small.
+// run of kSpan tiles starts from zero and is added to its chunk's total, which keeps rounding errors small.
 
 #include "handler.h"
-#include "parts.h"
+#include "parallel_for.h"
 #include "winograd.h"
 
 namespace {
@@ -73,7 +73,7 @@ void AddTiles(const T* x, int64_t channels, const T* dy, int64_t features, int64
   }
 }
 
-// A part's sums: (term, point, inputs, features), then the bias's; inputs and features rounded up to whole tiles.
+// A chunk's sums: (term, point, inputs, features), then the bias's; inputs and features rounded up to whole tiles.
 template <typename T>
 struct Layout {
   explicit Layout(const Shape& s)
@@ -127,7 +127,7 @@ void EvaluateGradients(const Shape& s, const T* dy, const uint8_t* index, int64_
   }
 }
 
-// What the spans [begin, end) of all clips add to their part's total.
+// What the spans [begin, end) of all clips add to their chunk's total.
 template <typename T>
 void AddSpans(const Shape& s, const Layout<T>& layout, const T* x, const T* dy, const uint8_t* index, int64_t begin,
               int64_t end, T* total) {
@@ -161,11 +161,11 @@ ffi::Error KernelGradient(ffi::ThreadPool& pool, const Shape& s, const T* x, con
                           T* db) {
   const Layout<T> layout(s);
   const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
-  AlignedVector<T> totals(aasist::kParts * layout.size);
-  aasist::ForParts(pool, s.batch * spans, [&](int64_t part, int64_t begin, int64_t end) {
-    AddSpans(s, layout, x, dy, index, begin, end, totals.data() + part * layout.size);
+  AlignedVector<T> totals(aasist::kChunks * layout.size);
+  aasist::ParallelFor(pool, s.batch * spans, [&](int64_t chunk, int64_t begin, int64_t end) {
+    AddSpans(s, layout, x, dy, index, begin, end, totals.data() + chunk * layout.size);
   });
-  auto sum = [&](int64_t place) { return aasist::SumOfParts(totals.data(), layout.size, place); };
+  auto sum = [&](int64_t place) { return aasist::SumOfChunks(totals.data(), layout.size, place); };
   for (int64_t d = 0; d < s.features; ++d) {
     for (int64_t i = 0; i < s.height; ++i) {
       for (int64_t c = 0; c < s.channels; ++c) {

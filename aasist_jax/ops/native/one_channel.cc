@@ -6,7 +6,7 @@
 //   dk[i, j, d]  = sum over b, f, t of x[b, f + i - pad_rows, t + j - pad_steps] * dy[b, f, t, d]
 //   db[d]        = sum over b, f, t of dy[b, f, t, d]
 //
-// For the gradients a part has some rows of the input: it reads the rows of dy that they met, those at its ends as its
+// For the gradients a chunk has some rows of the input: it reads the rows of dy that they met, those at its ends as its
 // neighbours do, so nobody else writes where it writes. Kernels have up to two rows of up to three taps; features are a
 // multiple of eight. `pad_rows` is less than `height`, so that every row of dy met some row of the input.
 
@@ -14,7 +14,7 @@
 
 #include "batch_norm.h"
 #include "handler.h"
-#include "parts.h"
+#include "parallel_for.h"
 
 namespace {
 
@@ -98,9 +98,10 @@ class Output {
   std::vector<T> rows_, kernel_;
 };
 
-// Calls work(row, first, steps, y) for runs of the output's rows [begin, end), counted over all clips.
-template <typename T, typename Work>
-void ForRuns(const Shape& s, const T* x, const T* kernel, const T* bias, int64_t begin, int64_t end, const Work& work) {
+// Calls function(row, first, steps, y) for runs of the output's rows [begin, end), counted over all clips.
+template <typename T, typename Function>
+void ForRuns(const Shape& s, const T* x, const T* kernel, const T* bias, int64_t begin, int64_t end,
+             const Function& function) {
   Output<T> output(s, kernel, bias);
   std::vector<T> y(kRun * s.features);
   for (int64_t row = begin; row < end; ++row) {
@@ -108,7 +109,7 @@ void ForRuns(const Shape& s, const T* x, const T* kernel, const T* bias, int64_t
     for (int64_t first = 0; first < s.steps; first += kRun) {
       const int64_t steps = std::min(kRun, s.steps - first);
       output.Run(first, steps, y.data());
-      work(row, first, steps, y.data());
+      function(row, first, steps, y.data());
     }
   }
 }
@@ -152,7 +153,7 @@ void AddInputs(const T* dy, const T* kernel, int64_t steps, int64_t features, T*
   }
 }
 
-// Rows [begin, end) of one clip's input. A part's sums are (kHeight, kTaps, features), then the bias's. `taps` are
+// Rows [begin, end) of one clip's input. A chunk's sums are (kHeight, kTaps, features), then the bias's. `taps` are
 // those of a feature side by side.
 template <typename T>
 class Rows {
@@ -239,10 +240,10 @@ ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T*
     }
   }
   const int64_t bias = kHeight * kTaps * s.features, size = bias + s.features;
-  std::vector<T> totals(aasist::kParts * size);
+  std::vector<T> totals(aasist::kChunks * size);
   const int64_t x_size = s.rows_in * s.steps_in, g_size = s.rows * s.steps * s.features;
-  aasist::ForParts(pool, s.batch * s.rows_in, [&](int64_t part, int64_t begin, int64_t end) {
-    Rows<T> rows(s, kernel, kernel_bias, taps.data(), normalization, totals.data() + part * size);
+  aasist::ParallelFor(pool, s.batch * s.rows_in, [&](int64_t chunk, int64_t begin, int64_t end) {
+    Rows<T> rows(s, kernel, kernel_bias, taps.data(), normalization, totals.data() + chunk * size);
     while (begin < end) {
       const int64_t clip = begin / s.rows_in, first = begin % s.rows_in;
       const int64_t last = std::min(s.rows_in, first + end - begin);
@@ -250,7 +251,7 @@ ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T*
       begin += last - first;
     }
   });
-  auto sum = [&](int64_t place) { return aasist::SumOfParts(totals.data(), size, place); };
+  auto sum = [&](int64_t place) { return aasist::SumOfChunks(totals.data(), size, place); };
   for (int64_t d = 0; d < s.features; ++d) {
     for (int64_t i = 0; i < s.height; ++i) {
       for (int64_t j = 0; j < s.width; ++j) {
@@ -289,13 +290,13 @@ ffi::Error HandleMoments(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer 
   const Shape s = ShapeOf(x, kernel, pad_rows, pad_steps);
   return aasist::ForType(x, [&](auto number) {
     using T = decltype(number);
-    std::vector<aasist::Moments<T>> parts(aasist::kParts, aasist::Moments<T>(s.features));
-    aasist::ForParts(pool, s.batch * s.rows, [&](int64_t part, int64_t begin, int64_t end) {
+    std::vector<aasist::Moments<T>> chunks(aasist::kChunks, aasist::Moments<T>(s.features));
+    aasist::ParallelFor(pool, s.batch * s.rows, [&](int64_t chunk, int64_t begin, int64_t end) {
       ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
-              [&](int64_t, int64_t, int64_t steps, const T* y) { parts[part].AddRun(y, steps); });
+              [&](int64_t, int64_t, int64_t steps, const T* y) { chunks[chunk].AddRun(y, steps); });
     });
-    for (int64_t part = 1; part < aasist::kParts; ++part) parts[0].Join(parts[part]);
-    parts[0].Copy(mean->typed_data<T>(), squares->typed_data<T>());
+    for (int64_t chunk = 1; chunk < aasist::kChunks; ++chunk) chunks[0].Join(chunks[chunk]);
+    chunks[0].Copy(mean->typed_data<T>(), squares->typed_data<T>());
     return ffi::Error::Success();
   });
 }
@@ -307,17 +308,17 @@ ffi::Error HandleSums(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer ker
   return aasist::ForType(x, [&](auto number) {
     using T = decltype(number);
     const int64_t size = 2 * s.features;
-    std::vector<T> totals(aasist::kParts * size);
-    aasist::ForParts(pool, s.batch * s.rows, [&](int64_t part, int64_t begin, int64_t end) {
+    std::vector<T> totals(aasist::kChunks * size);
+    aasist::ParallelFor(pool, s.batch * s.rows, [&](int64_t chunk, int64_t begin, int64_t end) {
       ForRuns(s, x.typed_data<T>(), kernel.typed_data<T>(), bias.typed_data<T>(), begin, end,
               [&](int64_t row, int64_t first, int64_t steps, const T* y) {
                 aasist::AddGradientSums(y, g.typed_data<T>() + (row * s.steps + first) * s.features, steps, s.features,
-                                        mean.typed_data<T>(), inverse.typed_data<T>(), totals.data() + part * size);
+                                        mean.typed_data<T>(), inverse.typed_data<T>(), totals.data() + chunk * size);
               });
     });
     for (int64_t d = 0; d < s.features; ++d) {
-      sums->typed_data<T>()[d] = aasist::SumOfParts(totals.data(), size, d);
-      products->typed_data<T>()[d] = aasist::SumOfParts(totals.data(), size, s.features + d);
+      sums->typed_data<T>()[d] = aasist::SumOfChunks(totals.data(), size, d);
+      products->typed_data<T>()[d] = aasist::SumOfChunks(totals.data(), size, s.features + d);
     }
     return ffi::Error::Success();
   });

@@ -8,7 +8,7 @@
 #include <type_traits>
 
 #include "handler.h"
-#include "parts.h"
+#include "parallel_for.h"
 #include "selu.h"
 #include "winograd.h"
 
@@ -42,7 +42,7 @@ ffi::Error Forward(ffi::ThreadPool& pool, const Shape& s, const T* y, const T* x
   const auto shortcuts = aasist::EvaluateKernel(shortcut, 1, s.shortcut ? s.channels : 0, s.features);
   const auto biases = aasist::PadFeatures(bias, s.features);
   const int64_t spans = aasist::Spans(s.pooled());
-  aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
+  aasist::ParallelFor(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
     aasist::RowsEvaluator<T> evaluator(kMaxHeight, s.rows + 1, s.steps, s.inputs);
     aasist::RowsEvaluator<T> shortcut_evaluator(1, s.rows, s.steps, s.channels);
     Planes<T> terms(kMaxTerms, s.inputs), xs(kMaxHeight, s.channels);
@@ -97,7 +97,7 @@ ffi::Error InputGradient(ffi::ThreadPool& pool, const Shape& s, const uint8_t* i
   const int64_t padded = aasist::PaddedFeatures<T>(s.inputs);
   const auto weights = aasist::EvaluateTurnedKernel(kernel, kMaxHeight, s.inputs, s.features);
   const int64_t tiles = aasist::Tiles(s.steps), spans = aasist::Spans(tiles);
-  aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
+  aasist::ParallelFor(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
     const aasist::PooledEvaluator<T> evaluator(s.rows, s.pooled(), s.features);
     Planes<T> terms(kMaxTerms, s.features);
     aasist::RowProducts<T> products(kMaxHeight, s.features, padded);

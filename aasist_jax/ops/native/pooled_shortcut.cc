@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "handler.h"
-#include "parts.h"
+#include "parallel_for.h"
 #include "rows.h"
 
 namespace {
@@ -61,18 +61,18 @@ template <typename T>
 ffi::Error Gradients(ffi::ThreadPool& pool, const Shape& s, const T* x, const T* kernel, const uint8_t* index,
                      const T* g, T* dx, T* dk) {
   const int64_t size = kWidth * s.features;
-  std::vector<T> totals(aasist::kParts * size);
-  aasist::ForParts(pool, s.batch * s.rows, [&](int64_t part, int64_t begin, int64_t end) {
+  std::vector<T> totals(aasist::kChunks * size);
+  aasist::ParallelFor(pool, s.batch * s.rows, [&](int64_t chunk, int64_t begin, int64_t end) {
     std::vector<T> padded(s.steps + 2), row_dk(size);
     for (int64_t row = begin; row < end; ++row) {
       std::copy_n(x + row * s.steps, s.steps, padded.begin() + 1);
       std::fill(row_dk.begin(), row_dk.end(), T(0));
       const int64_t from = row * s.pooled() * s.features;
       Row(s, padded.data(), kernel, index + from, g + from, dx + row * s.steps, row_dk.data());
-      for (int64_t i = 0; i < size; ++i) totals[part * size + i] += row_dk[i];
+      for (int64_t i = 0; i < size; ++i) totals[chunk * size + i] += row_dk[i];
     }
   });
-  for (int64_t i = 0; i < size; ++i) dk[i] = aasist::SumOfParts(totals.data(), size, i);
+  for (int64_t i = 0; i < size; ++i) dk[i] = aasist::SumOfChunks(totals.data(), size, i);
   return ffi::Error::Success();
 }
 

@@ -7,7 +7,7 @@
 // Layer by layer, y and z of the first block alone are some 65 MB each for four seconds of audio. Here a span of up to
 // kPooled output steps is taken through all rows, two at a time: four rows of y are in the cache, z is never stored.
 
-#include "parts.h"
+#include "parallel_for.h"
 #include "selu.h"
 #include "winograd.h"
 
@@ -166,10 +166,10 @@ ffi::Error Handle(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi
                   aasist::PadFeatures(bias2.typed_data(), s.features),
                   aasist::EvaluateKernel(shortcut.typed_data(), 1, s.shortcut ? s.channels : 0, s.features)};
   // Short spans where there would be too few of them for all threads.
-  const int64_t share = (s.batch * s.pooled() + aasist::kParts - 1) / aasist::kParts;
+  const int64_t share = (s.batch * s.pooled() + aasist::kChunks - 1) / aasist::kChunks;
   const int64_t pooled = std::clamp<int64_t>(share, 1, kPooled);
   const int64_t spans = (s.pooled() + pooled - 1) / pooled;
-  aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
+  aasist::ParallelFor(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
     Span span(s, w);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * pooled;

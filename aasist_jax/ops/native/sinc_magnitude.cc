@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "handler.h"
-#include "parts.h"
+#include "parallel_for.h"
 #include "rows.h"
 
 namespace {
@@ -90,7 +90,7 @@ ffi::Error Magnitude(ffi::ThreadPool& pool, const Shape& s, const T* wave, const
   std::vector<AlignedVector<T>> banks;
   for (int64_t i = 0; i < s.banks; ++i) banks.push_back(SplitBank(s, bank + i * s.filters * s.taps));
   const int64_t rows = aasist::RoundUp(s.rows(), kLanes), spans = (s.pooled() + kPooled - 1) / kPooled;
-  aasist::ForParts(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
+  aasist::ParallelFor(pool, s.batch * spans, [&](int64_t, int64_t begin, int64_t end) {
     AlignedVector<T> folded(kWidth * kPooled * s.half()), pools(kPooled * rows);
     for (int64_t item = begin; item < end; ++item) {
       const int64_t clip = item / spans, first = item % spans * kPooled, count = std::min(kPooled, s.pooled() - first);

@@ -1,7 +1,7 @@
 // Gradient of max-pooling over time by 3: dx[row, 3 t + k, c] = g[row, t, c] where index[row, t, c] is k, else 0.
 
 #include "handler.h"
-#include "parts.h"
+#include "parallel_for.h"
 #include "rows.h"
 
 namespace {
@@ -19,7 +19,7 @@ ffi::Error Unpool(ffi::ThreadPool& pool, ffi::AnyBuffer& index, ffi::AnyBuffer& 
   const uint8_t* places = index.typed_data<uint8_t>();
   const T* from = g.typed_data<T>();
   T* to = dx.typed_data<T>();
-  aasist::ForParts(pool, rows, [=](int64_t, int64_t begin, int64_t end) {
+  aasist::ParallelFor(pool, rows, [=](int64_t, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t p = 0; p < thirds; ++p) {
         const int64_t at = (row * thirds + p) * channels;

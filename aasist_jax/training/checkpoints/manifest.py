@@ -11,7 +11,7 @@ import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from aasist_jax.runtime.files import replacing
+from aasist_jax.runtime.files import replacing, sha256_of
 
 MANIFEST = "manifest.json"
 
@@ -128,9 +128,7 @@ def _stored_file(path: Path) -> StoredFile:
     # Reading a pipe or a device in place of a file could block forever.
     if not stat.S_ISREG(path.lstat().st_mode):
         return StoredFile(0, "not a regular file")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return StoredFile(os.fstat(file.fileno()).st_size, digest)
+    return StoredFile(path.stat().st_size, sha256_of(path))
 
 
 def _flush(path: Path) -> None:
