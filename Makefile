@@ -11,7 +11,7 @@ run: $(VENV)/installed-run
 	$(BIN)/python scripts/train.py --config configs/quickstart.json
 
 test: lint
-	$(BIN)/python -m pytest $(REPORTS) -n $(JOBS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest $(REPORTS) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(REPORTS) -m slow

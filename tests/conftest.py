@@ -33,8 +33,26 @@ EVAL_CLIPS = CORPUS / "ASVspoof2019_LA_eval" / "flac"
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
 
 
+LONGEST = (
+    "training/test_resume.py",
+    "ops/test_operations.py",
+    "ops/test_residual_block.py",
+    "benchmarks/test_benchmarks.py",
+    "test_any_family.py",
+    "commands/test_train.py",
+    "test_accelerators.py",
+    "detection/test_incremental.py",
+    "commands/test_closed_pipes.py",
+    "export/test_onnx_file.py",
+    "models/aasist/test_live_parity.py",
+)
+"""The files that take longest. They run first, so that no process is left with one of them at the end."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests marked `reference`, with the reason, where the reference folder is missing."""
+    """Put the longest files first; skip tests marked `reference`, with the reason, without the reference folder."""
+    order = {f"tests/{name}": position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.location[0], len(order)))
     if REFERENCE.is_dir():
         return
     reason = f"no reference folder at {REFERENCE}; set AASIST_JAX_REFERENCE to run this"

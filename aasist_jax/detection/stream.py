@@ -121,7 +121,7 @@ class Stream:
         wave = to_mono_16k(array, SAMPLE_RATE)  # no resampling here: only converts type and channels
         # Refused before anything remembers it, so that the chunks that follow are scored as if it had not come.
         if np.abs(wave).max() > LOUDEST:
-            raise AudioError(f"the chunk: samples up to {np.abs(wave).max():.3g}; scale them to [-1, 1]")
+            raise AudioError(f"the audio: samples up to {np.abs(wave).max():.3g}; scale them to [-1, 1]")
         if self._resampler is not None:
             wave = self._resampler.resample_chunk(wave)
         blocks = (wave[start : start + BLOCK] for start in range(0, wave.size, BLOCK))
@@ -138,8 +138,6 @@ class Stream:
         return self._take(rest, lambda wave: self._scorer.push(wave) + self._scorer.finish())
 
     def _take(self, wave: Float32[np.ndarray, " samples"], score: Callable[[Any], list[Scored]]) -> list[WindowScore]:
-        if not np.isfinite(wave).all():
-            raise AudioError("the stream: samples too large to resample; scale them to [-1, 1]")
         self._received += wave.size
         self._levels.push(wave)
         windows = [self._window_score(start, logits) for start, logits in score(wave)]

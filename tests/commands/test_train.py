@@ -17,7 +17,9 @@ def test_a_run_that_is_stopped_goes_on_by_the_same_command(tmp_path: Path) -> No
     config = tmp_path / "tiny.json"
     config.write_text(json.dumps(make_config(write_corpus(tmp_path / "LA"), num_epochs=1)))
     command = [sys.executable, "scripts/train.py", "--config", str(config), "--output", str(tmp_path / "run")]
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    # Most of the time would go into optimising programs that run for a second.
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": flags}
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as first:
         log = tmp_path / "run" / "log.jsonl"
         while not (log.exists() and log.stat().st_size):

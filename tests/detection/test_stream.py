@@ -1,6 +1,7 @@
 """Streams: any split of the audio gives the scores of the file, in bounded memory."""
 
 import functools
+import gc
 import tracemalloc
 from typing import Any
 
@@ -143,6 +144,7 @@ def test_memory_stays_bounded(name: str, minutes: int) -> None:
         for i in range(120 * minutes):
             stream.push(chunk)
             if i in (10 * minutes, 120 * minutes - 1):
+                gc.collect()
                 sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
@@ -175,9 +177,9 @@ def test_what_a_score_calls_silent_is_silent_over_time(samples: int) -> None:
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_samples_too_large_to_resample_are_an_error(exact: bool) -> None:
+def test_samples_too_large_are_an_error(exact: bool) -> None:
     signs = np.random.default_rng(0).choice(np.float32([-3.4e38, 3.4e38]), 20_000)
-    with pytest.raises(AudioError, match="too large to resample"):
+    with pytest.raises(AudioError, match=r"samples up to 3.4e\+38; scale them to"):
         tiny_detector().stream(8000, exact=exact).push(signs)
 
 

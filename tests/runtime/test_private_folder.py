@@ -2,14 +2,13 @@
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from aasist_jax.ops.native import build
+from aasist_jax.runtime import start_up
 from aasist_jax.runtime.private_folder import make_private, why_untrusted
-from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
@@ -50,26 +49,43 @@ def test_a_link_and_the_file_of_another_are_not_trusted(tmp_path: Path, monkeypa
     assert why_untrusted(tmp_path / "file", tmp_path) == f"{tmp_path / 'file'} belongs to another user"
 
 
-def test_kernels_and_programs_are_not_taken_from_a_folder_of_everybodys(tmp_path: Path) -> None:
-    """A library that lies there is not loaded: it would run as this user."""
-    program = (
-        "import logging; logging.basicConfig(level='WARNING')\n"
-        "from pathlib import Path\n"
-        "from aasist_jax.ops.native import build\n"
-        "path = build._library_path(build.find_compiler())\n"
-        "path.parent.mkdir(parents=True, exist_ok=True)\n"
-        "path.write_bytes(b'not a library')\n"
-        "path.parent.chmod(0o777)\n"
-        "path.parent.parent.chmod(0o777)\n"
-        "print(build.native_kernels())\n"
-        "from aasist_jax.runtime.start_up import use_compilation_cache\n"
-        "import jax; before = jax.config.jax_compilation_cache_dir\n"
-        "use_compilation_cache(); print(jax.config.jax_compilation_cache_dir == before)\n"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
-    environment |= {"XDG_CACHE_HOME": str(tmp_path)}
-    arguments = [sys.executable, "-c", program]
-    done = subprocess.run(arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "True"]
-    assert "the C++ kernels are built anew for this process" in done.stderr
-    assert "programs are compiled anew at every start" in done.stderr
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_a_library_in_a_folder_of_everybodys_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    """It would run as this user: the kernels are built elsewhere instead."""
+    cache = tmp_path / "cache"
+    planted = cache / "native" / "kernels.so"
+    make_private(planted.parent)
+    planted.write_bytes(b"planted")
+    planted.parent.chmod(mode)
+    monkeypatch.setattr(build, "cache_folder", lambda: cache)
+    monkeypatch.setattr(build, "_library_path", lambda compiler: planted)
+    monkeypatch.setattr(build, "SOURCES", ())
+    # In place of the compiler: what follows `-o` is written.
+    monkeypatch.setattr(build, "_run", lambda command: Path(command[-1]).write_bytes(b"built"))
+    build._folder_of_this_process.cache_clear()
+    library = build._build(["c++"])
+    if mode == 0o700:
+        assert library == planted
+        assert not caplog.text
+    else:
+        assert library.read_bytes() == b"built"
+        assert not library.is_relative_to(cache)
+        assert f"the C++ kernels are built anew for this process: {planted.parent} can be written" in caplog.text
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_compiled_programs_of_everybodys_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    cache = tmp_path / "cache"
+    make_private(cache / "compiled")
+    (cache / "compiled").chmod(mode)
+    monkeypatch.setattr(start_up, "cache_folder", lambda: cache)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    changed: dict[str, object] = {}
+    monkeypatch.setattr("jax.config.update", changed.__setitem__)
+    start_up.use_compilation_cache()
+    assert ("jax_compilation_cache_dir" in changed) == (mode == 0o700)
+    assert ("programs are compiled anew at every start" in caplog.text) == (mode == 0o777)

@@ -69,7 +69,7 @@ def steps(request: pytest.FixtureRequest) -> Steps:
         model = AASIST(config, dtype=jnp.float64, dropout=DropoutRates(0.0, 0.0, 0.0, 0.0))
         network = LinenNetwork(model, config.nb_samp, state=("batch_stats",))
         step = jax.jit(
-            make_train_step(network, optimizer, loss=cross_entropy(), class_weights=tuple(hyper["ce_weights"]))
+            make_train_step(network, optimizer, loss=cross_entropy(1), class_weights=tuple(hyper["ce_weights"]))
         )
         batch = {"wave": jnp.asarray(golden.wave), "label": jnp.asarray(golden.labels, jnp.int32)}
 

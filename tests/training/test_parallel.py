@@ -50,12 +50,12 @@ def run_steps(model: Callable[[str | None], Any], variables: Any, devices: int, 
     with jax.enable_x64(True):
         state = init_state(jax.tree.map(jnp.array, variables), optimizer)
         if devices:
-            function = make_train_step(model(AXIS), optimizer, loss=cross_entropy(), axis_name=AXIS)
+            function = make_train_step(model(AXIS), optimizer, loss=cross_entropy(1), axis_name=AXIS)
             step = parallel_step(function, jax.devices()[:devices])
             if devices == jax.device_count():
                 state = replicate(state)
         else:
-            step = jax.jit(make_train_step(model(None), optimizer, loss=cross_entropy()))
+            step = jax.jit(make_train_step(model(None), optimizer, loss=cross_entropy(1)))
         for i in range(steps):
             batch = make_batch(samples, seed=i)
             if devices:

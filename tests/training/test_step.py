@@ -35,7 +35,7 @@ def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> 
     batch, variables, optimizer = make_batch(), small_variables(), recording_sgd()
     with jax.enable_x64(True):
         model = Small(jnp.float64)
-        step = jax.jit(make_train_step(small_network(jnp.float64), optimizer, loss=cross_entropy(), accumulation=2))
+        step = jax.jit(make_train_step(small_network(jnp.float64), optimizer, loss=cross_entropy(1), accumulation=2))
         state, metrics = step(init_state(variables, optimizer), batch)
 
         def numerator(params: Any, stats: Any, wave: Any, label: Any) -> tuple[Any, Any]:
@@ -93,7 +93,7 @@ def test_dropout_differs_by_step_piece_and_device_and_the_mask_by_step_alone() -
         optimizer = optax.sgd(0.1)
         options = {"accumulation": pieces, "seed": seed, "axis_name": AXIS}
         network = LinenNetwork(Drawing(pieces, AXIS), 3, state=("batch_stats",))
-        step = parallel_step(make_train_step(network, optimizer, loss=cross_entropy(), **options))
+        step = parallel_step(make_train_step(network, optimizer, loss=cross_entropy(1), **options))
         batch = {"wave": np.ones((devices, pieces, 3), np.float32), "label": np.zeros((devices, pieces), np.int32)}
         state, drawn = replicate(init_state(variables, optimizer)), []
         for _ in range(2):
@@ -114,7 +114,7 @@ def test_dropout_differs_by_step_piece_and_device_and_the_mask_by_step_alone() -
 def test_frozen_layers_get_no_gradient() -> None:
     variables = small_variables(np.float32)
     frozen = frozen_by(["conv1/*", "bn1/*"], variables["params"])
-    step = jax.jit(make_train_step(small_network(), recording(), loss=cross_entropy(), frozen=frozen))
+    step = jax.jit(make_train_step(small_network(), recording(), loss=cross_entropy(1), frozen=frozen))
     state, _ = step(init_state(variables, recording()), make_batch())
     largest = max(np.abs(g).max() for g in jax.tree.leaves(state.opt_state))
     for path, gradient in flatten_dict(state.opt_state, sep="/").items():
@@ -129,7 +129,7 @@ def test_no_backward_pass_runs_through_a_frozen_encoder() -> None:
     batch = jax.tree.map(jnp.asarray, make_batch())
 
     def work(frozen: set[str]) -> float:
-        step = make_train_step(small_network(), optax.sgd(0.1), loss=cross_entropy(), frozen=frozen)
+        step = make_train_step(small_network(), optax.sgd(0.1), loss=cross_entropy(1), frozen=frozen)
         # XLA does not know what is in a kernel of ours.
         leaves, tree = jax.tree.flatten(init_state(variables, optax.sgd(0.1)))
         with xla_only():
@@ -151,7 +151,7 @@ def test_bfloat16_computes_and_float32_stores() -> None:
     optimizer = make_optimizer(OptimConfig(), 10, variables["params"], lambda path: False)
     losses = {}
     for dtype in (jnp.float32, jnp.bfloat16):
-        step = jax.jit(make_train_step(small_network(dtype), optimizer, loss=cross_entropy()))
+        step = jax.jit(make_train_step(small_network(dtype), optimizer, loss=cross_entropy(1)))
         state = init_state(variables, optimizer)
         after, metrics = step(state, make_batch())
         losses[dtype] = float(metrics["loss"])
@@ -166,7 +166,7 @@ def test_bfloat16_computes_and_float32_stores() -> None:
 def test_aasist_in_bfloat16_keeps_the_types_of_its_state() -> None:
     variables = jax.device_put(tiny.random_variables())
     optimizer = make_optimizer(OptimConfig(), 10, variables["params"], never_trained(tiny.CONFIG))
-    step = make_train_step(build_network(tiny.CONFIG, dtype=jnp.bfloat16), optimizer, loss=cross_entropy())
+    step = make_train_step(build_network(tiny.CONFIG, dtype=jnp.bfloat16), optimizer, loss=cross_entropy(1))
     state = init_state(variables, optimizer)
 
     def leaves(batch: Any) -> Any:
@@ -187,7 +187,7 @@ def test_a_strangers_family_learns() -> None:
         optimizer = make_optimizer(OptimConfig(base_lr=0.05), 100, params, never_trained(weights.config))
         step = parallel_step(
             make_train_step(
-                build_network(weights.config, axis_name=AXIS), optimizer, loss=cross_entropy(), axis_name=AXIS
+                build_network(weights.config, axis_name=AXIS), optimizer, loss=cross_entropy(1), axis_name=AXIS
             )
         )
     state = replicate(init_state(weights.variables, optimizer))

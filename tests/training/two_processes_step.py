@@ -101,7 +101,7 @@ def main(index: str, port: str, folder: str) -> None:
     with jax.enable_x64(True):
         optimizer = recording_sgd()
         step = parallel_step(
-            make_train_step(small_network(jnp.float64, AXIS), optimizer, loss=cross_entropy(), axis_name=AXIS)
+            make_train_step(small_network(jnp.float64, AXIS), optimizer, loss=cross_entropy(1), axis_name=AXIS)
         )
         state = replicate(init_state(small_variables(), optimizer))
         results = {}

@@ -30,6 +30,8 @@ def random_state_dict(seed: int = 0) -> dict[str, np.ndarray]:
     tensors = {}
     for path, leaf in variable_shapes(CONFIG).items():
         value = rng.normal(size=leaf.shape).astype(np.float32)
+        if path.endswith("/var"):
+            value = np.abs(value)
         if path.endswith("/count"):
             value = np.array(rng.integers(0, 2**31), np.int64)
         elif path.endswith("/kernel"):

@@ -190,7 +190,7 @@ def test_detector_takes_weights_by_name_and_fetches_them_when_told(
     official: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(URL_VARIABLE, f"{official.url}/weights")
-    monkeypatch.setattr(published, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(published, "cache_folder", lambda: tmp_path / "aasist_jax")
     with pytest.raises(WeightsError, match=rf"fetch 426,428 bytes from {official.url}/weights/AASIST-L.pth"):
         Detector.from_pretrained("AASIST-L")
     assert official.seen == []
