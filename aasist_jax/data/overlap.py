@@ -43,11 +43,15 @@ def check_clips_in_one_split(splits: Mapping[str, Sequence[Utterance]]) -> None:
 
 
 def warn_of_shared_speakers(splits: Mapping[str, Sequence[Utterance]]) -> None:
-    """Log one warning if speakers stand in two splits."""
+    """Log one warning if speakers stand in two splits.
+
+    A voice that is nowhere human is that of a synthesiser, and many data sets use the same in several splits.
+    """
     speakers = {name: {each.speaker for each in utterances} - {"-"} for name, utterances in splits.items()}
+    human = {each.speaker for utterances in splits.values() for each in utterances if each.label == "bonafide"}
     shared = []
     for one, other in combinations(speakers, 2):
-        if both := sorted(speakers[one] & speakers[other]):
+        if both := sorted(speakers[one] & speakers[other] & human):
             named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
             shared.append(f"{one} and {other} share {len(both)} of their speakers ({named})")
     if shared:
