@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from aasist_jax.commands.options import CalibrationOut, Keys, Prior, Scores, Where, chosen_keys
+from aasist_jax.commands.options import (
+    BonafideIs,
+    CalibrationOut,
+    Keys,
+    Prior,
+    ScoreName,
+    Scores,
+    Where,
+    chosen_keys,
+    joined,
+)
 
 
 class Method(enum.StrEnum):
@@ -28,14 +38,16 @@ def calibrate(
         Method, typer.Option(help="logistic: a scale and an offset; isotonic: any rising step curve.")
     ] = Method.logistic,
     prior: Prior = 0.5,
+    name: ScoreName = "",
+    bonafide_is: BonafideIs = "",
 ) -> None:
     """Fit a calibration, write it, and print what it gains on these trials."""
     from aasist_jax.calibration.llr import Calibration, fit_isotonic, fit_logistic, save_calibration
     from aasist_jax.commands.tables import print_calibration_losses
-    from aasist_jax.evaluation.score_files import join, read_scores
+    from aasist_jax.evaluation.score_files import read_scores
 
-    system = read_scores(scores)
-    trials = join(system, chosen_keys(system, keys, where))
+    system = read_scores(scores, name, bonafide_is)
+    trials = joined(system, chosen_keys(system, keys, where, bonafide_is))
     if method is Method.logistic:
         calibration: Calibration = fit_logistic(trials.scores, trials.is_bonafide, prior)
     else:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from aasist_jax.commands.options import CostFalseAlarm, CostMiss, PSpoof
+from aasist_jax.commands.options import CostFalseAlarm, CostMiss, PSpoof, ScoreName
+from aasist_jax.runtime.messages import say
 
 
 class Layout(enum.StrEnum):
@@ -36,6 +37,7 @@ def llr(
     p_spoof: PSpoof = 0.05,
     cost_miss: CostMiss = 1.0,
     cost_false_alarm: CostFalseAlarm = 10.0,
+    name: ScoreName = "",
 ) -> None:
     """Apply a calibration or a fusion, write the ratios, and print how many trials pass at these costs."""
     import numpy as np
@@ -45,7 +47,9 @@ def llr(
     from aasist_jax.metrics.detection_cost import DetectionCosts
 
     costs = DetectionCosts(p_spoof, cost_miss, cost_false_alarm)
-    systems = [score_files.read_scores(path) for path in scores]
+    systems = [score_files.read_scores(path, name) for path in scores]
+    for note in (note for system in systems for note in system.notes):
+        say(note)
     first = systems[0]
     columns = [score_files.in_order(system, first.utterances, first.source) for system in systems]
     ratios = load_calibration(calibration).apply(np.column_stack(columns))

@@ -11,14 +11,17 @@ import typer
 from aasist_jax.commands.options import (
     RARE,
     AsvScores,
+    BonafideIs,
     CostFalseAlarm,
     CostMiss,
     Keys,
     PSpoof,
     Resamples,
+    ScoreName,
     Scores,
     Where,
     chosen_keys,
+    joined,
 )
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.runtime.messages import print_warning, say
@@ -60,11 +63,13 @@ def metrics(
     sasv_keys: Annotated[
         Path | None, typer.Option(help="Keys of --sasv-scores, from ASVspoof 5, track 2.", rich_help_panel=RARE)
     ] = None,
+    name: ScoreName = "",
+    bonafide_is: BonafideIs = "",
 ) -> None:
     """Measure a score file; write the files that are asked for, and then print the tables."""
     from aasist_jax.evaluation.report import metrics_json, write_report
     from aasist_jax.evaluation.results import BootstrapOptions, compare, evaluate
-    from aasist_jax.evaluation.score_files import join, read_scores
+    from aasist_jax.evaluation.score_files import read_scores
     from aasist_jax.evaluation.verification_scores import read_asv_scores, read_sasv_scores
     from aasist_jax.metrics.detection_cost import DetectionCosts
     from aasist_jax.runtime.files import write_text
@@ -76,9 +81,9 @@ def metrics(
         raise ScoreFileError("--sasv-keys goes with --sasv-scores; give both")
     costs = DetectionCosts(p_spoof, cost_miss, cost_false_alarm)
     bootstrap = BootstrapOptions(resamples, confidence, by_speaker, by_attack, seed)
-    first = read_scores(scores)
-    truth = chosen_keys(first, keys, where)
-    trials = join(first, truth)
+    first = read_scores(scores, name, bonafide_is)
+    truth = chosen_keys(first, keys, where, bonafide_is)
+    trials = joined(first, truth)
     asv = read_asv_scores(asv_scores) if asv_scores else None
     sasv = None
     if sasv_scores is not None:
@@ -88,9 +93,9 @@ def metrics(
         evaluation = evaluate(trials, scores.stem, asv, costs, bootstrap, sasv)
         other, comparison = None, None
         if compare_with is not None:
-            second = join(read_scores(compare_with), truth)
-            name = compare_with.stem if compare_with.stem != scores.stem else str(compare_with)
-            other, comparison = (name, second), compare(trials, second, asv, costs, bootstrap)
+            second = joined(read_scores(compare_with, name, bonafide_is), truth)
+            its_name = compare_with.stem if compare_with.stem != scores.stem else str(compare_with)
+            other, comparison = (its_name, second), compare(trials, second, asv, costs, bootstrap)
 
     # The files come first: whoever reads what is printed may leave at any moment.
     text = metrics_json(evaluation, comparison)
@@ -116,6 +121,9 @@ def _print_tables(evaluation: Any, comparison: Any) -> None:
     if comparison:
         print_table(*comparison_table(comparison))
     for column in evaluation.breakdowns:
+        if column == "speaker":
+            print(f"{len(evaluation.breakdowns[column])} speakers, in --report and --json")
+            continue
         header, rows = breakdown_table(evaluation, column)
         print_table(header, rows[:MOST_ROWS])
         if len(rows) > MOST_ROWS:

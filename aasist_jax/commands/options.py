@@ -8,7 +8,7 @@ import typer
 from aasist_jax import __version__
 from aasist_jax.errors import ConfigError, ScoreFileError
 from aasist_jax.runtime.devices import choose_device
-from aasist_jax.runtime.messages import be_quiet
+from aasist_jax.runtime.messages import be_quiet, say
 
 EVERYWHERE = "Everywhere"
 RARE = "Rarely needed"
@@ -66,13 +66,20 @@ Hysteresis = Annotated[
 ]
 
 # Score files: `metrics`, `calibrate`, `fuse` and `llr`.
-Scores = Annotated[Path, typer.Option(help="Scores of one system, one trial a line, as in ASVspoof 2019, 2021 or 5.")]
+Scores = Annotated[Path, typer.Option(help="Score file, of ASVspoof's layouts, a table, or what `score` wrote.")]
 Keys = Annotated[
     Path | None,
     typer.Option(
         help="File that says which trials are spoofs: a protocol or "
         "key file. Scores in the 2019 layout say so themselves."
     ),
+]
+ScoreName = Annotated[
+    str, typer.Option("--name", help="Column of the scores, where there are several.", rich_help_panel=RARE)
+]
+BonafideIs = Annotated[
+    str,
+    typer.Option(help="Which label means bona fide, where labels are numbers, as in 1.", rich_help_panel=RARE),
 ]
 Where = Annotated[
     list[str] | None,
@@ -130,28 +137,45 @@ def segment_rule(threshold: float | None, hysteresis: float | None, min_spoof: f
     return Rule(centre - width, centre + width, usual.min_spoof if min_spoof is None else min_spoof)
 
 
-def chosen_keys(scores: Any, path: Path | None, where: list[str] | None) -> Any:
+def chosen_keys(scores: Any, path: Path | None, where: list[str] | None, bonafide_is: str = "") -> Any:
     """The `Keys` of a file, or those that the score file holds itself, kept to the trials asked for.
+
+    Without a condition on the subset, they are kept to the official one. What was concluded about either file is said.
 
     Args:
         scores: the `Scores` of the file.
         path: of the key file.
         where: COLUMN=VALUE of the trials to keep to.
+        bonafide_is: which label means bona fide, where labels are numbers.
 
     Raises:
         ScoreFileError: there are no keys, or no such trials.
     """
     from aasist_jax.evaluation.score_files import read_keys
 
-    keys = read_keys(path) if path else scores.keys
+    keys = read_keys(path, bonafide_is) if path else scores.keys
     if keys is None:
-        raise ScoreFileError(f"{scores.source} holds no keys; give the protocol with --keys")
-    for condition in where or []:
-        column, equals, value = condition.partition("=")
+        raise ScoreFileError(scores.why_no_keys or f"{scores.source} holds no keys; give the protocol with --keys")
+    conditions = [condition.partition("=") for condition in where or []]
+    if not any(column == "subset" for column, _, _ in conditions):
+        keys = keys.official()
+    for column, equals, value in conditions:
         if not equals:
-            raise ScoreFileError(f"--where {condition!r} is not COLUMN=VALUE")
+            raise ScoreFileError(f"--where {column!r} is not COLUMN=VALUE")
         keys = keys.where(column, value)
+    for note in (*scores.notes, *keys.notes):
+        say(note)
     return keys
+
+
+def joined(scores: Any, keys: Any) -> Any:
+    """The `Trials` of scores and keys; what was concluded about their names is said. Raises as `join` does."""
+    from aasist_jax.evaluation.score_files import join
+
+    trials = join(scores, keys)
+    for note in trials.notes:
+        say(note)
+    return trials
 
 
 def _print_version(wanted: bool) -> bool:

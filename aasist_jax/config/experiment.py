@@ -47,6 +47,8 @@ class DataConfig:
         cache: folder for decoded audio; empty for no cache.
         on_bad_file: what to do if the check before the first step finds missing or unreadable files: end with an
             error, or train without them.
+        bonafide_is: which label of a table means bona fide, such as 1, where labels are numbers and no name of a column
+            says it.
         corpus: `quickstart` builds the small corpus of `aasist_jax.corpus` in `database_path` before training, unless
             it is there already, and scores two of its clips at the end; empty uses the data set as it is.
     """
@@ -55,6 +57,7 @@ class DataConfig:
     workers: Count = 0
     cache: str = ""
     on_bad_file: Literal["fail", "skip"] = "fail"
+    bonafide_is: str | int | None = None
     corpus: Literal["", "quickstart"] = ""
 
 

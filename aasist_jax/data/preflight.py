@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Literal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import inspect_audio, iter_audio
+from aasist_jax.data.table_words import AUDIO_SUFFIXES
 from aasist_jax.data.utterances import Utterance, shown
 from aasist_jax.errors import AudioError, BadClipsError, DataError
 from aasist_jax.runtime.files import write_text
@@ -32,6 +34,8 @@ class Problem:
     utterance: Utterance
     kind: Kind
     reason: str
+    other_suffix: str = ""
+    """The suffix of a file of the same stem that lies where the clip is missing; "" if there is none."""
 
     def __str__(self) -> str:
         return f"{self.utterance.origin}: {self.kind}: {self.reason}"
@@ -49,6 +53,7 @@ def check_utterances(
     """
     first_of_id: dict[str, int] = {}
     first_of_path: dict[str, int] = {}
+    folders: dict[Path, dict[str, str]] = {}
     problems = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         found = pool.map(_check_deep if deep else _check_header, utterances)
@@ -61,7 +66,9 @@ def check_utterances(
                 name = utterance.utterance if first == same_id else utterance.path
                 fault = "duplicate", f"{name} stands already at {utterances[first].origin}"
             if fault is not None:
-                problems.append(Problem(position, utterance, *fault))
+                suffix = _other_suffix(utterance.path, folders) if fault[0] == "missing" else ""
+                reason = fault[1] + (f"; the same stem with {suffix} is there" if suffix else "")
+                problems.append(Problem(position, utterance, fault[0], reason, suffix))
     return problems
 
 
@@ -96,14 +103,33 @@ def usable_utterances(
         write_text(report, "\n".join(lines) + "\n")
         listed = f" (all listed in {report})"
     count = f"{len(problems)} of {len(utterances)} clips cannot be used{listed}"
+    if len(problems) == len(utterances):
+        raise DataError(f"{count}, so none is left{_renaming(problems)}:\n{shown(lines)}")
+    count += _renaming(problems)
     if on_bad == "fail":
         raise BadClipsError(f"{count}; mend the data set, or choose to skip them:\n{shown(lines)}")
     bad = {problem.position for problem in problems}
     good = [utterance for position, utterance in enumerate(utterances) if position not in bad]
-    if not good:
-        raise DataError(f"{count}, so none is left:\n{shown(lines)}")
     logger.warning("%s and are left out; %d remain:\n%s", count, len(good), shown(lines))
     return good
+
+
+def _other_suffix(path: Path, folders: dict[Path, dict[str, str]]) -> str:
+    """The suffix of an audio file of the same stem in the same folder; `folders` keeps what was looked up."""
+    if path.parent not in folders:
+        try:
+            there = sorted(path.parent.iterdir())
+        except OSError:
+            there = []
+        folders[path.parent] = {file.stem: file.suffix for file in there if file.suffix.lower() in AUDIO_SUFFIXES}
+    return folders[path.parent].get(path.stem, "")
+
+
+def _renaming(problems: Sequence[Problem]) -> str:
+    """How many of the clips lie there with another suffix, as a part of a message; "" if none does."""
+    suffixes = Counter(problem.other_suffix for problem in problems if problem.other_suffix)
+    told = [f"{count} of the same stem with {suffix}" for suffix, count in suffixes.most_common()]
+    return f"; there are {' and '.join(told)}: name them so in the list" if told else ""
 
 
 def _check_header(utterance: Utterance) -> tuple[Kind, str] | None:

@@ -11,11 +11,11 @@ from aasist_jax.config import ExperimentConfig
 from aasist_jax.data.cache import ClipCache, open_cache
 from aasist_jax.data.fingerprint import fingerprint
 from aasist_jax.data.layouts import find_layout
+from aasist_jax.data.overlap import check_clips_in_one_split, warn_of_shared_speakers
 from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.preflight import usable_utterances
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import BadClipsError, DataError
-from aasist_jax.runtime.files import write_text
 
 OneHostFirst = Callable[[Callable[[], ClipCache]], ClipCache]
 """Calls a function on every host of a run, on one host before the others, and returns its result."""
@@ -42,7 +42,11 @@ def read_split(config: ExperimentConfig, name: str) -> list[Utterance]:
         DataError: there is no such layout or split, or its list has errors.
     """
     layout = find_layout(config.data_config.layout)
-    utterances = layout.read(Path(config.database_path), name, config.track)
+    told = config.data_config.bonafide_is
+    if told is not None and not layout.takes_bonafide_is:
+        raise DataError(f"data_config.bonafide_is: the layout {layout.name!r} has no numeric labels; leave it out")
+    options = {"bonafide_is": str(told)} if told is not None else {}
+    utterances = layout.read(Path(config.database_path), name, config.track, **options)
     if not utterances:
         raise DataError(f"{config.database_path}: split {name!r} has no clips")
     return utterances
@@ -80,20 +84,11 @@ def open_splits(
 
     Raises:
         DataError: there is no such layout or split; files are missing or unreadable and are not configured to be
-            skipped; or a split has clips of one label only.
+            skipped; a clip stands in two splits; or a split has clips of one label only.
     """
     # A layout that does not exist is the same fault in every split.
     find_layout(config.data_config.layout)
-    checked, faults, can_skip = {}, [], False
-    for name in names:
-        try:
-            checked[name] = _checked(config, name, report_folder, is_writer)
-        except DataError as error:
-            faults.append(f"{name}: {error}")
-            can_skip |= isinstance(error, BadClipsError)
-    if faults:
-        way_out = "\nTo go on without the bad clips: --set data_config.on_bad_file=skip"
-        raise DataError("\n".join(faults) + (way_out if can_skip else ""))
+    checked = _all_checked(config, names, report_folder, is_writer)
     for name, utterances in checked.items():
         labels = {utterance.label for utterance in utterances}
         if len(labels) == 1:
@@ -113,18 +108,48 @@ def open_splits(
     return splits
 
 
-def _checked(config: ExperimentConfig, name: str, report_folder: Path, is_writer: bool) -> list[Utterance]:
-    """Read a split and decode every file completely. Files that have been checked are not decoded again."""
+def _all_checked(
+    config: ExperimentConfig, names: Iterable[str], report_folder: Path, is_writer: bool
+) -> dict[str, list[Utterance]]:
+    """Read and check every split; raise the faults of all together, each with the splits that have it."""
+    checked, notes, can_skip = {}, {}, False
+    faults: dict[str, list[str]] = {}
+    for name in names:
+        try:
+            checked[name], notes[name] = _checked(config, name, report_folder, is_writer)
+        except DataError as error:
+            faults.setdefault(str(error), []).append(name)
+            can_skip |= isinstance(error, BadClipsError)
+    if faults:
+        way_out = "\nTo go on without the bad clips: --set data_config.on_bad_file=skip"
+        listed = "\n".join(f"{', '.join(concerned)}: {fault}" for fault, concerned in faults.items())
+        raise DataError(listed + (way_out if can_skip else ""))
+    warn_of_shared_speakers(checked)
+    if any(note is not None for note in notes.values()):
+        check_clips_in_one_split(checked)
+    for name, note in notes.items():
+        if note and is_writer:
+            write_text(report_folder / f"checked_{name}.txt", note)
+    return checked
+
+
+def _checked(
+    config: ExperimentConfig, name: str, report_folder: Path, is_writer: bool
+) -> tuple[list[Utterance], str | None]:
+    """Read a split and decode every file completely. Files that have been checked are not decoded again.
+
+    Returns:
+        The usable clips, and what the note of a good split must say, "" if clips are left out, or None if the split was
+        checked before.
+    """
     utterances = read_split(config, name)
     note = report_folder / f"checked_{name}.txt"
     all_there = note.exists() and all(utterance.path.is_file() for utterance in utterances)
     if all_there and note.read_text(encoding="utf-8").strip() == fingerprint(utterances, exact=True):
-        return utterances
+        return utterances, None
     report = report_folder / f"bad_files_{name}.txt" if is_writer else None
     usable = usable_utterances(utterances, on_bad=config.data_config.on_bad_file, report=report, deep=True)
-    if is_writer and len(usable) == len(utterances):
-        write_text(note, fingerprint(utterances, exact=True) + "\n")
-    return usable
+    return usable, fingerprint(utterances, exact=True) + "\n" if len(usable) == len(utterances) else ""
 
 
 def shuffled_labels(utterances: list[Utterance], seed: int) -> list[Utterance]:

@@ -3,23 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
+from aasist_jax.data.table_words import Label
 from aasist_jax.errors import DataError
-
-Label = Literal["bonafide", "spoof"]
-
-LABEL_NAMES: dict[str, Label] = {
-    "bonafide": "bonafide",
-    "bona-fide": "bonafide",
-    "genuine": "bonafide",
-    "real": "bonafide",
-    "human": "bonafide",
-    "spoof": "spoof",
-    "fake": "spoof",
-    "synthetic": "spoof",
-}
-"""The words for the two labels in CSV files, in upper or lower case."""
 
 SHOWN = 20
 """The most problems that a message lists; further ones are only counted."""

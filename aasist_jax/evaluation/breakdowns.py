@@ -13,6 +13,12 @@ from aasist_jax.metrics.error_rates import equal_error_rate, equal_error_rate_of
 MOST_GROUPS = 200
 """Columns with more values than this are not broken down, because they identify trials rather than groups."""
 
+OFFICIAL = (
+    *("attack", "codec", "transmission", "compression", "vocoder", "source", "codec_quality", "language"),
+    *("asv_room", "attacker_room", "distance_to_asv", "attacker_to_speaker", "replay_device"),
+)
+"""Columns by which the ASVspoof challenges break their results down, in the order of a report."""
+
 BINS_FROM = 12
 """Numeric columns with more values than this are divided into quartiles."""
 
@@ -81,10 +87,11 @@ def break_down(
 def informative_columns(trials: Trials) -> list[str]:
     """The columns that divide the trials into at least 2 and at most `MOST_GROUPS` groups.
 
-    Attacks come first and speakers last.
+    What the data sets themselves are broken down by (`OFFICIAL`) comes first and speakers last.
     """
     telling = [name for name, column in trials.columns.items() if 2 <= np.unique(binned(column)).size <= MOST_GROUPS]
-    return sorted(telling, key=lambda name: (name != "attack", name == "speaker"))
+    place = {name: index for index, name in enumerate(OFFICIAL)} | {"speaker": len(OFFICIAL) + 1}
+    return sorted(telling, key=lambda name: place.get(name, len(OFFICIAL)))
 
 
 def binned(column: Shaped[np.ndarray, "trials"]) -> Shaped[np.ndarray, "trials"]:

@@ -11,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from aasist_jax.commands.app import app
+from aasist_jax.detection.files import Row
+from aasist_jax.detection.result import Score
+from aasist_jax.detection.row_text import write_rows
 from aasist_jax.errors import AasistError
 from aasist_jax.evaluation.report import METRIC_NAMES
 from aasist_jax.evaluation.score_files import read_scores
@@ -135,14 +138,102 @@ def test_every_column_of_the_keys_is_broken_down_worst_first(files):
         **{"attack": 3, "codec": 2, "language": 2, "duration": 4, "speaker": 40}
     }
     page, markdown = ((files / "report" / f"report.{kind}").read_text() for kind in ("html", "md"))
+    assert "40 speakers, in --report and --json" in result.stdout
+    assert "s17" not in result.stdout
     for name, groups in breakdowns.items():
         rates = [group["eer"] for group in groups if group["eer"] is not None]
         assert rates == sorted(rates, reverse=True)
-        assert name.capitalize() in result.stdout
+        assert name == "speaker" or name.capitalize() in result.stdout
         for text in (page, markdown):
             assert f"By {name}" in text
             assert all(group["value"] in text for group in groups)
-    assert "... and 25 more, in --report and --json" in result.stdout
+
+
+def test_a_long_breakdown_is_cut_on_the_terminal(files):
+    lines = (files / "keys.txt").read_text().splitlines()
+    rows = [f"{line.split()[1]},{line.split()[-1]},c{index % 20}\n" for index, line in enumerate(lines)]
+    (files / "keys.csv").write_text("file,label,codec\n" + "".join(rows))
+    result = run("metrics", "--scores", files / "poor.txt", "--keys", files / "keys.csv", "--resamples", 0)
+    assert "... and 5 more, in --report and --json" in result.stdout
+
+
+def write_as_score_does(folder, format):
+    """The scores of good.txt as `score` writes them, of recordings in folders, one of which failed."""
+    rows = [Row("eval/none.flac", None, 'eval/none.flac: no such file, \n"none"')]
+    for line in (folder / "good.txt").read_text().splitlines():
+        name, score = line.split()
+        rows.append(
+            Row(f"eval/{name}.flac", Score("spoof", float(score), (0.0, float(score)), 2.0, "ok", "x", (), -1.0))
+        )
+    path = folder / f"eval.{format}"
+    with path.open("w") as file:
+        write_rows(rows, format, file.write)
+    return path
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "jsonl"])
+def test_what_score_writes_is_read(files, format):
+    path, keys = write_as_score_does(files, format), ("--keys", files / "keys.txt")
+    plain = json.loads(run("metrics", "--scores", files / "good.txt", *keys, "--resamples", 0, "--json", "-").stdout)
+    result = run("metrics", "--scores", path, *keys, "--resamples", 0, "--json", "-")
+    assert json.loads(result.stdout) == plain | {"system": "eval"}
+    assert f"{path}: 1 recordings have no score and are left out, first eval/none.flac" in result.stderr
+    assert f"{path}: names are joined without folders and suffixes: eval/u" in result.stderr
+    run("calibrate", "--scores", path, *keys, "--out", files / "c.json")
+    run("calibrate", "--scores", files / "good.txt", *keys, "--out", files / "plain.json")
+    assert json.loads((files / "c.json").read_text()) == json.loads((files / "plain.json").read_text())
+    run("llr", "--scores", path, "--calibration", files / "c.json", "--out", files / "llr.txt")
+    run("fuse", "--scores", path, "--scores", files / "poor.txt", *keys, "--out", files / "f.json")
+    with pytest.raises(AasistError, match="its labels are verdicts and not keys; give the keys with --keys"):
+        run("metrics", "--scores", path)
+    with pytest.raises(AasistError, match=r"only 1 different scores \(-1.0\)"):
+        run("metrics", "--scores", path, *keys, "--name", "llr")
+
+
+def test_scores_of_toolkits_with_suffix_and_numeric_key(files):
+    keys = {line.split()[1]: line.split()[-1] for line in (files / "keys.txt").read_text().splitlines()}
+    lines = [line.split() for line in (files / "good.txt").read_text().splitlines()]
+    path = files / "toolkit.txt"
+    path.write_text("".join(f"{name}.flac {score} {int(keys[name] == 'bonafide')}\n" for name, score in lines))
+    base = ("metrics", "--scores", path, "--resamples", 0, "--json", "-")
+    with pytest.raises(AasistError, match="nothing says which means bona fide; say it with --bonafide-is"):
+        run(*base)
+    told = json.loads(run(*base, "--bonafide-is", 1).stdout)
+    joined = json.loads(run(*base, "--keys", files / "keys.txt").stdout)
+    assert told["eer"] == joined["eer"]
+    (files / "c.json").unlink(missing_ok=True)
+    run("calibrate", "--scores", path, "--bonafide-is", 1, "--out", files / "c.json")
+    run("fuse", "--scores", path, "--scores", path, "--bonafide-is", 1, "--out", files / "f.json")
+    with pytest.raises(AasistError, match="call 600 trials by different keys"):
+        run(*base, "--keys", files / "keys.txt", "--bonafide-is", 0)
+
+
+def test_the_official_subset_is_said_and_can_be_changed(files):
+    rows = [line.split() for line in (files / "keys.txt").read_text().splitlines()]
+    subsets = ("progress", "eval", "hidden")
+    (files / "trial_metadata.txt").write_text(
+        "".join(
+            f"{speaker} {name} alaw{index % 2} ita_tx {attack} {key} notrim {subsets[index % 3]}\n"
+            for index, (speaker, name, _, attack, key) in enumerate(rows)
+        )
+    )
+
+    def count(*options):
+        base = ("metrics", "--scores", files / "good.txt", "--keys", files / "trial_metadata.txt", "--resamples", 0)
+        result = run(*base, "--json", "-", *options)
+        figures = json.loads(result.stdout)
+        return figures["n_bonafide"] + figures["n_spoof"], result.stderr
+
+    number, said = count()
+    assert number == 200
+    assert [line for line in said.splitlines() if "subset" in line] == [
+        f"{files / 'trial_metadata.txt'}: the 200 of 600 trials of subset=eval, as in the official figures; --where "
+        "'subset=*' takes all"
+    ]
+    assert "warning" not in said
+    assert count("--where", "subset=*")[0] == 600
+    assert count("--where", "subset=hidden") == (200, "")
+    assert count("--where", "codec=alaw0")[0] == 100
 
 
 def test_the_table_on_the_terminal_shows_the_figures(files):

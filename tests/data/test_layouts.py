@@ -162,6 +162,71 @@ def test_words_for_spoof(tmp_path: Path, word: str) -> None:
     assert read_csv(write_csv(tmp_path, f"path,label\na.wav,{word}\n"))[0].label == "spoof"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,speaker,label\na.wav,ann,bona-fide\nb.wav,bob,spoof\n",
+        "\ufeffFile;Speaker_ID;Class\na.wav;ann;real\nb.wav;bob;fake\n",
+        "filename\tspk\ttarget\na.wav\tann\tgenuine\nb.wav\tbob\tdeepfake\n",
+        "audio_path,key,speaker,attack_id\na.wav,human,ann,bonafide\nb.wav,synthetic,bob,\n",
+    ],
+)
+def test_the_usual_names_of_columns_and_separators(tmp_path: Path, text: str) -> None:
+    clips = read_csv(write_csv(tmp_path, text))
+    assert [(clip.path, clip.label, clip.speaker, clip.attack) for clip in clips] == [
+        (tmp_path / "a.wav", "bonafide", "ann", "-"),
+        (tmp_path / "b.wav", "spoof", "bob", "unknown"),
+    ]
+
+
+def test_a_comma_in_a_path_does_not_break_a_table_with_semicolons(tmp_path: Path) -> None:
+    (clip,) = read_csv(write_csv(tmp_path, "path;label\na, b.wav;real\n"))
+    assert clip.path == tmp_path / "a, b.wav"
+
+
+@pytest.mark.parametrize("column", ["subset", "fold", "split"])
+def test_the_usual_names_of_splits(tmp_path: Path, column: str) -> None:
+    names = ("training", "val", "Test")
+    lines = "".join(f"{name}.wav,{'real' if name == 'val' else 'fake'},{name}\n" for name in names)
+    listing = write_csv(tmp_path, f"file,target,{column}\n{lines}")
+    assert set(splits_there(listing)) >= {"train", "dev", "eval"}
+    for split, name in zip(("train", "dev", "eval", "Test"), (*names, "Test"), strict=True):
+        assert [clip.utterance for clip in read_csv(listing, split)] == [name]
+    # A split of the very name is the one that is meant.
+    (tmp_path / "both").mkdir()
+    listing = write_csv(tmp_path / "both", "file,target,split\na.wav,real,dev\nb.wav,fake,val\n")
+    assert [clip.utterance for clip in read_csv(listing, "dev")] == ["a"]
+
+
+def test_what_one_means_is_asked_for_or_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listing = write_csv(tmp_path, "file,target,subset\na.wav,1,train\nb.wav,0,train\n")
+    with pytest.raises(DataError) as caught:
+        read_csv(listing, "train")
+    assert str(caught.value) == (
+        f"{listing}: the labels are 0 and 1, and nothing says which means bona fide; say it with --set "
+        "data_config.bonafide_is=1"
+    )
+    assert [clip.label for clip in read_csv(listing, "train", "1")] == ["bonafide", "spoof"]
+    assert [clip.label for clip in read_csv(listing, "train", "0")] == ["spoof", "bonafide"]
+    assert splits_there(listing) == ["train"]
+    assert caplog.text == ""
+    listing = write_csv(tmp_path, "file,is_fake,subset\na.wav,1,train\nb.wav,0,dev\n")
+    assert [read_csv(listing, split)[0].label for split in ("train", "dev")] == ["spoof", "bonafide"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{listing}: 1 means spoof, by the name of the column is_fake"
+    ]
+
+
+@pytest.mark.parametrize("text", ["a.wav,real\nb.wav,fake\n", "clips/a.flac;x\n", "a,spoof\n"])
+def test_a_table_without_a_header_is_told_what_to_add(tmp_path: Path, text: str) -> None:
+    listing = write_csv(tmp_path, text)
+    with pytest.raises(DataError) as caught:
+        read_csv(listing, "train")
+    assert str(caught.value) == (
+        f"{listing}: its first line is a clip already; put a line above it that names the columns, as in path,label"
+    )
+
+
 def test_csv_faults(tmp_path: Path) -> None:
     listing = write_csv(
         tmp_path,
@@ -205,13 +270,15 @@ def test_the_splits_of_a_table(tmp_path: Path) -> None:
 def test_csv_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_csv(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="no column label in the header: path, key"):
-        read_csv(write_csv(tmp_path, "path,key\na.wav,real\n"))
+    with pytest.raises(DataError, match=r"no column label \(or key, .*\) in the header: path, note"):
+        read_csv(write_csv(tmp_path, "path,note\na.wav,real\n"))
     with pytest.raises(DataError, match="no line of split 'eval'"):
         read_csv(write_csv(tmp_path, "path,label\na.wav,real\n"), split="eval")
     with pytest.raises(DataError, match="no line of split 'test'; there are: dev, train"):
         read_csv(write_csv(tmp_path, "path,label,split\na.wav,real,train\nb.wav,real,dev\n"), split="test")
-    with pytest.raises(DataError, match="no column label, path"):
+    with pytest.raises(DataError, match=r"no column label \(or .*\); path \(or file, .*\) in the header: a, b"):
+        read_csv(write_csv(tmp_path, "a,b\n1,2\n"))
+    with pytest.raises(DataError, match=r"clips\.csv: is empty; its first line should name the columns"):
         read_csv(write_csv(tmp_path, ""))
     with pytest.raises(DataError, match=r"clips\.csv:\d: not CSV"):
         read_csv(write_csv(tmp_path, 'path,label\n"a.wav,real\n'))

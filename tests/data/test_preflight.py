@@ -10,7 +10,7 @@ import soundfile
 
 from aasist_jax.data.preflight import check_utterances, usable_utterances
 from aasist_jax.data.utterances import Utterance
-from aasist_jax.errors import DataError
+from aasist_jax.errors import BadClipsError, DataError
 
 
 @pytest.fixture
@@ -78,6 +78,22 @@ def test_the_message_shows_twenty_and_the_report_all(utterances: list[Utterance]
     assert len(report.read_text().splitlines()) == 23
     with pytest.raises(DataError, match="none is left"):
         usable_utterances(missing, on_bad="skip")
+
+
+def test_clips_that_lie_there_with_another_suffix_are_told(utterances: list[Utterance], tmp_path: Path) -> None:
+    renamed = [dataclasses.replace(u, path=u.path.with_suffix(".wav")) for u in utterances]
+    (problem, *_) = check_utterances(renamed)
+    assert problem.reason == f"no file {renamed[0].path}; the same stem with .flac is there"
+    with pytest.raises(DataError) as caught:
+        usable_utterances(renamed)
+    assert str(caught.value).startswith(
+        "23 of 23 clips cannot be used, so none is left; there are 23 of the same stem with .flac: name them so in the "
+        "list:\n"
+    )
+    with pytest.raises(BadClipsError, match=r"^1 of 23 .*; there are 1 of the same stem with \.flac: name them so"):
+        usable_utterances([renamed[0], *utterances[1:]])
+    elsewhere = dataclasses.replace(utterances[0], path=tmp_path / "none" / "x.wav")
+    assert check_utterances([elsewhere])[0].reason == f"no file {elsewhere.path}"
 
 
 def test_skip_returns_the_good_ones_and_says_so(mixed: list[Utterance], caplog: pytest.LogCaptureFixture) -> None:

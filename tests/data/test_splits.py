@@ -18,6 +18,7 @@ from aasist_jax.data import layouts
 from aasist_jax.data import splits as datasets
 from aasist_jax.data.labels import LABEL_INDEX
 from aasist_jax.data.layouts import all_layouts, find_layout
+from aasist_jax.data.overlap import BEGINNING
 from aasist_jax.data.splits import has_split, open_splits, read_split
 from aasist_jax.errors import DataError
 from tests.models import toy
@@ -119,6 +120,83 @@ def test_nobody_is_told_to_skip_what_cannot_be_skipped(tmp_path: Path, layout: s
     with pytest.raises(DataError, match="No such file") as error:
         open_splits(config(tmp_path, layout), ["train", "dev"], tmp_path)
     assert "on_bad_file" not in str(error.value)
+    assert "check the path of the data set and its layout" in str(error.value)
+
+
+def test_the_remedies_of_a_table_are_those_that_help(copy: Path, tmp_path: Path) -> None:
+    """One line for both splits, and no advice to skip what cannot be skipped."""
+    experiment, table = config(copy, "csv"), copy / "clips.csv"
+    header, *lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines))
+    with pytest.raises(DataError) as error:
+        open_splits(experiment, ["train", "dev"], tmp_path)
+    assert str(error.value).startswith(f"train, dev: {table}: its first line is a clip already; put a line above it")
+    assert "\n" not in str(error.value)
+    table.write_text(header + "".join(lines).replace(".flac", ".wav"))
+    with pytest.raises(DataError, match=r"train: 7 of 7 clips .* there are 7 of the same stem with \.flac") as error:
+        open_splits(experiment, ["train", "dev"], tmp_path)
+    assert "on_bad_file" not in str(error.value)
+    table.write_text(header.replace(",", ";") + "".join(lines).replace(",", ";"))
+    assert len(open_splits(experiment, ["train", "dev"], tmp_path)["dev"].utterances) == CLIPS["dev"]
+
+
+def test_numbers_for_labels_are_told_by_a_key_of_the_configuration(copy: Path, tmp_path: Path) -> None:
+    table = copy / "clips.csv"
+    table.write_text(table.read_text().replace(",bonafide,", ",1,").replace(",spoof,", ",0,"))
+    experiment = config(copy, "csv")
+    with pytest.raises(DataError, match=r"data_config\.bonafide_is=1") as error:
+        open_splits(experiment, ["train", "dev"], tmp_path)
+    assert "\n" not in str(error.value)
+    told = replace(experiment, data_config=replace(experiment.data_config, bonafide_is=1))
+    assert [u.label for u in read_split(told, "train")] == [label for *_, label in lines_of("train")]
+    published = replace(told, data_config=replace(told.data_config, layout="asvspoof2019_la"))
+    with pytest.raises(DataError, match="the layout 'asvspoof2019_la' has no numeric labels"):
+        read_split(published, "train")
+
+
+def test_a_clip_in_two_splits_is_refused_by_its_content_too(copy: Path, tmp_path: Path) -> None:
+    flac = copy / "ASVspoof2019_LA_train" / "flac"
+    other = copy / "ASVspoof2019_LA_dev" / "flac" / "dev_03.flac"
+    shutil.copyfile(flac / "train_02.flac", other)
+    for _ in range(2):  # What was checked in vain is not noted as checked.
+        with pytest.raises(DataError) as error:
+            open_splits(config(copy), ["train", "dev"], tmp_path)
+        first, second = str(error.value).splitlines()
+        assert first == "1 clip stands in two splits, by the content of the files; leave each in one:"
+        assert "train.trn.txt:3 (train) and " in second
+        assert "dev.trl.txt:4 (dev)" in second
+    # The same beginning and size are not the same clip.
+    content = bytearray((flac / "train_02.flac").read_bytes())
+    other.write_bytes(content)
+    assert len(content) > BEGINNING
+    samples = soundfile.read(flac / "train_02.flac", dtype="int16")[0]
+    for path, sample in ((flac / "train_02.wav", 1), (other.with_suffix(".wav"), 2)):
+        samples[-1] = sample
+        soundfile.write(path, samples, 16_000)
+        path.replace(path.with_suffix(".flac"))
+    open_splits(config(copy), ["train", "dev"], tmp_path)
+
+
+def test_the_same_path_in_two_splits_is_refused(copy: Path, tmp_path: Path) -> None:
+    table = copy / "clips.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines, lines[1].replace(",train,train_00", ",dev,again")]) + "\n")
+    with pytest.raises(DataError, match=r"1 clip stands in two splits(.|\n)*clips.csv:2 \(train\) and .*:20 \(dev\)"):
+        open_splits(config(copy, "csv"), ["train", "dev"], tmp_path)
+
+
+def test_speakers_in_two_splits_are_warned_of(
+    database: Path, copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_splits(config(database), ["train", "dev"], tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        "train and dev share 1 of their speakers (LA_0001): the figures promise too much for new voices"
+    ]
+    caplog.clear()
+    protocol = next((copy / "ASVspoof2019_LA_cm_protocols").glob("*.dev.*"))
+    protocol.write_text(protocol.read_text().replace("LA_0001", "LA_0002"))
+    open_splits(config(copy), ["train", "dev"], tmp_path)
+    assert caplog.text == ""
 
 
 def test_an_unknown_layout_is_one_fault_of_all_splits(tmp_path: Path) -> None:
@@ -150,7 +228,10 @@ def test_a_split_of_one_kind_is_refused(copy: Path, tmp_path: Path, split: str, 
 def test_shuffled_labels_are_the_same_labels_dealt_anew(copy: Path, tmp_path: Path) -> None:
     (protocol,) = copy.glob("ASVspoof2019_LA_cm_protocols/*.dev.trl.txt")
     shutil.copyfile(protocol, protocol.with_name(protocol.name.replace("dev", "eval")))
-    shutil.copytree(copy / "ASVspoof2019_LA_dev", copy / "ASVspoof2019_LA_eval")
+    for clip in sorted((copy / "ASVspoof2019_LA_dev" / "flac").iterdir()):
+        other = copy / "ASVspoof2019_LA_eval" / "flac" / clip.name
+        other.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(other, soundfile.read(clip, dtype="int16")[0][::-1], 16_000)
     names = ["train", "dev", "eval"]
     plain = open_splits(config(copy), names, tmp_path)
     shuffled = open_splits(config(copy, shuffle_labels=True), names, tmp_path)

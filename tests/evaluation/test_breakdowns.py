@@ -53,6 +53,14 @@ def test_columns_that_tell_nothing_are_passed_over_and_attacks_come_first():
     assert informative_columns(make_trials()) == ["attack", "codec", "duration", "speaker"]
 
 
+def test_the_breakdowns_of_the_challenges_come_before_others():
+    trials = make_trials()
+    two = np.array(["x", "y"])[np.arange(600) % 2]
+    columns = dict.fromkeys(("speaker", "task", "vocoder", "trim", "codec", "attack"), two)
+    ordered = informative_columns(Trials(trials.utterances, trials.scores, trials.is_bonafide, columns))
+    assert ordered == ["attack", "codec", "vocoder", "task", "trim", "speaker"]
+
+
 def test_many_numbers_are_cut_into_quarters():
     bins = binned(np.linspace(0, 100, 401).astype(str))
     names, counts = np.unique(bins, return_counts=True)

@@ -1,5 +1,7 @@
 """Score and key files as the challenges lay them out, and what is said of files that are not right."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +87,138 @@ def test_every_key_layout_is_read(write, text, columns):
     assert {name: keys.columns[name][at] for name in columns} == columns
 
 
+@pytest.mark.parametrize("word", ["bonafide", "Bona-Fide", "genuine", "real", "HUMAN"])
+@pytest.mark.parametrize("other", ["spoof", "fake", "Synthetic", "deepfake"])
+def test_the_words_for_both_classes_are_understood(write, word, other):
+    for text in (f"file;label\nu1;{word}\nu2;{other}\n", f"u1 {word}\nu2 {other}\n"):
+        assert read_keys(write(text)).is_bonafide.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefffile;speaker;label\nu1;ann;bona-fide\nu2;bob;spoof\n",
+        "filename\tclass\tfold\nu1\thuman\t1\nu2\tsynthetic\t2\n",
+        "file,target,subset\nu1,real,eval\nu2,fake,eval\n",
+        'utterance,spk_id,Label\n"u1",ann,genuine\nu2,"b, b",fake\n',
+        '[{"path": "u1", "label": "human"}, {"path": "u2", "label": "fake"}]',
+        '{"path": "u1", "label": "human"}\n{"path": "u2", "label": "fake"}\n',
+    ],
+)
+def test_tables_of_keys_with_the_usual_names(write, text):
+    keys = read_keys(write(text))
+    assert (keys.utterances.tolist(), keys.is_bonafide.tolist()) == (["u1", "u2"], [True, False])
+    assert set(keys.columns) <= {"speaker", "fold", "subset"}
+
+
+NUMBERED = {
+    "LA_E_1.flac -0.084 1\nLA_E_2.flac -3.5 0\nLA_E_3.flac 1 0\n": "",
+    "LA_E_1 1 -0.084\nLA_E_2 0 -3.5\nLA_E_3 0 1\n": "",
+    "LA_E_1 - 1 -0.084\nLA_E_2 A07 0 -3.5\nLA_E_3 A07 0 1\n": "",
+    "file;score;label\nLA_E_1;-0.084;1\nLA_E_2;-3.5;0\nLA_E_3;1;0\n": "",
+    "file,score,is_real\nLA_E_1,-0.084,1\nLA_E_2,-3.5,0\nLA_E_3,1,0\n": "bonafide",
+    "file,score,is_fake\nLA_E_1,-0.084,0\nLA_E_2,-3.5,1\nLA_E_3,1,1\n": "spoof",
+}
+
+
+@pytest.mark.parametrize("text", NUMBERED)
+def test_what_one_means_is_asked_for_or_said_and_never_guessed(write, text):
+    path, said = write(text), NUMBERED[text]
+    scores = read_scores(path)
+    assert scores.scores.tolist() == [-0.084, -3.5, 1]
+    if said:
+        assert scores.keys.is_bonafide.tolist() == [True, False, False]
+        assert f"1 means {said}, by the name of the column" in scores.keys.notes[0]
+        return
+    assert scores.keys is None
+    assert "the labels are 0 and 1, and nothing says which means bona fide; say it with --bonafide-is" in (
+        scores.why_no_keys
+    )
+    with pytest.raises(ScoreFileError, match="--bonafide-is 1"):
+        read_keys(path)
+    for told, is_bonafide in (("1", [True, False, False]), ("0", [False, True, True])):
+        assert read_scores(path, bonafide_is=told).keys.is_bonafide.tolist() == is_bonafide
+        assert read_keys(path, told).is_bonafide.tolist() == is_bonafide
+    with pytest.raises(ScoreFileError, match="'7' shall mean bona fide, but the labels are 0, 1"):
+        read_keys(path, "7")
+
+
+def test_words_are_not_turned_round(write):
+    path = write("u1 real\nu2 fake\n")
+    assert read_keys(path, "1").is_bonafide.tolist() == [True, False]
+    with pytest.raises(ScoreFileError, match="'fake' shall mean bona fide, but there is the word 'fake'"):
+        read_keys(path, "fake")
+
+
+@pytest.mark.parametrize(
+    ("names", "there"),
+    [
+        (("LA_E_1", "LA_E_2"), ("LA_E_1.flac", "LA_E_2.flac")),
+        (("LA_E_1.flac", "LA_E_2.WAV"), ("LA_E_1", "LA_E_2")),
+        (("a/1.wav", "b/1.wav"), ("/data/a/1.flac", "/data/b/1.flac")),
+        (("id.7", "id.8"), ("x\\\\id.7.wav", "x\\\\id.8.wav")),
+    ],
+)
+def test_names_are_joined_without_suffix_and_folders_and_it_is_said(names, there):
+    keys = Keys("keys", np.array([*names, "u3"]), np.array([True, False, False]), {})
+    trials = join(Scores("mine.txt", np.array(["other", "u3", *there]), np.arange(4.0)), keys)
+    assert trials.scores.tolist() == [2, 3, 1]
+    (note,) = trials.notes
+    assert note == f"mine.txt: names are joined without folders and suffixes: {there[0]} is {names[0]}"
+    assert "1 scores have no key in keys and are left out, first other" in trials.warnings[0]
+
+
+def test_names_that_differ_in_folders_alone_are_not_guessed():
+    keys = Keys("keys", np.array(["1", "2", "3"]), np.array([True, False, False]), {})
+    scores = Scores("mine.txt", np.array(["a/1.wav", "b/1.wav", "2.wav", "3.wav"]), np.arange(4.0))
+    with pytest.raises(ScoreFileError, match="first 1; 1 can be several of them: their names differ in folders alone"):
+        join(scores, keys)
+    twice = Keys("keys", np.array(["a/2", "b/2", "3"]), np.array([True, False, False]), {})
+    with pytest.raises(ScoreFileError, match="no score for 2 of 3"):
+        join(scores, twice)
+
+
+def test_the_column_of_the_scores_can_be_named(write):
+    path = write("file,score,other,label\nu1,1,7,real\nu2,2,8,fake\n")
+    assert read_scores(path).scores.tolist() == [1, 2]
+    named = read_scores(path, "Other")
+    assert named.scores.tolist() == [7, 8]
+    assert named.keys.is_bonafide.tolist() == [True, False]
+    with pytest.raises(ScoreFileError, match=r"no column 'othr' for --name; did you mean 'other'\?"):
+        read_scores(path, "othr")
+    path = write("u1 -3 1.5\nu2 -4 2.5\n")
+    assert read_scores(path, "3").scores.tolist() == [1.5, 2.5]
+    for wrong, complaint in (("llr", "no header that names a column 'llr'"), ("4", "one of the columns 2 to 3")):
+        with pytest.raises(ScoreFileError, match=complaint):
+            read_scores(path, wrong)
+    with pytest.raises(ScoreFileError, match="p_spoof: this rises with spoofs"):
+        read_scores(write("file,score,p_spoof\nu1,1,0.5\n"), "p_spoof")
+
+
+def test_a_name_with_a_comma_does_not_make_a_csv(write):
+    text = "with,_comma - bonafide 1.5\nu2 A07 spoof -1\n"
+    scores = read_scores(write(text))
+    assert scores.utterances.tolist() == ["with,_comma", "u2"]
+    assert scores.keys.is_bonafide.tolist() == [True, False]
+
+
+def test_the_official_subset_is_the_default_where_there_is_one(write):
+    line = "s {} alaw ita_tx {} notrim {}\n"
+    kinds = [("u1", "- bonafide", "eval"), ("u2", "A08 spoof", "eval"), ("u3", "A08 spoof", "progress")]
+    text = "".join(line.format(*kind) for kind in kinds)
+    keys = read_keys(write(text)).official()
+    assert keys.utterances.tolist() == ["u1", "u2"]
+    (note,) = keys.notes
+    assert "the 2 of 3 trials of subset=eval, as in the official figures; --where 'subset=*' takes all" in note
+    names, is_bonafide = np.append(keys.utterances, "u0"), np.append(keys.is_bonafide, False)
+    keys = replace(keys, utterances=names, is_bonafide=is_bonafide, columns={})
+    trials = join(Scores("mine.txt", np.array(["u0", "u1", "u2", "u3", "u4"]), np.arange(5.0)), keys)
+    assert trials.warnings == (f"mine.txt: 1 scores have no key in {keys.source} and are left out, first u4",)
+    for other in (text.replace("progress", "dev"), text.replace("progress", "eval"), KEYS_2019):
+        keys = read_keys(write(other))
+        assert keys.official() is keys
+
+
 def test_scores_join_keys_by_utterance_and_never_by_line(write):
     scores = read_scores(write("u4 4\nu3 3\nu2 2\nu1 1\n", "scores.txt"))
     trials = join(scores, read_keys(write(KEYS_2019)))
@@ -117,8 +251,15 @@ def test_extra_scores_are_left_out_with_a_warning():
         ("u1 1\nu2 2\nu1 3\nu2 9\n", r"2 utterances come more than once, first u1, u2"),
         ("u1 1\nu2 nan\nu3 inf\nu4 x\n", r"3 scores are not finite numbers, first 'nan' on line 2, 'inf' on line 3"),
         ("u1 1\nu2\n", r":2: 1 columns, not the 2"),
-        ("u1 1 2\n", r":1: 3 columns; a score file has"),
-        ("u1 A07 fake 1\n", r"1 keys are neither bonafide nor spoof, first 'fake' on line 1"),
+        ("u1 a b\n", r":1: 3 columns; a score file has"),
+        ("u1 A07 robot 1\n", r"1 keys are neither bonafide nor spoof, first 'robot' on line 1"),
+        ("u1,x,2.5\n", r":1: 3 columns; .*or say which column is the score with --name 2"),
+        ("file,x,y\nu1,2,3\n", r"no column score or cm-score; say .* with --name; columns of numbers are: x, y"),
+        ("file,score\n", "holds a header and no score"),
+        ('file,score\n"u1,2\n', r":\d: not CSV"),
+        ("{file}\n", ":1: not JSON"),
+        ("[" * 100_000, ":1: not JSON"),
+        ('["u1", 1]', ":1: not an object with a name and a score"),
         ("filename\tcm-score\nu1\t1\nu2 2\n", r":3: 1 columns, not the 2"),
     ],
 )
@@ -132,7 +273,9 @@ def test_a_bad_score_file_is_refused_by_line(write, text, complaint):
     [
         ("", "is empty"),
         ("a b\n", r":1: 2 columns and no header"),
-        ("s u1 - - genuine\ns u2 - - bonafide\n", r"1 keys are neither .* first 'genuine' on line 1"),
+        ("s u1 - - robot\ns u2 - - bonafide\n", r"1 keys are neither .* first 'robot' on line 1"),
+        ("file;speaker\nu1;ann\n", r":1: no column of keys, such as key or label, in: file, speaker"),
+        ("file,label,status,model_id\nu1,spoof,ok,x\n", "holds scores and verdicts, not keys"),
         ("s u1 - - bonafide\ns u1 - A1 spoof\n", r"1 utterances come more than once, first u1"),
         ("filename,label\n", "holds a header and no trial"),
     ],

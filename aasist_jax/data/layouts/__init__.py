@@ -29,12 +29,15 @@ class Layout:
             DataError if there is no such split, or if its list is missing or malformed.
         splits: `splits(database_path, track)` returns the names of the existing splits. It never raises: for a data set
             that cannot be read it returns none, and `read` reports the reason.
+        takes_bonafide_is: whether `read` also takes `bonafide_is` by name, which says what numeric labels mean (see
+            `DataConfig.bonafide_is`; None if it was not said).
     """
 
     name: str
     expects: str
-    read: Callable[[Path, str, str], list[Utterance]]
+    read: Callable[..., list[Utterance]]
     splits: Callable[[Path, str], Sequence[str]]
+    takes_bonafide_is: bool = False
 
 
 def find_layout(name: str) -> Layout:

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from aasist_jax.data.layouts import Layout
-from aasist_jax.data.utterances import LABEL_NAMES, Utterance, make_utterance, parse_all, read_text
+from aasist_jax.data.table_words import LABEL_NAMES
+from aasist_jax.data.utterances import Utterance, make_utterance, parse_all, read_text
 from aasist_jax.errors import DataError
 
 ASVSPOOF2019_LISTS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}
