@@ -166,10 +166,12 @@ def test_what_stands_in_the_way_is_told(detector: Detector, tmp_path: Path, monk
 
 
 def test_the_example_needs_no_jax(detector: Detector, exported: Path, tmp_path: Path) -> None:
+    """`examples/score_onnx.py` on 22,050 Hz resamples; the score is the native one."""
     rng = np.random.default_rng(8)
-    files = [tmp_path / "long.wav", tmp_path / "short stereo.wav"]
+    files = [tmp_path / "long.wav", tmp_path / "short stereo.wav", tmp_path / "22050 Hz.wav"]
     soundfile.write(files[0], rng.uniform(-0.5, 0.5, 3 * SAMPLES), 16_000)
     soundfile.write(files[1], rng.uniform(-0.5, 0.5, (SAMPLES // 3, 2)), 16_000)
+    soundfile.write(files[2], np.convolve(rng.uniform(-0.5, 0.5, (2 * SAMPLES,)), np.ones(4) / 4), 22_050)
     done = run_without(("jax", "jaxlib", "flax", "aasist_jax"), "examples/score_onnx.py", exported, *files)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
