@@ -263,7 +263,7 @@ class Detector:
         windows: Windows = "first",
         channel: int | None = None,
     ) -> Iterator[Score | AudioError]:
-        """Score many recordings, faster than one at a time: threads decode ahead, and windows share batches.
+        """Score many recordings: threads decode ahead, windows share batches, and a fault stays with its recording.
 
         Args:
             recordings: what `score` takes, many times; a generator is read a little ahead of the results, by threads.

@@ -33,6 +33,7 @@ def test_a_file_comes_before_a_configuration_of_the_same_name(tmp_path: Path, mo
         ("AASIST_L", "did you mean 'AASIST-L'?"),
         ("aasist-l", "did you mean 'AASIST-L'?"),
         ("aasistl", "did you mean 'AASIST-L'?"),
+        ("______AASIST______", "did you mean 'AASIST'?"),
         ("A A S I S T", "did you mean 'AASIST'?"),
         ("aasist l FINE tune", "did you mean 'AASIST-L_finetune'?"),
         ("AASIST-L.json", "did you mean 'AASIST-L'?"),
