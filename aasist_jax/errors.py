@@ -1,6 +1,7 @@
 """Errors that a user can mend. Each carries one line that names the thing at fault and the way out."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -53,7 +54,15 @@ class ScoreFileError(AasistError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the known name that was probably meant, or all of them."""
+    """The end of a message about an unknown name: the known name that was probably meant, or all of them.
+
+    Upper and lower case are the same, and so are names that differ in nothing but separators.
+    """
     by_lower_case = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    same = [lower for lower in by_lower_case if _letters_alone(lower) == _letters_alone(name)]
+    close = same or difflib.get_close_matches(name.lower(), by_lower_case, n=1)
     return f"did you mean {by_lower_case[close[0]]!r}?" if close else f"there are {', '.join(by_lower_case.values())}"
+
+
+def _letters_alone(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()

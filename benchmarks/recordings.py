@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 
 from aasist_jax.audio.load import iter_audio
-from aasist_jax.detection.batches import score_in_batches
-from aasist_jax.detection.detector import BATCH_SIZE, Detector
+from aasist_jax.detection.batches import BATCH_SIZE, score_in_batches
+from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.stream import score_timeline
 from aasist_jax.detection.timeline_plot import watched
 from benchmarks.inputs import RATE, recording

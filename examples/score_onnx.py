@@ -1,18 +1,20 @@
-"""Score recordings with an exported model, without JAX: `python score_onnx.py MODEL.onnx FILE...` (16 kHz)."""
+"""Score recordings with an exported model, without JAX: `python score_onnx.py MODEL.onnx FILE...`."""
 
 import sys
 
 import numpy as np
 import onnxruntime
 import soundfile
+import soxr
 
 session = onnxruntime.InferenceSession(sys.argv[1])
 facts = session.get_modelmeta().custom_metadata_map
 for file in sys.argv[2:]:
     samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
     if rate != int(facts["sample_rate"]):
-        sys.exit(f"{file}: {rate} Hz; resample it to {facts['sample_rate']} Hz")
-    wave = samples.mean(axis=1)[: int(facts["window"])]  # the first window
+        mono = soxr.resample(mono, rate, int(facts["sample_rate"]), "HQ")
+    wave = mono[: int(facts["window"])]  # the first window
     if wave.size < int(facts.get("shortest", 1)):
         sys.exit(f"{file}: {wave.size} samples; the model takes at least {facts['shortest']}")
     if facts.get("fill") == "zeros":  # a model of clips of any length: zeros follow a shorter clip

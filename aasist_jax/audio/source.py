@@ -2,11 +2,14 @@
 
 import io
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+from urllib.parse import unquote
 
 import numpy as np
 from jaxtyping import Float32
@@ -38,12 +41,18 @@ class BinaryFile(Protocol):
         """Whether `seek` works."""
 
 
-AudioSource = str | os.PathLike[str] | BinaryFile
+AudioSource = str | os.PathLike[str] | BinaryFile | bytes | bytearray | memoryview
+"""A path, a binary file object that can seek, or the content of a file."""
+
+_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://?(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
+_DOWNLOADED = ("http", "https", "ftp", "ftps", "sftp")
+_STREAMED = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "mms")
+_OTHER_ADDRESSES = ("file", "hf", "s3", "gs")
 
 
 def is_source(value: object) -> bool:
     """Whether a value is an `AudioSource`."""
-    return isinstance(value, str | os.PathLike | BinaryFile)
+    return isinstance(value, str | os.PathLike | BinaryFile | bytes | bytearray | memoryview)
 
 
 @dataclass(frozen=True)
@@ -89,10 +98,42 @@ class TrackIndex:
 
 def source_name(source: AudioSource) -> str:
     """How messages call the source: one printable line."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"audio of {len(source)} bytes"
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     if not isinstance(name, str):
         return "audio stream"
     return name if name.isprintable() else repr(name)
+
+
+def address_advice(name: str) -> str:
+    """For the address of a recording elsewhere: a message that says how to get it. '' for anything else.
+
+    `https:/host/file`, what a path makes of an address, counts as well.
+    """
+    match = _ADDRESS.fullmatch(name)
+    scheme = match["scheme"].lower() if match else ""
+    if match is None or scheme not in (*_DOWNLOADED, *_STREAMED, *_OTHER_ADDRESSES):
+        return ""
+    rest = match["rest"]
+    address = f"{scheme}://{'/' + rest.lstrip('/') if scheme == 'file' else rest}"
+    shown = address if address.isprintable() else repr(address)
+    if scheme == "file":
+        return f"{shown}: give the path instead of an address, {shlex.quote('/' + unquote(rest).lstrip('/'))}"
+    file = shlex.quote(re.split(r"[?#]", rest)[0].rstrip("/").rpartition("/")[2] or "recording")
+    quoted = shlex.quote(address)
+    if scheme == "hf":
+        owner, _, inside = rest.partition("/")
+        name, _, path = inside.partition("/")
+        way = f"`hf download {shlex.quote(f'{owner}/{name}')} {shlex.quote(path)}`".replace(" ''", " FILE")
+    else:
+        way = {
+            "s3": f"`aws s3 cp {quoted} {file}`",
+            "gs": f"`gcloud storage cp {quoted} {file}`",
+            **dict.fromkeys(_DOWNLOADED, f"`curl -fLo {file} {quoted}`"),
+            **dict.fromkeys(_STREAMED, f"`ffmpeg -i {quoted} -t 60 call.wav` (a minute of it)"),
+        }[scheme]
+    return f"{shown}: recordings are read from files and not from addresses; get it first, with {way}"
 
 
 @contextmanager
@@ -102,8 +143,12 @@ def open_source(source: AudioSource, name: str) -> Iterator[BinaryFile]:
     Raises:
         AudioError: no such file, no regular file, no binary file that can seek.
     """
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield io.BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
         path = Path(source)
+        if (advice := address_advice(os.fspath(source))) and not path.exists():
+            raise AudioError(advice)
         # A pipe or a device could block for ever: only a regular file is opened.
         if not path.is_file():
             reason = "is a folder" if path.is_dir() else "not a file" if path.exists() else "no such file"

@@ -20,8 +20,8 @@ import typer
 
 from aasist_jax.commands import exit_codes
 from aasist_jax.commands.options import RARE, Channel, Weights, weights_folder
-from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, find_recordings, printable
-from aasist_jax.runtime.messages import print_error, say
+from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, find_recordings, left_out, printable
+from aasist_jax.runtime.messages import print_error, print_warning, say
 
 
 class Format(enum.StrEnum):
@@ -46,7 +46,7 @@ ROW_BY_ROW = (Format.jsonl, Format.csv)
 
 def score(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(help="Audio files, folders of them, patterns in quotes, or - for a file on standard input."),
     ],
     weights: Weights = None,
@@ -84,6 +84,8 @@ def score(
     options = ScoreOptions(windows.value, format or _format_of(out), p_spoof, out, resume, continue_on_error, channel)
     if fault := check_options(recordings, options):
         raise typer.BadParameter(fault)
+    if not recursive and (told := left_out(files, recordings)):
+        print_warning(told)
     # What loads JAX comes after what can fail at once.
     from aasist_jax.runtime.start_up import prepare_to_compute
 
@@ -235,7 +237,10 @@ def table_of(rows: Sequence[Any]) -> Any:
             continue
         colour = {"bonafide": "green", "spoof": "red"}.get(result.label or "", "")
         score = "" if result.score is None else f"{result.score:+.3f}"
-        cells: list[Any] = [Text(result.label or "-", colour), score, f"{result.duration:.2f}", result.status]
+        heard, seconds = f"{result.heard_seconds:.2f}", f"{result.duration:.2f}"
+        if result.label and heard != seconds:
+            seconds = f"{heard} of {seconds}"
+        cells: list[Any] = [Text(result.label or "-", colour), score, seconds, result.status]
         if calibrated:
             cells.append("" if result.llr is None else f"{result.llr:+.2f}")
             cells.append("" if row.p_spoof is None else f"{row.p_spoof:.3f}")

@@ -3,18 +3,28 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from aasist_jax.audio.source import source_name
-from aasist_jax.detection.detector import BATCH_SIZE, Detector, Windows
+from aasist_jax.audio.source import is_source, source_name
 from aasist_jax.detection.result import Prepared, Score
 from aasist_jax.errors import AudioError
+from aasist_jax.runtime.progress import with_progress
+
+if TYPE_CHECKING:
+    from aasist_jax.detection.detector import Detector
+
+BATCH_SIZE = 8
+"""Windows that are scored at once."""
+
+Windows = Literal["first", "all"]
+"""Which windows of a recording are scored; see `Detector.score`."""
 
 AHEAD_BYTES = 64 << 20
 """Limit on decoded windows that wait for the model; beyond it, no further recording is decoded."""
@@ -41,8 +51,46 @@ def batch_size_for(recordings: int, windows: Windows) -> int:
     return BATCH_SIZE if windows == "all" else min(BATCH_SIZE, 1 << max(recordings - 1, 0).bit_length())
 
 
+def check_windows(windows: str) -> None:
+    """Raise an AudioError if these are no `Windows`."""
+    if windows not in ("first", "all"):
+        raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
+
+
+def score_many(
+    detector: "Detector",
+    recordings: Iterable[Any],
+    *,
+    progress: bool = False,
+    windows: Windows = "first",
+    channel: int | None = None,
+) -> Iterator[Score | AudioError]:
+    """Score inputs of `Detector.score`; see `Detector.score_many`."""
+    check_windows(windows)
+    one = "(array, sample_rate)" if _is_wave(recordings) else type(recordings).__name__
+    if is_source(recordings) or _is_wave(recordings) or not isinstance(recordings, Iterable):
+        raise AudioError(f"score_many: expected many recordings, got {one}; `score` takes one, or give a list of one")
+    count = len(recordings) if isinstance(recordings, Sized) else None
+    size = BATCH_SIZE if count is None else batch_size_for(count, windows)
+    sources = (partial(_itself, recording) for recording in recordings)
+    results = score_in_batches(detector, sources, windows=windows, channel=channel, batch_size=size)
+    if progress:
+        return with_progress(results, description="Scoring", total=count, lines="now and then")
+    return results
+
+
+def _is_wave(recordings: Any) -> bool:
+    """Whether this is one `(array, sample_rate)`."""
+    is_pair = isinstance(recordings, tuple) and len(recordings) == 2
+    return is_pair and not is_source(recordings[0]) and isinstance(recordings[1], int | float | np.number)
+
+
+def _itself(recording: Any) -> Any:
+    return recording
+
+
 def score_in_batches(
-    detector: Detector,
+    detector: "Detector",
     sources: Iterable[Source | InTurn],
     *,
     windows: Windows = "first",
@@ -72,7 +120,7 @@ def score_in_batches(
         name = "the recording"
         try:
             audio = source()
-            name = "the audio" if isinstance(audio, tuple) else source_name(audio)
+            name = source_name(audio) if is_source(audio) else "the audio"
             return detector.prepare(audio, windows=windows, channel=channel)
         except AudioError as error:
             return error
@@ -117,7 +165,7 @@ class _Unfinished:
         return len(self.logits) == self.count()
 
 
-def _run(detector: Detector, batch: list[tuple[_Unfinished, int]], batch_size: int) -> None:
+def _run(detector: "Detector", batch: list[tuple[_Unfinished, int]], batch_size: int) -> None:
     waves = np.zeros((batch_size, detector.window), np.float32)
     # The rows that fill up the batch get the full length, because a length must not be 0.
     lengths = None if detector.window_rule.fixed else np.full(batch_size, detector.window, np.int32)
@@ -132,7 +180,7 @@ def _run(detector: Detector, batch: list[tuple[_Unfinished, int]], batch_size: i
     batch.clear()
 
 
-def _finished(detector: Detector, waiting: deque[_Unfinished]) -> Iterator[Score | AudioError]:
+def _finished(detector: "Detector", waiting: deque[_Unfinished]) -> Iterator[Score | AudioError]:
     """Yield the results of the recordings at the front that are finished."""
     while waiting and waiting[0].is_finished():
         unfinished = waiting.popleft()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.data.splits import Split
-from aasist_jax.detection.detector import BATCH_SIZE, Detector
+from aasist_jax.detection.batches import BATCH_SIZE
+from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.resumable_rows import as_written, opened_to_append, take_up_rows
 from aasist_jax.errors import ScoreFileError
 

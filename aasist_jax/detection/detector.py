@@ -1,9 +1,9 @@
 """The Detector: scores whether speech is human (bona fide) or synthetic (spoof)."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from aasist_jax.audio.load import as_rate, as_samples, iter_audio, load_audio, l
 from aasist_jax.audio.source import is_source, source_name
 from aasist_jax.audio.windows import all_windows
 from aasist_jax.calibration.llr import Calibration, load_calibration
+from aasist_jax.detection.batches import BATCH_SIZE, Windows, check_windows, score_many
 from aasist_jax.detection.result import Prepared, Score
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.timeline import Rule, Timeline
@@ -28,9 +29,6 @@ from aasist_jax.weights.folder import Weights, load_weights
 from aasist_jax.weights.published import find_weights
 
 CALIBRATION_FILE = "calibration.json"
-BATCH_SIZE = 8
-
-Windows = Literal["first", "all"]
 
 
 class Detector:
@@ -242,8 +240,8 @@ class Detector:
         """Score one recording.
 
         Args:
-            audio: a path, a binary file object, or `(array, sample_rate)` with the array (samples,) or
-                (samples, channels).
+            audio: a path, a binary file object, the content of a file as bytes, or `(array, sample_rate)` with the
+                array (samples,) or (samples, channels). `score_many` takes many of them.
             windows: `first` is the published rule: only the first window is scored; `Window.first` says how a shorter
                 recording is extended. `all` scores every window, with the last one aligned to the end, and takes the
                 mean. In both cases the whole recording is decoded, so that a truncated file is an error.
@@ -257,14 +255,38 @@ class Detector:
         prepared = self.prepare(audio, windows=windows, channel=channel)
         return self.judge(prepared, self._finite_logits(prepared.windows, prepared.lengths, prepared.name))
 
+    def score_many(
+        self,
+        recordings: Iterable[Any],
+        *,
+        progress: bool = False,
+        windows: Windows = "first",
+        channel: int | None = None,
+    ) -> Iterator[Score | AudioError]:
+        """Score many recordings: threads decode ahead, windows share batches, and a fault stays with its recording.
+
+        Args:
+            recordings: what `score` takes, many times; a generator is read a little ahead of the results, by threads.
+            progress: show progress on standard error: a bar on a terminal, a line every ten seconds elsewhere.
+            windows: as for `score`.
+            channel: as for `score`.
+
+        Returns:
+            An iterator of one result for every recording, in order: its `Score`, or the AudioError that `score` would
+            raise, so that one damaged recording does not end the others.
+
+        Raises:
+            AudioError: `recordings` is a single recording, or `windows` is neither of the two.
+        """
+        return score_many(self, recordings, progress=progress, windows=windows, channel=channel)
+
     def prepare(self, audio: Any, *, windows: Windows = "first", channel: int | None = None) -> Prepared:
         """Decode, check and cut a recording into windows: the part of `score` before the model. Thread-safe.
 
         Raises:
             AudioError: as `score`.
         """
-        if windows not in ("first", "all"):
-            raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
+        check_windows(windows)
         name = source_name(audio) if is_source(audio) else "the audio"
         # At least SHORT_SECONDS are needed to decide whether the recording is short.
         start = None if windows == "all" else max(self.window, int(SHORT_SECONDS * SAMPLE_RATE))
@@ -272,13 +294,15 @@ class Detector:
         duration = length / SAMPLE_RATE
         status = condition(wave)
         if status in ("silent", "constant"):
-            return Prepared(name, np.empty((0, self.window), np.float32), None, duration, status)
+            return Prepared(name, np.empty((0, self.window), np.float32), None, duration, status, 0.0)
         if windows == "all" and wave.size >= self.window:
             cut = all_windows(wave, self.window)
             lengths = None if self.window_rule.fixed else np.full(len(cut), self.window, np.int32)
-            return Prepared(name, cut, lengths, duration, status)
+            return Prepared(name, cut, lengths, duration, status, duration)
         window, inside = self.fill(wave)
-        return Prepared(name, window[np.newaxis], None if inside is None else inside[np.newaxis], duration, status)
+        lengths = None if inside is None else inside[np.newaxis]
+        heard = min(duration, self.window / SAMPLE_RATE)
+        return Prepared(name, window[np.newaxis], lengths, duration, status, heard)
 
     def judge(self, prepared: Prepared, logits: Float32[np.ndarray, "windows 2"]) -> Score:
         """Turn the logits of all windows into a result: the part of `score` after the model.
@@ -288,7 +312,7 @@ class Detector:
         """
         model_id = self.weights.model_id
         if not len(prepared.windows):
-            return Score(None, None, None, prepared.duration, prepared.status, model_id, ())
+            return Score(None, None, None, prepared.duration, prepared.status, model_id, (), heard_seconds=0.0)
         self._finite(logits, prepared.name)
         spoof, bonafide = (float(x) for x in logits.mean(axis=0, dtype=np.float64))
         return Score(
@@ -300,6 +324,7 @@ class Detector:
             model_id=model_id,
             window_scores=tuple(float(x) for x in logits[:, LABELS.index("bonafide")]),
             llr=None if self.calibration is None else float(self.calibration.apply(np.array([bonafide]))[0]),
+            heard_seconds=prepared.heard_seconds,
         )
 
     def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
@@ -332,7 +357,7 @@ class Detector:
 
 def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Float32[np.ndarray, " samples"], int]:
     """The first `samples` samples at 16 kHz (None: all), and the number of samples of the whole recording."""
-    if isinstance(audio, tuple) and len(audio) == 2:
+    if isinstance(audio, tuple) and len(audio) == 2 and not is_source(audio[0]):
         wave = to_mono_16k(as_samples(audio[0], "the audio"), as_rate(audio[1]), channel=channel)
         return wave[:samples], wave.size
     if is_source(audio):
@@ -340,7 +365,10 @@ def _waveform(audio: Any, samples: int | None, channel: int | None) -> tuple[Flo
             return load_start(audio, samples, channel=channel)
         wave = load_audio(audio, channel=channel)
         return wave, wave.size
-    raise AudioError(f"cannot score {type(audio).__name__}: give a path, or (array, sample_rate) for samples in memory")
+    way_out = "give a path, or (array, sample_rate) for samples in memory"
+    if isinstance(audio, Iterable) and not hasattr(audio, "dtype"):
+        way_out = "give one recording; `score_many` takes many of them, such as a list of paths"
+    raise AudioError(f"cannot score {type(audio).__name__}: {way_out}")
 
 
 def _as_float32(x: np.ndarray) -> np.ndarray:

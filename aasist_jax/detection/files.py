@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aasist_jax.detection.batches import InTurn, Source, batch_size_for, score_in_batches
-from aasist_jax.detection.detector import CALIBRATION_FILE, Detector, Windows
+from aasist_jax.detection.batches import InTurn, Source, Windows, batch_size_for, score_in_batches
+from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
 from aasist_jax.detection.result import Score
 from aasist_jax.errors import AudioError, WeightsError
@@ -16,6 +16,7 @@ COLUMNS = (
     "label",
     "score",
     "duration",
+    "heard_seconds",
     "status",
     "spoof_logit",
     "bonafide_logit",
@@ -50,6 +51,7 @@ class Row:
             result.label if result else None,
             result.score if result else None,
             result.duration if result else None,
+            result.heard_seconds if result else None,
             result.status if result else "error",
             spoof,
             bonafide,

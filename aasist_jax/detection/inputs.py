@@ -8,12 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aasist_jax.audio.source import address_advice
 from aasist_jax.errors import AudioError
 
 STANDARD_INPUT = "-"
 
 STANDARD_INPUT_BYTES = 1 << 30
 """The most bytes that are read from standard input, which is held in memory."""
+
+FOLDERS_COUNTED = 1_000
+"""The most subfolders that are looked into only to tell what was left out of them."""
 
 _LOSSLESS = {".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
 _LOSSY = {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac"}
@@ -49,19 +53,42 @@ def find_recordings(arguments: Iterable[str | os.PathLike[str]], *, recursive: b
     return list(found.values())
 
 
+def left_out(arguments: Iterable[str | os.PathLike[str]], found: Iterable[Recording]) -> str:
+    """A line about the audio files in subfolders that are not among the recordings found without `recursive`.
+
+    Returns:
+        '' if there are none. Of more than `FOLDERS_COUNTED` subfolders, the line says "at least".
+    """
+    matches = [match for argument in arguments for match in _matches(os.fspath(argument))]
+    folders = [match for match in dict.fromkeys(matches) if os.path.isdir(match)]
+    taken, entered = {recording.name for recording in found}, set[tuple[int, int]]()
+    walks = (_walk(Path(folder), recursive=True, entered=entered, most=FOLDERS_COUNTED) for folder in folders)
+    missed = {recording.name for walk in walks for recording in walk if not recording.error} - taken
+    if not missed:
+        return ""
+    least = "at least " if len(entered) == FOLDERS_COUNTED else ""
+    files = "audio file is" if len(missed) == 1 else "audio files are"
+    place = printable(folders[0]) if len(folders) == 1 else f"the {len(folders)} folders"
+    return f"{least}{len(missed):,} {files} left out, in subfolders of {place}; for them add --recursive (-r)"
+
+
 def _expand(argument: str, recursive: bool) -> Iterator[Recording]:
     if argument == STANDARD_INPUT:
         yield Recording(STANDARD_INPUT)
-    elif os.path.isdir(argument):
-        yield from _in_folder(argument, recursive)
-    elif glob.has_magic(argument) and not os.path.lexists(argument):
-        matches = sorted(glob.glob(argument, recursive=True))
+    elif not os.path.lexists(argument) and (advice := address_advice(argument)):
+        yield Recording(argument, advice)
+    elif matches := _matches(argument):
         for match in matches:
             yield from _in_folder(match, recursive) if os.path.isdir(match) else [Recording(str(Path(match)))]
-        if not matches:
-            yield Recording(argument, f"{printable(argument)}: matches no file; check the pattern")
     else:
-        yield Recording(str(Path(argument)))
+        yield Recording(argument, f"{printable(argument)}: matches no file; check the pattern")
+
+
+def _matches(argument: str) -> list[str]:
+    """The paths that a pattern matches, sorted; anything else as it is."""
+    if glob.has_magic(argument) and not os.path.lexists(argument):
+        return sorted(glob.glob(argument, recursive=True))
+    return [argument]
 
 
 def _in_folder(folder: str, recursive: bool) -> Iterator[Recording]:
@@ -74,9 +101,14 @@ def _in_folder(folder: str, recursive: bool) -> Iterator[Recording]:
         yield Recording(str(Path(folder)), f"{printable(folder)}: no audio files in this folder; {way_out}")
 
 
-def _walk(top: Path, recursive: bool) -> Iterator[Recording]:
-    """The audio files below `top`, in the order of their paths."""
-    entered: set[tuple[int, int]] = set()
+def _walk(
+    top: Path, recursive: bool, *, entered: set[tuple[int, int]] | None = None, most: int | None = None
+) -> Iterator[Recording]:
+    """The audio files below `top`, in the order of their paths.
+
+    Folders that are in `entered`, by device and inode, are not entered again; once it holds `most` of them, none is.
+    """
+    entered = set() if entered is None else entered
     ahead = [(top, True)]
     while ahead:
         path, is_folder = ahead.pop()
@@ -85,7 +117,7 @@ def _walk(top: Path, recursive: bool) -> Iterator[Recording]:
             continue
         try:
             identity = path.stat()
-            if (identity.st_dev, identity.st_ino) in entered:
+            if (identity.st_dev, identity.st_ino) in entered or len(entered) == most:
                 continue
             entered.add((identity.st_dev, identity.st_ino))
             with os.scandir(path) as entries:

@@ -1,6 +1,6 @@
 """What a Detector makes of one recording: before the model, `Prepared`; after it, `Score`."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -9,7 +9,7 @@ from aasist_jax.audio.condition import Condition
 from aasist_jax.calibration.llr import probability_of_spoof
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """A Detector's result for one recording.
 
@@ -27,6 +27,7 @@ class Score:
         window_scores: the score of every window, in order.
         llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None if the weights folder has no
             calibration.
+        heard_seconds: seconds of the recording that were judged, at most `duration`; 0 if it is not scored.
     """
 
     label: str | None
@@ -37,6 +38,14 @@ class Score:
     model_id: str
     window_scores: tuple[float, ...]
     llr: float | None = None
+    _: KW_ONLY
+    heard_seconds: float
+
+    def __repr__(self) -> str:
+        score = None if self.score is None else round(self.score, 3)
+        llr = "" if self.llr is None else f"llr={self.llr:.2f}, "
+        heard = f"heard_seconds={self.heard_seconds:.2f}, duration={self.duration:.2f}"
+        return f"Score(label={self.label!r}, score={score}, {llr}{heard}, status={self.status!r})"
 
     def probability_of_spoof(self, p_spoof: float) -> float | None:
         """Posterior probability of a spoof at the prior `p_spoof`; None if there is no `llr`."""
@@ -55,6 +64,7 @@ class Prepared:
         lengths: valid samples of each window, for networks that take lengths; None otherwise.
         duration: length of the recording in seconds.
         status: as in `Score`.
+        heard_seconds: as in `Score`.
     """
 
     name: str
@@ -62,3 +72,4 @@ class Prepared:
     lengths: Int32[np.ndarray, " windows"] | None
     duration: float
     status: Condition
+    heard_seconds: float

@@ -10,7 +10,7 @@ from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal
 
-from aasist_jax.detection.detector import Windows
+from aasist_jax.detection.batches import Windows
 from aasist_jax.detection.files import COLUMNS, Row
 from aasist_jax.detection.resumable_rows import as_written, opened_to_append, take_up_rows
 from aasist_jax.errors import ScoreFileError

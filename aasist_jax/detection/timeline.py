@@ -203,9 +203,9 @@ def verdict(windows: Sequence[WindowScore], found: Sequence[Segment], rule: Rule
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeline:
-    """The scores of a recording over time.
+    """The scores of a recording over time. Its `repr` is one line, whatever its length.
 
     Attributes:
         duration: length of the recording in seconds.
@@ -228,3 +228,8 @@ class Timeline:
     windows: tuple[WindowScore, ...]
     segments: tuple[Segment, ...]
     verdict: Verdict
+
+    def __repr__(self) -> str:
+        score = None if self.verdict.score is None else round(self.verdict.score, 3)
+        counts = f"{len(self.windows)} windows, {len(self.segments)} segments"
+        return f"Timeline(label={self.verdict.label!r}, score={score}, duration={self.duration:.2f}: {counts})"

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Nodes:
     """The spans of time, or the bands of frequency, of an explanation, in order. A graph network has a node for each.
 
@@ -33,8 +33,11 @@ class Nodes:
     rollout: tuple[float, ...] | None = None
     occlusion: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        return f"Nodes({len(self.occlusion)} from {self.edges[0]:g} to {self.edges[-1]:g})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Why a window got its score.
 
@@ -56,6 +59,11 @@ class Explanation:
     model_id: str
     time: Nodes
     frequency: Nodes
+
+    def __repr__(self) -> str:
+        result = f"label={self.label!r}, score={self.score:.3f}"
+        parts = f"{len(self.time.occlusion)} spans of time, {len(self.frequency.occlusion)} bands of frequency"
+        return f"Explanation({result}, window={self.window:.2f}, duration={self.duration:.2f}: {parts})"
 
 
 @runtime_checkable

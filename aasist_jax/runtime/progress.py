@@ -120,7 +120,7 @@ class Progress:
             self._draw(task, done, total, unit, note)
         elif self._lines == "now and then" and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
-            self.say(f"{task} {done}/{total}  {note}")
+            self.say(f"{task} {done}{'' if total is None else f'/{total}'}  {note}")
         elif self._lines == "begin and end" and is_new:
             self.say(f"{task} ...")
         if self._lines == "begin and end" and done == total and task not in self._ended:
@@ -148,13 +148,15 @@ class Progress:
         self._bars.update(self._tasks[task], completed=done, total=total, note=note)
 
 
-def with_progress(items: Iterable[Item], *, description: str, total: int, done: int = 0) -> Iterator[Item]:
-    """Yield `items`, with a progress bar on standard error if it is a terminal.
+def with_progress(
+    items: Iterable[Item], *, description: str, total: int | None, done: int = 0, lines: Lines = "never"
+) -> Iterator[Item]:
+    """Yield `items`, with a progress bar on standard error if it is a terminal, and else with `lines`.
 
     The bar shows the number of items out of `total`, including the `done` items of an earlier run, the rate and the
-    time left.
+    time left. Without a total, it shows the number.
     """
-    with Progress() as progress:
+    with Progress(lines=lines) as progress:
         progress.update(description, done, total)
         for count, item in enumerate(items, start=done + 1):
             yield item

@@ -67,6 +67,24 @@ def check_batch_size(batch_size: int, what: str, pieces: int = 1) -> None:
         raise TrainingError(f"{what}: {batch_size} clips cannot be shared evenly by {split}; choose a multiple")
 
 
+def check_batch_is_filled(clips: int, batch_size: int, pieces: int) -> None:
+    """Check that there are training clips for at least one global batch.
+
+    Raises:
+        TrainingError: there are not; the message offers the largest batch that they fill and the devices share.
+    """
+    if clips >= batch_size:
+        return
+    multiple = jax.device_count() * pieces
+    fits = clips // multiple * multiple
+    way_out = (
+        f"--set batch_size={fits} is the largest that fits"
+        if fits
+        else f"and even the smallest batch here has {multiple}, one for every device and piece; add clips"
+    )
+    raise TrainingError(f"batch_size: {clips} training clips do not fill one batch of {batch_size}; {way_out}")
+
+
 def split_over_devices(batch: Mapping[str, Shaped[np.ndarray, "batch ..."]]) -> dict[str, np.ndarray]:
     """Give arrays a leading axis of this host's devices: (batch, ...) -> (devices, batch / devices, ...)."""
     devices = jax.local_device_count()

@@ -38,7 +38,8 @@ class Reporter:
 
     def step(self, step: int, total: int, loss: float, rate: float | None) -> None:
         """Show a step: the loss, the time left, and clips per second if known."""
-        speed = f"  {rate:.1f} clips/s" if rate is not None else ""
+        digits = ".1f" if rate is None or rate >= 1 else ".2g"
+        speed = "" if rate is None else f"  {rate:{digits}} clips/s"
         self._progress.update("training", step, total, unit="steps", note=f"loss {loss:.4f}{speed}")
 
     def clips(self, what: str, done: int, total: int) -> None:

@@ -22,7 +22,15 @@ from aasist_jax.training.averaging import make_state_step
 from aasist_jax.training.identity import differences, run_identity
 from aasist_jax.training.loss import loss_of
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
-from aasist_jax.training.parallel import AXIS, check_batch_size, first_host_first, on_host, parallel_map, parallel_step
+from aasist_jax.training.parallel import (
+    AXIS,
+    check_batch_is_filled,
+    check_batch_size,
+    first_host_first,
+    on_host,
+    parallel_map,
+    parallel_step,
+)
 from aasist_jax.training.scoring import ScoreFunction, make_score_function
 from aasist_jax.training.state import RunState, first_state
 from aasist_jax.training.step import init_state, make_train_step, random_variables
@@ -84,7 +92,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         folder: folder of the run; records which clips have been checked.
 
     Raises:
-        TrainingError: batches do not fit the devices, or `freeze` names no parameter.
+        TrainingError: batches do not fit the devices or the clips, or `freeze` names no parameter.
         DataError: clips are missing or unreadable.
         WeightsError: the weights that `init` names cannot be read, or have another architecture.
     """
@@ -93,6 +101,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     check_batch_size(options.eval_batch_size or config.batch_size, "train_config.eval_batch_size")
     names = ["train", "dev"] + (["eval"] if has_split(config, "eval") else [])
     splits = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
+    check_batch_is_filled(len(splits["train"].utterances), config.batch_size, options.accumulation)
     variables, init = _first_variables(config)
     window = window_of(config.model_config)
     batches = train_dataset(

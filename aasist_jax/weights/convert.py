@@ -4,9 +4,11 @@ from os import PathLike
 from pathlib import Path
 
 from aasist_jax.config import load_config
+from aasist_jax.errors import WeightsError
 from aasist_jax.runtime.files import sha256_of
 from aasist_jax.weights.folder import Source, load_weights, save_weights
 from aasist_jax.weights.names import from_torch, to_torch
+from aasist_jax.weights.recognition import what_it_looks_like
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
 
 
@@ -22,11 +24,16 @@ def convert_checkpoint(
 
     Raises:
         CheckpointError: the file is damaged, malicious or of another kind.
-        WeightsError: its tensors do not fit the configured model; the message lists all that do not.
+        WeightsError: its tensors do not fit the configured model; the message names some, and says what
+            the checkpoint looks like.
     """
     model_config = load_config(config).model_config
     tensors = read_torch_file(checkpoint)
-    variables = from_torch(model_config, tensors, str(checkpoint))
+    try:
+        variables = from_torch(model_config, tensors, str(checkpoint))
+    except WeightsError as error:
+        guess = what_it_looks_like(tensors, model_config)
+        raise WeightsError(f"{error}; {guess}" if guess else str(error)) from None
     source = Source(Path(checkpoint).name, sha256_of(Path(checkpoint)))
     return save_weights(output, model_config, variables, source)
 

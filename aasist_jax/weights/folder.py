@@ -92,7 +92,7 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     """Read a weights folder and check every tensor against the architecture.
 
     Raises:
-        WeightsError: there is no such folder, a file is damaged, or tensors do not fit; the message lists all of them.
+        WeightsError: there is no such folder, a file is damaged, or tensors do not fit; the message names them.
         ConfigError: `config.json` is damaged or has unexpected values.
     """
     folder = Path(folder)

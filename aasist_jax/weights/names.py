@@ -4,7 +4,8 @@ The family gives the names of its submodules; the last part of our name determin
 variable of the network and every tensor must be matched by name, so that nothing is dropped or made up silently.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,10 +28,23 @@ _TORCH_LEAF = {
 _KERNEL_TO_FLAX = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 _INT32_MAX = np.iinfo(np.int32).max
 
+LISTED, SAMPLED = 12, 3
+"""Up to `LISTED` misfits are named in a message; of more, `SAMPLED` and the count of the others."""
+
 
 def variable_shapes(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and type of every variable of a `model_config`, by path such as `params/encoder/block1/conv1/kernel`."""
     return flatten_dict(network.variable_shapes(config), sep="/")
+
+
+def torch_shapes(config: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of a PyTorch checkpoint of the model, by its name there.
+
+    Raises:
+        WeightsError: as `torch_names`.
+    """
+    shapes = variable_shapes(config)
+    return {name: _torch_shape(path, shapes[path]) for path, name in torch_names(config).items()}
 
 
 def torch_names(config: Any) -> dict[str, str]:
@@ -80,29 +94,43 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
     Floating types are kept (float32 for the official files), `num_batches_tracked` becomes int32.
 
     Raises:
-        WeightsError: tensors are missing, not used, or have the wrong shape or type; the message lists all of them.
+        WeightsError: tensors are missing, not used, or have the wrong shape or type; the message lists them (see
+            `listed`).
     """
     names = torch_names(config)
-    faults, used, flat = [], set(), {}
+    missing, misfits, used, flat = [], [], set(), {}
     for path, target in variable_shapes(config).items():
         name = names[path]
         if name not in tensors:
-            faults.append(f"{name} is missing")
+            missing.append(f"{name} is missing")
             continue
         used.add(name)
         value = np.asarray(tensors[name])
         fault = _misfit(path, value, target)
         if fault:
-            faults.append(f"{name} {fault}")
+            misfits.append(f"{name} {fault}")
         else:
             flat[path] = _to_flax(path, value, target)
-    faults += [f"{name} is not used" for name in tensors if name not in used]
-    if faults:
+    unused = [f"{name} is not used" for name in tensors if name not in used]
+    if missing or misfits or unused:
+        at_odds = {"are missing": missing, "have another shape, type or range": misfits}
+        told = [f"{len(group)} {what}" for what, group in at_odds.items() if group]
+        counts = [f"of the model's {len(names)} tensors {' and '.join(told)}"] if told else []
+        counts += [f"of the file's {len(tensors)} tensors {len(unused)} are not used"] if unused else []
         raise WeightsError(
-            f"{origin}: does not fit {family_of(config).name} as configured, {len(faults)} of "
-            f"{max(len(used), len(tensors))} tensors are at odds: {'; '.join(faults)}"
+            f"{origin}: does not fit {family_of(config).name} as configured, {'; '.join(counts)}: "
+            f"{listed(missing, misfits, unused)}"
         )
     return unflatten_dict(flat, sep="/")
+
+
+def listed(*groups: Sequence[str]) -> str:
+    """Misfits as one line: all of them, or some from every group and the count of the others."""
+    faults = [fault for group in groups for fault in group]
+    if len(faults) <= LISTED:
+        return "; ".join(faults)
+    in_turn = (fault for row in itertools.zip_longest(*groups) for fault in row if fault is not None)
+    return f"{'; '.join(itertools.islice(in_turn, SAMPLED))}; and {len(faults) - SAMPLED} more"
 
 
 def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -132,39 +160,38 @@ def check_leaves(config: Any, flat: Mapping[str, np.ndarray], origin: str) -> No
     """Check that variables by path are exactly those of the model, with its shapes and types, and finite.
 
     Raises:
-        WeightsError: the message lists all variables that are not.
+        WeightsError: the message lists the variables that are not (see `listed`).
     """
     shapes = variable_shapes(config)
-    faults = [f"{path} is missing" for path in shapes if path not in flat]
-    faults += [f"{path} is not used" for path in flat if path not in shapes]
-    faults += [
+    missing = [f"{path} is missing" for path in shapes if path not in flat]
+    unused = [f"{path} is not used" for path in flat if path not in shapes]
+    misshapen = [
         f"{path} has shape {flat[path].shape}, expected {shapes[path].shape}"
         for path in shapes
         if path in flat and flat[path].shape != shapes[path].shape
     ]
-    faults += [
+    mistyped = [
         f"{path} has type {flat[path].dtype}, expected {shapes[path].dtype}"
         for path in shapes
         if path in flat and flat[path].dtype.kind != np.dtype(shapes[path].dtype).kind
     ]
-    faults += [
+    unusable = [
         f"{path} holds NaN or infinite values"
         for path in shapes
         if path in flat and flat[path].dtype.kind == "f" and not np.isfinite(flat[path]).all()
     ]
-    faults += [
+    unusable += [
         f"{path} holds negative variances"
         for path in shapes
         if path.endswith("/var") and path in flat and flat[path].dtype.kind == "f" and (flat[path] < 0).any()
     ]
-    if faults:
-        raise WeightsError(f"{origin}: does not fit the configured model: {'; '.join(faults)}")
+    if missing or unused or misshapen or mistyped or unusable:
+        found = listed(missing, unused, misshapen, mistyped, unusable)
+        raise WeightsError(f"{origin}: does not fit the configured model: {found}")
 
 
 def _misfit(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> str:
-    expected = target.shape
-    if path.endswith("/kernel"):
-        expected = tuple(expected[i] for i in np.argsort(_KERNEL_TO_FLAX[len(expected)]))
+    expected = _torch_shape(path, target)
     if value.shape != expected:
         return f"has shape {value.shape}, expected {expected}"
     counter = _is_counter(path, target)
@@ -173,6 +200,13 @@ def _misfit(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> str:
     if counter and not 0 <= value <= _INT32_MAX:
         return f"is {value}, expected a count from 0 to {_INT32_MAX}"
     return ""
+
+
+def _torch_shape(path: str, target: jax.ShapeDtypeStruct) -> tuple[int, ...]:
+    shape: tuple[int, ...] = target.shape
+    if path.endswith("/kernel"):
+        return tuple(shape[i] for i in np.argsort(_KERNEL_TO_FLAX[len(shape)]))
+    return shape
 
 
 def _to_flax(path: str, value: np.ndarray, target: jax.ShapeDtypeStruct) -> np.ndarray:

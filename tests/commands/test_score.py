@@ -46,6 +46,7 @@ def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None
             "label": result.label,
             "score": pytest.approx(result.score, rel=1e-6),
             "duration": result.duration,
+            "heard_seconds": result.heard_seconds,
             "status": result.status,
             "spoof_logit": pytest.approx(result.logits[0], rel=1e-6),
             "bonafide_logit": pytest.approx(result.logits[1], rel=1e-6),
@@ -222,6 +223,42 @@ def test_a_folder_with_bad_files_in_it(command: Any, scratch: Path, folder: Path
     assert err == "".join(f"error: {error}\n" for error in errors)
     for error, reason in zip(errors, ("is empty", "no such file", "cannot be read", "not a file", ""), strict=True):
         assert reason in error
+
+
+def test_what_was_heard_stands_beside_what_there_is(command: Any, scratch: Path) -> None:
+    """A 28 min MP3 through `score`: the seconds heard beside the seconds there are. The toy's window is 0.25 s."""
+    files = [scratch / name for name in ("long.wav", "silent.wav")]
+    for windows, heard, shown in (("first", 0.25, "0.25 of 0.62"), ("all", 0.625, "  0.62")):
+        code, (row, silent), _ = rows(command, scratch, *files, "--windows", windows)
+        assert (code, row["heard_seconds"], row["duration"]) == (0, heard, 0.625)
+        assert (silent["heard_seconds"], silent["duration"]) == (0, 1)
+        _, table, _ = command("score", *files, "--windows", windows, "--weights", scratch / "weights")
+        lines = table.splitlines()
+        assert next(line for line in lines if "long.wav" in line).partition("  ok")[0].rstrip().endswith(shown)
+        assert " of 1.00" not in table
+
+
+def test_files_left_out_of_subfolders_are_told(command: Any, scratch: Path, tmp_path: Path) -> None:
+    """A folder with subfolders, no `-r`: a warning counts what is left out; with `-r` there is none."""
+    (tmp_path / "deep").mkdir()
+    for name in ("a.wav", "deep/b.wav", "deep/c.wav"):
+        (tmp_path / name).hardlink_to(scratch / "long.wav")
+    code, found, err = rows(command, scratch, tmp_path)
+    assert (code, len(found)) == (0, 1)
+    assert err == (f"warning: 2 audio files are left out, in subfolders of {tmp_path}; for them add --recursive (-r)\n")
+    code, found, err = rows(command, scratch, tmp_path, "-r")
+    assert (code, len(found), err) == (0, 3, "")
+
+
+def test_an_address_is_a_row_with_the_command_that_gets_it(command: Any, scratch: Path) -> None:
+    """`score https://example.org/call.mp3`: one sentence with the curl line."""
+    code, (row,), err = rows(command, scratch, "https://example.org/call.mp3")
+    assert (code, row["file"]) == (1, "https://example.org/call.mp3")
+    assert row["error"] == (
+        "https://example.org/call.mp3: recordings are read from files and not from addresses; get it first, with "
+        "`curl -fLo call.mp3 https://example.org/call.mp3`"
+    )
+    assert err == f"error: {row['error']}\n"
 
 
 def test_a_folder_without_audio_and_a_pattern_without_a_match(command: Any, scratch: Path, tmp_path: Path) -> None:

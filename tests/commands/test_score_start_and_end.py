@@ -159,6 +159,7 @@ def test_an_interruption_is_one_line(scratch: Path, tmp_path: Path) -> None:
 
 
 def test_an_interruption_names_what_goes_on(scratch: Path, tmp_path: Path) -> None:
+    """Ctrl-C in a long `score --out`: names `--resume`."""
     folder, out = tmp_path / "clips", tmp_path / "scores.csv"
     folder.mkdir()
     for index in range(10_000):

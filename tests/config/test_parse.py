@@ -234,6 +234,7 @@ def test_a_corpus_of_ours_has_one_layout(tmp_path: Path, layout: str) -> None:
 def test_an_unknown_key_is_told_the_full_name_of_the_one_that_was_meant(
     tmp_path: Path, override: str, meant: str
 ) -> None:
+    """`--set base_lr=`: the nearest full key, `optim_config.base_lr`."""
     complaint = fault(write(tmp_path / "a.json", OFFICIAL), override)
     assert complaint.endswith(f": unknown key; did you mean {meant!r}?")
 

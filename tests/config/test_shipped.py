@@ -32,6 +32,10 @@ def test_a_file_comes_before_a_configuration_of_the_same_name(tmp_path: Path, mo
     [
         ("AASIST_L", "did you mean 'AASIST-L'?"),
         ("aasist-l", "did you mean 'AASIST-L'?"),
+        ("aasistl", "did you mean 'AASIST-L'?"),
+        ("______AASIST______", "did you mean 'AASIST'?"),
+        ("A A S I S T", "did you mean 'AASIST'?"),
+        ("aasist l FINE tune", "did you mean 'AASIST-L_finetune'?"),
         ("AASIST-L.json", "did you mean 'AASIST-L'?"),
         ("configs/AASIST-L.json", "did you mean 'AASIST-L'?"),
         ("quick-start", "did you mean 'quickstart'?"),
@@ -39,6 +43,7 @@ def test_a_file_comes_before_a_configuration_of_the_same_name(tmp_path: Path, mo
     ],
 )
 def test_the_nearest_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, advice: str) -> None:
+    """`AASIST_L`, `aasist-l` as a configuration: the nearest name is suggested; case and separators are ignored."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load_config(name)

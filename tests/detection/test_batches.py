@@ -1,19 +1,21 @@
 """Many recordings at once: the numbers of one at a time, in order, within bounds, in one shape."""
 
+import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from aasist_jax import Score
 from aasist_jax.detection import batches
-from aasist_jax.detection.batches import InTurn, batch_size_for, score_in_batches
-from aasist_jax.detection.detector import BATCH_SIZE, Detector
+from aasist_jax.detection.batches import BATCH_SIZE, InTurn, batch_size_for, score_in_batches
+from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AudioError
 from aasist_jax.weights.folder import Source, save_weights
 from tests.models import toy
@@ -46,6 +48,50 @@ def test_the_scores_are_those_of_one_at_a_time(detector: Detector, windows: Any)
         assert (result.status, result.label, result.duration) == (expected.status, expected.label, expected.duration)
         assert result.window_scores == pytest.approx(expected.window_scores, rel=1e-6)
         assert result.logits == (None if expected.logits is None else pytest.approx(expected.logits, rel=1e-6))
+
+
+def test_many_recordings_of_any_kind_are_scored_in_order(
+    detector: Detector, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`score([...])` in Python: many at once by `score_many`, with progress."""
+    (wave, rate), *_ = recordings(5)
+    pcm = np.round(wave * 32_000).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", pcm, rate)
+    content = (tmp_path / "a.wav").read_bytes()
+    inputs: list[Any] = [str(tmp_path / "a.wav"), tmp_path / "a.wav", (pcm, rate), content, io.BytesIO(content)]
+    inputs[1:1] = [tmp_path / "none.wav", b"no audio", None]
+    monkeypatch.setattr("aasist_jax.runtime.progress.LINE_SECONDS", -1.0)
+    for windows in ("first", "all"):
+        expected = detector.score((pcm, rate), windows=windows)
+        for many in (inputs, tuple(inputs), iter(inputs)):
+            found = list(detector.score_many(many, windows=windows, progress=True))
+            assert [type(result) for result in found] == [Score, AudioError, AudioError, AudioError, *[Score] * 4]
+            for result in found:
+                if isinstance(result, Score):
+                    assert result.window_scores == pytest.approx(expected.window_scores, rel=1e-6)
+            assert [str(error).partition(":")[0] for error in found[1:4]] == [
+                *(str(tmp_path / "none.wav"), "audio of 8 bytes", "cannot score NoneType"),
+            ]
+            told = [line.rstrip() for line in capsys.readouterr().err.splitlines()]
+            assert told == [f"Scoring {done}" + ("/8" if isinstance(many, Sized) else "") for done in range(9)]
+    list(detector.score_many(inputs))
+    assert capsys.readouterr().err == ""
+    assert list(detector.score_many([])) == []
+
+
+def test_one_side_of_many_calls(detector: Detector) -> None:
+    (wave, rate), *_ = recordings(5)
+    call = np.stack([wave, wave[::-1]], axis=1)
+    for side in (0, 1):
+        (found,) = detector.score_many([(call, rate)], channel=side)
+        assert isinstance(found, Score)
+        assert found.score == pytest.approx(detector.score((call, rate), channel=side).score, rel=1e-6)
+
+
+@pytest.mark.parametrize("one", ["a.wav", b"RIFF", io.BytesIO(b"RIFF"), (np.zeros(100), 16_000)])
+def test_one_recording_is_not_many(detector: Detector, one: Any) -> None:
+    with pytest.raises(AudioError, match=r"^score_many: expected many recordings, got .*; `score` takes one, or give"):
+        detector.score_many(one)
 
 
 def test_every_batch_has_one_shape(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:

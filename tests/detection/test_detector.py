@@ -64,7 +64,8 @@ def test_a_score_is_the_bona_fide_logit_of_the_first_window(detector: Detector, 
     assert result.status == "ok"
     assert result.model_id == "toy-0123"
     assert detector.window == WINDOW
-    # What follows the first window has no say.
+    # What follows the first window has no say, and that it was not heard is told.
+    assert result.heard_seconds == WINDOW / 16_000
     assert dataclasses.replace(result, duration=0.5) == detector.score((speech[:8000], 16_000))
 
 
@@ -133,7 +134,12 @@ def test_a_file_an_array_and_a_stream_score_alike(detector: Detector, speech: np
     assert detector.score((pcm, np.int64(16_000))) == expected
     assert detector.score((pcm / np.float64(32768), 16_000)) == expected
     assert detector.score((jnp.asarray(pcm), 16_000)) == expected
-    assert detector.score(io.BytesIO((tmp_path / "a.wav").read_bytes())) == expected
+    content = (tmp_path / "a.wav").read_bytes()
+    assert detector.score(io.BytesIO(content)) == expected
+    # Bytes (`d.score(open(f, "rb").read())`) are scored.
+    for form in (bytes, bytearray, memoryview):
+        assert detector.score(form(content)) == expected
+    assert detector.timeline(content) == detector.timeline(tmp_path / "a.wav")
 
 
 def test_a_stereo_recording_at_44100_hz_is_mixed_and_resampled(detector: Detector, tmp_path: Path) -> None:
@@ -155,6 +161,27 @@ def test_digital_silence_and_a_constant_are_told_and_not_scored(detector: Detect
     assert result.label is result.score is result.logits is None
     assert result.window_scores == ()
     assert result.duration == 1.25
+
+
+def test_results_are_told_in_one_line_however_long(detector: Detector, speech: np.ndarray) -> None:
+    """A timeline in a notebook (a repr of 44,293 characters): short."""
+    long = np.tile(speech, 40)
+    timeline = detector.timeline((long, 16_000), hop=0.01)
+    assert len(timeline.windows) > 2_000
+    verdict = timeline.verdict
+    assert repr(timeline) == (
+        f"Timeline(label={verdict.label!r}, score={round(verdict.score or 0, 3)}, duration=27.50: "
+        f"{len(timeline.windows)} windows, {len(timeline.segments)} segments)"
+    )
+    score = detector.score((long, 16_000), windows="all")
+    assert repr(score) == (
+        f"Score(label={score.label!r}, score={round(score.score or 0, 3)}, heard_seconds=27.50, duration=27.50, "
+        "status='ok')"
+    )
+    silent = detector.score((np.zeros(16_000, np.float32), 16_000))
+    assert repr(silent) == "Score(label=None, score=None, heard_seconds=0.00, duration=1.00, status='silent')"
+    calibrated = dataclasses.replace(score, llr=1.234)
+    assert ", llr=1.23, heard_seconds=" in repr(calibrated)
 
 
 def test_clipping_is_told_and_scored(detector: Detector, speech: np.ndarray) -> None:
@@ -195,7 +222,11 @@ WAVE = np.ones(5000, np.float32)
         (WAVE, r"cannot score ndarray: give a path, or \(array, sample_rate\)"),
         ((WAVE,), r"cannot score tuple"),
         (None, r"cannot score NoneType"),
-        (b"a.wav", r"cannot score bytes"),
+        (["a.wav", "b.wav"], r"cannot score list: give one recording; `score_many` takes many of them"),
+        (("a.wav", "b.wav"), r"cannot score tuple: give one recording; `score_many`"),
+        (iter(["a.wav"]), r"cannot score list_iterator: give one recording; `score_many`"),
+        (b"a.wav", r"audio of 5 bytes: not audio that can be decoded"),
+        (b"", r"audio of 0 bytes: the file is empty"),
         ((WAVE, None), r"the sample rate: expected a whole number of Hz, got None"),
         ((WAVE, "16000"), r"the sample rate: expected a whole number of Hz, got '16000'"),
         ((WAVE, True), r"the sample rate: expected a whole number of Hz, got True"),
@@ -317,10 +348,18 @@ def test_an_unknown_window_rule_is_refused() -> None:
         "from tests.models import toy\n"
         "import numpy; from aasist_jax import Detector\n"
         "toy.register(toy.TOY)\n"
-        "Detector(toy.toy_weights()).score((numpy.ones(5000, 'f4'), 16000), windows='middle')\n"
+        "detector = Detector(toy.toy_weights())\n"
+        "for score in (lambda: detector.score((numpy.ones(5000, 'f4'), 16000), windows='middle'),\n"
+        "              lambda: detector.score_many([], windows='middle'), lambda: detector.score_many(3)):\n"
+        "    try:\n"
+        "        score()\n"
+        "    except Exception as error:\n"
+        "        print(repr(error))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
-    assert done.stderr.strip().endswith("AudioError: windows: expected 'first' or 'all', got 'middle'")
+    wrong = """AudioError("windows: expected 'first' or 'all', got 'middle'")"""
+    one = "AudioError('score_many: expected many recordings, got int; `score` takes one, or give a list of one')"
+    assert done.stdout.splitlines() == [wrong, wrong, one], done.stderr
 
 
 @pytest.mark.reference

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from aasist_jax.audio.load import load_audio
 from aasist_jax.detection import inputs
-from aasist_jax.detection.inputs import Recording, find_recordings, open_recording
+from aasist_jax.detection.inputs import Recording, find_recordings, left_out, open_recording
 from aasist_jax.errors import AudioError
 
 
@@ -59,6 +60,68 @@ def test_what_yields_nothing_says_so(tree: Path) -> None:
     assert deep.error == f"{tree}/z: no audio files in this folder; name the files"
     with pytest.raises(AudioError, match="matches no file"):
         open_recording(pattern)
+
+
+def test_what_is_left_out_of_subfolders_is_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with subfolders, no `-r`: how many files were left out is told."""
+
+    def told(*arguments: str) -> str:
+        given = [tree / argument for argument in arguments]
+        return left_out(given, find_recordings(given)).replace(str(tree), "TREE")
+
+    ending = "; for them add --recursive (-r)"
+    assert told(".") == "2 audio files are left out, in subfolders of TREE" + ending
+    assert told("sub") == "1 audio file is left out, in subfolders of TREE/sub" + ending
+    assert told("sub/../sub", "sub") == "1 audio file is left out, in subfolders of the 2 folders" + ending
+    # What is named besides is not left out, nor is there anything in subfolders of these.
+    assert told(".", "sub", "sub/deep/*") == ""
+    assert told("z", "b.wav", "sub/deep", "none", "*.none") == ""
+    assert told("*") == "1 audio file is left out, in subfolders of the 2 folders" + ending
+    (tree / "sub" / "up").symlink_to(tree)
+    assert told(".") == "2 audio files are left out, in subfolders of TREE" + ending
+    monkeypatch.setattr(inputs, "FOLDERS_COUNTED", 2)
+    assert told(".") == "at least 1 audio file is left out, in subfolders of TREE" + ending
+
+
+ADDRESSES = {
+    "https://example.org/call.mp3": "`curl -fLo call.mp3 https://example.org/call.mp3`",
+    "HTTP://example.org/a/call.mp3?token=1&x=a b": (
+        "`curl -fLo call.mp3 'http://example.org/a/call.mp3?token=1&x=a b'`"
+    ),
+    "https://example.org/": "`curl -fLo example.org https://example.org/`",
+    "ftp://example.org/o'clock.wav": """`curl -fLo 'o'"'"'clock.wav' 'ftp://example.org/o'"'"'clock.wav'`""",
+    "hf://owner/name/clips/call.wav": "`hf download owner/name clips/call.wav`",
+    "s3://bucket/calls/call.wav": "`aws s3 cp s3://bucket/calls/call.wav call.wav`",
+    "gs://bucket/call.wav": "`gcloud storage cp gs://bucket/call.wav call.wav`",
+    "rtsp://camera/1": "`ffmpeg -i rtsp://camera/1 -t 60 call.wav` (a minute of it)",
+}
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "file:///calls/call one.wav"])
+def test_an_address_is_one_line_with_the_command_that_gets_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """`score https://example.org/call.mp3`: one sentence with the curl line; hf://, s3:// and file:// as fits."""
+    monkeypatch.chdir(tree)
+    (recording,) = find_recordings([address])
+    scheme, _, rest = address.partition("://")
+    shown = f"{scheme.lower()}://{rest}"
+    if scheme == "file":
+        expected = f"{shown}: give the path instead of an address, '/calls/call one.wav'"
+    else:
+        way = ADDRESSES[address]
+        expected = f"{shown}: recordings are read from files and not from addresses; get it first, with {way}"
+    assert recording == Recording(address, expected)
+    # A path makes one slash of two; and Python's door says the same.
+    (recording,) = find_recordings([Path(address)])
+    assert recording.error == expected or address.endswith("/")
+    with pytest.raises(AudioError) as caught:
+        load_audio(address)
+    assert str(caught.value) == expected
+    # A file that is there is read, whatever it is called.
+    Path(address).parent.mkdir(parents=True)
+    Path(address).touch()
+    assert find_recordings([address.rstrip("/")]) == [Recording(str(Path(address)))]
 
 
 def test_links_are_followed_and_loops_end(tree: Path) -> None:

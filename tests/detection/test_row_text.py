@@ -16,12 +16,13 @@ from aasist_jax.errors import ScoreFileError
 IDENTITY = Identity("toy-0123", "", "first", None)
 
 ROWS = [
-    Row("plain.wav", Score("spoof", -1.5, (1.5, -1.5), 2.0, "ok", "toy-0123", (-1.5,))),
+    Row("plain.wav", Score("spoof", -1.5, (1.5, -1.5), 2.0, "ok", "toy-0123", (-1.5,), heard_seconds=1.0)),
     Row(
-        'a "quoted", name\nof two\r lines\u2028.wav', Score("bonafide", 0.1, (-1.0, 0.1), 2.0, "ok", "toy-0123", (0.1,))
+        'a "quoted", name\nof two\r lines\u2028.wav',
+        Score("bonafide", 0.1, (-1.0, 0.1), 2.0, "ok", "toy-0123", (0.1,), heard_seconds=2.0),
     ),
     Row("caf\udce9 ö.wav", None, "caf: not audio"),
-    Row("silent.wav", Score(None, None, None, 1.0, "silent", "toy-0123", ())),
+    Row("silent.wav", Score(None, None, None, 1.0, "silent", "toy-0123", (), heard_seconds=0.0)),
 ]
 
 
@@ -64,6 +65,9 @@ def test_csv_names_survive_any_reader(tmp_path: Path) -> None:
         found = list(csv.DictReader(file, strict=True))
     assert [row["file"] for row in found] == ["plain.wav", ROWS[1].file, "caf\\udce9 ö.wav", "silent.wav"]
     assert [row["score"] for row in found] == ["-1.5", "0.1", "", ""]
+    assert [(row["heard_seconds"], row["duration"]) for row in found] == [
+        *(("1.0", "2.0"), ("2.0", "2.0"), ("", ""), ("0.0", "1.0")),
+    ]
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "json"])

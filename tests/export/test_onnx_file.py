@@ -166,10 +166,12 @@ def test_what_stands_in_the_way_is_told(detector: Detector, tmp_path: Path, monk
 
 
 def test_the_example_needs_no_jax(detector: Detector, exported: Path, tmp_path: Path) -> None:
+    """`examples/score_onnx.py` on 22,050 Hz resamples; the score is the native one."""
     rng = np.random.default_rng(8)
-    files = [tmp_path / "long.wav", tmp_path / "short stereo.wav"]
+    files = [tmp_path / "long.wav", tmp_path / "short stereo.wav", tmp_path / "22050 Hz.wav"]
     soundfile.write(files[0], rng.uniform(-0.5, 0.5, 3 * SAMPLES), 16_000)
     soundfile.write(files[1], rng.uniform(-0.5, 0.5, (SAMPLES // 3, 2)), 16_000)
+    soundfile.write(files[2], rng.uniform(-0.5, 0.5, 2 * SAMPLES), 22_050)
     done = run_without(("jax", "jaxlib", "flax", "aasist_jax"), "examples/score_onnx.py", exported, *files)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
@@ -221,12 +223,17 @@ def test_a_model_of_any_length_takes_the_lengths(of_any_length: Detector, tmp_pa
 
 
 def test_the_example_scores_clips_of_any_length(of_any_length: Detector, tmp_path: Path) -> None:
+    """And those at 22,050 Hz, which both example programs resample."""
     export_onnx(of_any_length, tmp_path / "any.onnx")
     export_stablehlo(of_any_length, tmp_path / "any.zip")
     (wave,), _ = clips_of([3100])
     files = [tmp_path / f"{length}.wav" for length in (FRAME, 3100, 2 * LONGEST)]
     for file in files:
         soundfile.write(file, np.resize(wave[:3100], int(file.stem)), 16_000, "FLOAT")
+    files.append(tmp_path / "22050 Hz.wav")
+    louder = (np.linspace(0.01, 0.5, 5500) * np.sin(np.arange(5500) / 3)).astype(np.float32)
+    soundfile.write(files[-1], louder, 22_050, "FLOAT")
+    assert abs(of_any_length.score((louder, 16_000)).score - of_any_length.score(files[-1]).score) > 1e-3
     native = [of_any_length.score(file).score for file in files]
     soundfile.write(tmp_path / "too_short.wav", wave[: FRAME - 1], 16_000, "FLOAT")
     for kind, suffix in (("onnx", "onnx"), ("stablehlo", "zip")):

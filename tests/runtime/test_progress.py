@@ -48,15 +48,18 @@ def test_a_long_task_is_told_now_and_then(capsys: pytest.CaptureFixture[str], mo
 def test_no_rate_is_told_before_there_is_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The progress of training, `0.0 clips/s` at every start of an epoch: no figure until there is one."""
     monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
     with Reporter() as reporter:
         reporter.start(0, 9)
         reporter.step(1, 9, 0.5, None)
         reporter.step(2, 9, 0.25, 12.345)
+        reporter.step(3, 9, 0.25, 0.0123)
     assert [line.rstrip() for line in capsys.readouterr().err.splitlines()] == [
         "training 0/9",
         "training 1/9  loss 0.5000",
         "training 2/9  loss 0.2500  12.3 clips/s",
+        "training 3/9  loss 0.2500  0.012 clips/s",
     ]
 
 

@@ -92,7 +92,7 @@ def test_the_folder_tells_all_that_is_needed(converted: tuple[str, Path, Path]) 
 
 
 @pytest.mark.reference
-def test_a_wrong_configuration_is_refused_with_every_misfit(reference: Path, tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_refused_in_one_line(reference: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         convert_checkpoint(
             reference / "weights" / "AASIST.pth", REPOSITORY / "configs" / "AASIST-L.json", tmp_path / "out"
@@ -100,8 +100,8 @@ def test_a_wrong_configuration_is_refused_with_every_misfit(reference: Path, tmp
     message = str(caught.value)
     assert "\n" not in message
     assert "AASIST.pth: does not fit AASIST as configured" in message
-    assert message.count(" has shape ") > 50
-    assert "pos_S has shape (1, 23, 64), expected (1, 23, 24)" in message
+    assert message.count(" has shape ") == 3
+    assert message.endswith("; and 90 more; this is AASIST; use --config AASIST")
     assert not (tmp_path / "out").exists()
 
 

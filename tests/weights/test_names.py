@@ -1,4 +1,4 @@
-"""The map of names and layouts between PyTorch and Flax: exact both ways, every misfit listed at once."""
+"""The map of names and layouts between PyTorch and Flax: exact both ways, misfits listed at once."""
 
 import contextlib
 import re
@@ -17,7 +17,7 @@ from aasist_jax.models.family import CheckpointNames, Family, Window, register, 
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.models.network import Outputs, init
 from aasist_jax.models.variables import join_variables
-from aasist_jax.weights.names import check_variables, from_torch, to_torch, torch_names, variable_shapes
+from aasist_jax.weights.names import LISTED, check_variables, from_torch, to_torch, torch_names, variable_shapes
 from tests.conftest import extra
 from tests.models.aasist.tiny import CONFIG
 
@@ -34,6 +34,8 @@ def random_state_dict(seed: int = 0) -> dict[str, np.ndarray]:
             value = np.abs(value)
         if path.endswith("/count"):
             value = np.array(rng.integers(0, 2**31), np.int64)
+        elif path.endswith("/var"):
+            value = np.abs(value)
         elif path.endswith("/kernel"):
             value = np.ascontiguousarray(value.transpose(KERNEL_TO_TORCH[value.ndim]))
         tensors[names[path]] = value
@@ -106,7 +108,8 @@ def test_every_misfit_of_a_checkpoint_is_listed_at_once(tensors: dict[str, np.nd
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(
-        f"some.pth: does not fit AASIST as configured, 11 of {len(tensors)} tensors are at odds: "
+        f"some.pth: does not fit AASIST as configured, of the model's {len(tensors)} tensors 2 are missing and 7 have "
+        f"another shape, type or range; of the file's {len(wrong)} tensors 2 are not used: "
     )
     for fault in (
         "pos_S has shape (1, 7, 4), expected (1, 8, 4)",
@@ -122,7 +125,26 @@ def test_every_misfit_of_a_checkpoint_is_listed_at_once(tensors: dict[str, np.nd
         "encoder.5.0.bn2.running_mean is missing",
     ):
         assert fault in message
-    assert message.count(";") == 10
+    # One is between the two counts.
+    assert message.count(";") == 11
+
+
+def test_of_many_misfits_some_of_each_kind_are_named_and_the_rest_counted(tensors: dict[str, np.ndarray]) -> None:
+    for count in (LISTED, LISTED + 1):
+        wrong = tensors | {f"extra{number}": np.zeros(1, np.float32) for number in range(count - 2)}
+        wrong["pos_S"] = wrong["pos_S"][:, :-1]
+        del wrong["pool_S.proj.bias"]
+        with pytest.raises(WeightsError) as caught:
+            from_torch(CONFIG, wrong)
+        head, _, named = str(caught.value).partition("tensors " + f"{count - 2} are not used: ")
+        assert head.endswith(f"of the file's {len(wrong)} ")
+        if count == LISTED:
+            assert named.count(";") == LISTED - 1
+        else:
+            assert named == (
+                "pool_S.proj.bias is missing; pos_S has shape (1, 7, 4), expected (1, 8, 4); extra0 is not used; "
+                f"and {count - 3} more"
+            )
 
 
 def test_every_misfit_of_variables_is_listed_at_once(variables: dict[str, Any]) -> None:

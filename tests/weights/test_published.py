@@ -157,12 +157,16 @@ def test_unreachable_server_says_what_to_do_instead(
     [
         ("aasist", "did you mean 'AASIST'?"),
         ("AASIST_L", "did you mean 'AASIST-L'?"),
+        ("aasist-l", "did you mean 'AASIST-L'?"),
+        ("AASIST l", "did you mean 'AASIST-L'?"),
+        ("A.A.S.I.S.T", "did you mean 'AASIST'?"),
         ("", "there are AASIST, AASIST-L"),
         ("../AASIST", "did you mean 'AASIST'?"),
         ("AASIST/", "did you mean 'AASIST'?"),
     ],
 )
 def test_unknown_name(tmp_path: Path, name: str, advice: str) -> None:
+    """`AASIST_L`, `aasist-l` as weights: the nearest name is suggested; case and separators are ignored."""
     with pytest.raises(WeightsError) as caught:
         fetch_weights(name, cache=tmp_path)
     assert str(caught.value) == f"no published weights are called {name!r}; {advice}"
@@ -189,6 +193,7 @@ def test_what_is_not_here_yet_is_described(tmp_path: Path, monkeypatch: pytest.M
 def test_detector_takes_weights_by_name_and_fetches_them_when_told(
     official: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`Detector.from_pretrained("AASIST-L")` finds weights in the cache as the command does."""
     monkeypatch.setenv(URL_VARIABLE, f"{official.url}/weights")
     monkeypatch.setattr(published, "cache_folder", lambda: tmp_path / "aasist_jax")
     with pytest.raises(WeightsError, match=rf"fetch 426,428 bytes from {official.url}/weights/AASIST-L.pth"):
