@@ -16,6 +16,7 @@ from aasist_jax.data.pipeline import ClipSource
 from aasist_jax.data.preflight import usable_utterances
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import BadClipsError, DataError
+from aasist_jax.runtime.files import write_text
 
 OneHostFirst = Callable[[Callable[[], ClipCache]], ClipCache]
 """Calls a function on every host of a run, on one host before the others, and returns its result."""
