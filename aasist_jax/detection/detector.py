@@ -54,7 +54,7 @@ class Detector:
 
     @classmethod
     def from_pretrained(
-        cls, weights: str | PathLike[str], *, download: bool = False, dtype: Any = jnp.float32
+        cls, weights: str | PathLike[str] | None = None, *, download: bool = False, dtype: Any = jnp.float32
     ) -> "Detector":
         """Load weights: a folder, published weights by name, or a repository of the Hugging Face Hub.
 
@@ -63,7 +63,8 @@ class Detector:
 
         Args:
             weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; the
-                name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`.
+                name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`. None for the
+                default published weights.
             download: download published weights if they are not on this machine yet.
             dtype: the compute dtype (float32 or bfloat16).
 

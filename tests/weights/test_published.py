@@ -202,6 +202,7 @@ def test_detector_takes_weights_by_name_and_fetches_them_when_told(
     assert [listed.folder for listed in list_weights()] == [None, None]
     fetched = Detector.from_pretrained("AASIST-L", download=True)
     again = Detector.from_pretrained("AASIST-L")
+    assert Detector.from_pretrained().weights.model_id == again.weights.model_id
     assert len(official.seen) == 1
     folder = tmp_path / "aasist_jax" / "weights" / "AASIST-L"
     by_path = Detector.from_pretrained(folder)
