@@ -63,8 +63,8 @@ class Detector:
 
         Args:
             weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; the
-                name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`. None for the
-                default published weights.
+                name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`. None for
+                the default published weights.
             download: download published weights if they are not on this machine yet.
             dtype: the compute dtype (float32 or bfloat16).
 
