@@ -99,6 +99,7 @@ def write_clips(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.reference
 def test_everything_is_done_from_a_folder_elsewhere(site: Site, installed: Path, tmp_path: Path) -> None:
     """Fetch, score, timeline, train two steps, convert both ways, export: within a minute of the installation."""
