@@ -37,6 +37,9 @@ def grown(data: bytes, path: tuple[bytes, ...], at: int, removed: int, added: by
 
 def with_edits(data: bytes, edits: list[tuple[int, int]], version: int = 0) -> bytes:
     """Another edit list: (duration in milliseconds, start in ticks; -1 for a pause)."""
+    at = box_at(data, b"mvhd") + 12
+    per_second = int.from_bytes(data[at : at + 4], "big")  # differs between versions of FFmpeg
+    edits = [(duration * per_second // 1000, start) for duration, start in edits]
     form = ">qqI" if version else ">iiI"
     content = bytes([version, 0, 0, 0]) + struct.pack(">I", len(edits))
     content += b"".join(struct.pack(form, duration, start, 0x10000) for duration, start in edits)
