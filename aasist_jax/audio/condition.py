@@ -1,4 +1,7 @@
-"""Whether a recording can be judged at all, found without a model: it may be silent, constant, short or clipped."""
+"""Whether a recording can be judged at all, found without a model.
+
+It may be silent, constant, damaged, short or clipped.
+"""
 
 from typing import Literal
 
@@ -8,7 +11,7 @@ from jaxtyping import Float32
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.errors import AudioError
 
-Condition = Literal["ok", "short", "silent", "constant", "clipped"]
+Condition = Literal["ok", "short", "silent", "constant", "clipped", "damaged"]
 
 SHORT_SECONDS = 0.5
 
@@ -25,15 +28,16 @@ CLIPPED_QUANTILE = 0.99
 SLICE = 1 << 20
 
 
-def condition(wave: Float32[np.ndarray, "samples"]) -> Condition:
+def condition(wave: Float32[np.ndarray, "samples"], *, is_damaged: bool = False) -> Condition:
     """The condition of a wave at 16 kHz.
 
-    A score of a `silent` or `constant` wave would mean nothing. A `short` or `clipped` one can be scored, but its
-    score is less reliable. The first of these that holds is returned:
+    A score of a `silent` or `constant` wave would mean nothing. A `damaged`, `short` or `clipped` one can be
+    scored, but its score is less reliable. The first of these that holds is returned:
 
     - `silent`: no sample is beyond one step of 16 bits (2**-15, -90 dBFS).
     - `constant`: a DC line; all samples lie within two steps of 16 bits. For this and for `silent`, the first and last
       20 ms are left out if the wave has at least 80 ms.
+    - `damaged`: `is_damaged`, which `aasist_jax.audio.damage.find_damage` tells of the file.
     - `short`: less than 0.5 s.
     - `clipped`: heavily clipped; `clipped_share` is 2.5 % or more.
     - `ok`: none of these.
@@ -51,6 +55,8 @@ def condition(wave: Float32[np.ndarray, "samples"]) -> Condition:
         low, high = float(inner.min()), float(inner.max())
     if high - low <= 2 * STEP:
         return "silent" if max(-low, high) <= STEP else "constant"
+    if is_damaged:
+        return "damaged"
     if wave.size < SHORT_SECONDS * SAMPLE_RATE:
         return "short"
     return "clipped" if clipped_share(wave) >= CLIPPED_SHARE else "ok"

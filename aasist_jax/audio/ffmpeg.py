@@ -1,4 +1,4 @@
-"""What libsndfile cannot read, by the program `ffmpeg`: AAC, in M4A, MP4 and MOV files or bare (ADTS)."""
+"""What libsndfile cannot read, by the program `ffmpeg`: M4A, MP4, MOV, bare AAC, WebM, Matroska, WMA, AMR, GSM."""
 
 import io
 import re
@@ -13,12 +13,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from aasist_jax.audio.adts import estimate_length, is_adts
+from aasist_jax.audio.asf import is_asf, read_asf
 from aasist_jax.audio.ffmpeg_process import CHILD_LIMITS, FfmpegProcess, find_ffmpeg, reason
+from aasist_jax.audio.matroska import is_matroska, read_matroska
 from aasist_jax.audio.mp4 import read_index
+from aasist_jax.audio.phone import is_amr, is_gsm, read_amr, read_gsm
 from aasist_jax.audio.source import BLOCK_VALUES, AudioStream, BinaryFile, TrackIndex
 from aasist_jax.errors import AudioError
 
-HEAD_BYTES = 64
+HEAD_BYTES = 512
 """How much of a file's start tells its container."""
 
 AU_HEADER_BYTES = 24
@@ -33,6 +36,7 @@ class Container:
         name: what people call it.
         starts: whether these first bytes are of it.
         demuxer: FFmpeg's name of it.
+        codecs: what is read in it, as people call them.
         decoders: those that may be used, by FFmpeg's names.
         index: checks the file, and gives what it states of its audio track.
         options: FFmpeg's options of the demuxer.
@@ -41,6 +45,7 @@ class Container:
     name: str
     starts: Callable[[bytes], bool]
     demuxer: str
+    codecs: str
     decoders: tuple[str, ...]
     index: Callable[[BinaryFile, str], TrackIndex]
     options: tuple[str, ...] = ()
@@ -49,9 +54,32 @@ class Container:
 # Other files that an MP4 refers to are not opened; `read_index` has read the edit list.
 _MP4_OPTIONS = ("-enable_drefs", "0", "-use_absolute_path", "0", "-ignore_editlist", "1", "-ignore_chapters", "1")
 
+_MP4_DECODERS = ("aac", "alac", "opus", "amrnb", "amrwb")
+_MATROSKA_DECODERS = ("opus", "vorbis", "aac", "flac", "mp3", "mp3float", "alac", "pcm_s16le", "pcm_s24le", "pcm_f32le")
+_WMA_DECODERS = ("wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice")
+
 CONTAINERS = (
-    Container("M4A", lambda head: head[4:8] == b"ftyp", "mov", ("aac",), read_index, _MP4_OPTIONS),
-    Container("AAC", is_adts, "aac", ("aac",), estimate_length),
+    Container(
+        "M4A",
+        lambda head: head[4:8] == b"ftyp",
+        "mov",
+        "AAC, ALAC, Opus and AMR are",
+        _MP4_DECODERS,
+        read_index,
+        _MP4_OPTIONS,
+    ),
+    Container("AAC", is_adts, "aac", "AAC is", ("aac",), estimate_length),
+    Container(
+        "WebM",
+        is_matroska,
+        "matroska",
+        "Opus, Vorbis, AAC, FLAC, MP3, ALAC and PCM are",
+        _MATROSKA_DECODERS,
+        read_matroska,
+    ),
+    Container("WMA", is_asf, "asf", "WMA is", _WMA_DECODERS, read_asf),
+    Container("AMR", is_amr, "amr", "AMR is", ("amrnb", "amrwb"), read_amr),
+    Container("GSM", is_gsm, "gsm", "GSM 06.10 is", ("gsm",), read_gsm),
 )
 
 
@@ -183,8 +211,9 @@ def _failure(child: FfmpegProcess, name: str, container: Container) -> AudioErro
         return AudioError(f"{name}: ffmpeg crashed (signal {-status}); convert the recording, for example to FLAC")
     other = re.search(r"Codec \((\w+)\) not on whitelist", said)
     if other:
-        codecs = " and ".join(container.decoders).upper()
-        return AudioError(f"{name}: an audio track of type {other[1]}; in {container.name} files {codecs} is read")
+        return AudioError(
+            f"{name}: an audio track of type {other[1]}; in {container.name} files {container.codecs} read"
+        )
     if "Changing audio frame properties on the fly" in said:
         return AudioError(f"{name}: changes its sample rate or channels on the way; convert it, for example to FLAC")
     if re.search("Unrecognized option|Option .* not found|Unknown (decoder|encoder|input format)", said):

@@ -41,10 +41,10 @@ def iter_audio(
 ) -> Iterator[Float32[np.ndarray, "samples"]]:
     """Decode a recording, block by block, to mono float32 at 16 kHz; memory does not grow with its length.
 
-    Reads whatever libsndfile reads (WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF, ...), and AAC (M4A, MP4, ADTS) where there
-    is the program `ffmpeg`, on the path or from the extra `ffmpeg`. Channels are averaged, or one is taken; another
-    rate is resampled with soxr (HQ). At the right rate the samples pass bit for bit. Values are neither clipped nor
-    normalised, since a model's scores can depend on the gain.
+    Reads whatever libsndfile reads (WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF, ...), and M4A, MP4, AAC, WebM, Matroska,
+    WMA, AMR and GSM where there is the program `ffmpeg`, on the path or from the extra `ffmpeg`. Channels are averaged,
+    or one is taken; another rate is resampled with soxr (HQ). At the right rate the samples pass bit for bit. Values
+    are neither clipped nor normalised, since a model's scores can depend on the gain.
 
     That a file is truncated shows only at its end: do not judge by the first blocks before the last one has come.
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from aasist_jax.audio.condition import SHORT_SECONDS, condition
+from aasist_jax.audio.damage import find_damage
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import as_rate, as_samples, iter_audio, load_audio, load_start, to_mono_16k
 from aasist_jax.audio.source import is_source, source_name
@@ -293,7 +294,7 @@ class Detector:
         start = None if windows == "all" else max(self.window, int(SHORT_SECONDS * SAMPLE_RATE))
         wave, length = _waveform(audio, start, channel)
         duration = length / SAMPLE_RATE
-        status = condition(wave)
+        status = condition(wave, is_damaged=is_source(audio) and find_damage(audio) is not None)
         if status in ("silent", "constant"):
             return Prepared(name, np.empty((0, self.window), np.float32), None, duration, status, 0.0)
         if windows == "all" and wave.size >= self.window:

@@ -21,7 +21,8 @@ FOLDERS_COUNTED = 1_000
 
 _LOSSLESS = {".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
 _LOSSY = {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac"}
-SUFFIXES = _LOSSLESS | _LOSSY
+_BY_FFMPEG = {".webm", ".mkv", ".mka", ".mov", ".wma", ".amr", ".3gp", ".gsm"}
+SUFFIXES = _LOSSLESS | _LOSSY | _BY_FFMPEG
 """Suffixes of audio files in folders, upper or lower case. A file given by name may have any suffix."""
 
 

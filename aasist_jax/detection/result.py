@@ -20,9 +20,9 @@ class Score:
             ratio. With several windows, their mean. None if the recording is not scored.
         logits: the logits (spoof, bona fide); with several windows, their mean. None if the recording is not scored.
         duration: length of the recording in seconds.
-        status: the condition of the scored audio (the first window or all of it). `ok`; `short` (less than 0.5 s) and
-            `clipped` (heavily) are scored, but the score is not reliable; `silent` (digital silence) and `constant`
-            (the same value throughout) are not scored.
+        status: the condition of the scored audio (the first window or all of it). `ok`; `damaged` (anywhere in the
+            file, by its format's own checks), `short` (less than 0.5 s) and `clipped` (heavily) are scored, but the
+            score is not reliable; `silent` (digital silence) and `constant` (the same value throughout) are not scored.
         model_id: identifies the model that gave the score.
         window_scores: the score of every window, in order.
         llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None if the weights folder has no

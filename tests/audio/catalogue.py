@@ -228,7 +228,7 @@ for _kind in ("ogg", "opus"):
     refused(
         f"{_label} that claims 2**60 samples", lambda kind=_kind: ogg_claiming(kind, 1 << 60), "longer than|malformed"
     )
-    told(f"{_label} cut between two pages", lambda kind=_kind: without_page(kind, -1), "ok")
+    told(f"{_label} cut between two pages", lambda kind=_kind: without_page(kind, -1), "damaged")
     told(f"{_label} of digital silence", lambda kind=_kind: silent(10, kind=kind), "silent")
     told(f"{_label} of 0.2 s", lambda kind=_kind: encoded(voice(0.2), kind=kind), "short")
 
@@ -327,6 +327,11 @@ _refused_m4a(
     "M4A of which a packet lasts days", lambda: m4a_with(b"stts", 12, "I", 0x7FFF_FFFF), "longer than|truncated"
 )
 _refused_m4a("M4A with a compressed index", lambda: m4a(voice(2.0)).replace(b"mvhd", b"cmov"), "compressed index")
-_refused_m4a("ALAC in M4A", lambda: m4a(voice(2.0), codec="alac"), "an audio track of type alac")
+_told_m4a("ALAC in M4A", lambda: m4a(voice(2.0), codec="alac"), "ok")
+_refused_m4a("AC-3 in MP4", lambda: m4a(voice(2.0), kind="mp4", codec="ac3"), "an audio track of type ac3")
+_told_m4a("WebM", lambda: m4a(voice(2.0), kind="webm", codec="libopus"), "ok")
+_told_m4a("WMA", lambda: m4a(voice(2.0), kind="asf", codec="wmav2"), "ok")
+_refused_m4a("WebM cut in half", lambda: cut(m4a(voice(2.0), kind="webm", codec="libopus"), 0.5), "truncated")
+_refused_m4a("WMA cut in half", lambda: cut(m4a(voice(2.0), kind="asf", codec="wmav2"), 0.5), "truncated")
 _refused_m4a("bare AAC, cut", lambda: m4a(voice(2.0), kind="adts")[:-50], "truncated")
 _refused_m4a("M4A with noise amid its frames", lambda: _noisy(m4a(voice(2.0))), "damaged or truncated")

@@ -21,13 +21,17 @@ from typing import get_args
 import numpy as np
 
 from aasist_jax.audio.condition import Condition, condition
+from aasist_jax.audio.damage import find_damage
 from aasist_jax.audio.load import load_audio
 from aasist_jax.errors import AudioError
 from tests.audio.recordings import encoded, m4a, ogg_pages, voice, with_checksum
 
 SECONDS_PER_FILE = 5
 ADDRESS_BYTES = 1 << 30
-KINDS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
+KINDS = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "webm", "wma", "amr")
+BY_FFMPEG = ("m4a", "webm", "wma", "amr")
+"""Those that FFmpeg encodes and decodes."""
+
 EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE, 0xFFFF_FFFF]
 HEADER_BYTES = 100
 CHILD_AT_FAULT = re.compile("ffmpeg (would take|was killed|crashed|gave nothing|cannot be used)")
@@ -37,7 +41,16 @@ def recordings(kind: str) -> list[bytes]:
     """Whole recordings of one kind: mono, stereo at another rate, and what else the kind has."""
     mono, stereo = voice(0.7), voice(0.3, 44_100, 2)
     if kind == "m4a":
-        return [m4a(mono), m4a(stereo, 44_100), m4a(mono, kind="adts")]
+        alac = m4a(mono, codec="alac")
+        return [m4a(mono), m4a(stereo, 44_100), m4a(mono, kind="adts"), alac]
+    if kind == "webm":
+        live = m4a(mono, kind="webm", codec="libopus", live="1")
+        return [m4a(stereo, 44_100, "webm", "libvorbis"), live, m4a(mono, kind="matroska")]
+    if kind == "wma":
+        return [m4a(mono, kind="asf", codec="wmav2"), m4a(stereo, 44_100, "asf", "wmav1")]
+    if kind == "amr":
+        # The frames of GSM have no header but four bits, which FFmpeg does not need.
+        return [encoded(mono, 8_000, "raw", "GSM610"), amr(40), amr(10, is_wide=True)]
     found = [encoded(mono, kind=kind)]
     found.append(encoded(voice(0.3, 48_000, 2), 48_000, kind) if kind == "opus" else encoded(stereo, 44_100, kind))
     if kind == "wav":
@@ -45,6 +58,13 @@ def recordings(kind: str) -> list[bytes]:
     if kind == "flac":
         found.append(encoded(voice(0.2, 96_000, 8), 96_000, kind, "PCM_24"))
     return found
+
+
+def amr(frames: int, *, is_wide: bool = False) -> bytes:
+    """Frames of noise of the highest rate; few builds of FFmpeg have an encoder."""
+    header, mode, size = (b"#!AMR-WB\n", 8, 60) if is_wide else (b"#!AMR\n", 7, 31)
+    noise = np.random.default_rng(5)
+    return header + b"".join(bytes([mode << 3 | 4]) + noise.bytes(size) for _ in range(frames))
 
 
 def damage(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
@@ -104,7 +124,7 @@ def decoded(path: Path) -> str:
     assert wave.ndim == 1
     assert wave.size
     assert np.isfinite(wave).all()
-    return condition(wave)
+    return condition(wave, is_damaged=find_damage(path) is not None)
 
 
 def scorer() -> Callable[[Path], str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audio.mutations import KINDS
+from tests.audio.mutations import BY_FFMPEG, KINDS
 from tests.audio.recordings import needs_ffmpeg
 from tests.conftest import REPOSITORY
 
@@ -15,7 +15,7 @@ PEAK_MIB = 512
 
 
 def run_mutations(kind: str, count: int, folder: Path, *options: str) -> None:
-    if kind == "m4a":
+    if kind in BY_FFMPEG:
         needs_ffmpeg()
     command = [sys.executable, "-m", "tests.audio.mutations", kind, str(count), str(folder), *options]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, check=False)
