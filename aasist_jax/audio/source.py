@@ -2,18 +2,16 @@
 
 import io
 import os
-import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-from urllib.parse import unquote
 
 import numpy as np
 from jaxtyping import Float32
 
+from aasist_jax.audio.addresses import address_advice
 from aasist_jax.errors import AudioError
 
 BLOCK_VALUES = 1 << 18
@@ -43,11 +41,6 @@ class BinaryFile(Protocol):
 
 AudioSource = str | os.PathLike[str] | BinaryFile | bytes | bytearray | memoryview
 """A path, a binary file object that can seek, or the content of a file."""
-
-_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://?(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
-_DOWNLOADED = ("http", "https", "ftp", "ftps", "sftp")
-_STREAMED = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "mms")
-_OTHER_ADDRESSES = ("file", "hf", "s3", "gs")
 
 
 def is_source(value: object) -> bool:
@@ -104,36 +97,6 @@ def source_name(source: AudioSource) -> str:
     if not isinstance(name, str):
         return "audio stream"
     return name if name.isprintable() else repr(name)
-
-
-def address_advice(name: str) -> str:
-    """For the address of a recording elsewhere: a message that says how to get it. '' for anything else.
-
-    `https:/host/file`, what a path makes of an address, counts as well.
-    """
-    match = _ADDRESS.fullmatch(name)
-    scheme = match["scheme"].lower() if match else ""
-    if match is None or scheme not in (*_DOWNLOADED, *_STREAMED, *_OTHER_ADDRESSES):
-        return ""
-    rest = match["rest"]
-    address = f"{scheme}://{'/' + rest.lstrip('/') if scheme == 'file' else rest}"
-    shown = address if address.isprintable() else repr(address)
-    if scheme == "file":
-        return f"{shown}: give the path instead of an address, {shlex.quote('/' + unquote(rest).lstrip('/'))}"
-    file = shlex.quote(re.split(r"[?#]", rest)[0].rstrip("/").rpartition("/")[2] or "recording")
-    quoted = shlex.quote(address)
-    if scheme == "hf":
-        owner, _, inside = rest.partition("/")
-        name, _, path = inside.partition("/")
-        way = f"`hf download {shlex.quote(f'{owner}/{name}')} {shlex.quote(path)}`".replace(" ''", " FILE")
-    else:
-        way = {
-            "s3": f"`aws s3 cp {quoted} {file}`",
-            "gs": f"`gcloud storage cp {quoted} {file}`",
-            **dict.fromkeys(_DOWNLOADED, f"`curl -fLo {file} {quoted}`"),
-            **dict.fromkeys(_STREAMED, f"`ffmpeg -i {quoted} -t 60 call.wav` (a minute of it)"),
-        }[scheme]
-    return f"{shown}: recordings are read from files and not from addresses; get it first, with {way}"
 
 
 @contextmanager

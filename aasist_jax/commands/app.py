@@ -9,10 +9,11 @@ import functools
 import importlib
 import inspect
 import io
+import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from aasist_jax.commands import exit_codes
 from aasist_jax.commands.interrupts import end_interrupted, interrupt_handling, was_interrupted
 from aasist_jax.commands.options import EVERYWHERE, everywhere
 from aasist_jax.errors import AasistError, DataError
-from aasist_jax.runtime.messages import be_quiet, print_error, stop_writing
+from aasist_jax.runtime.messages import be_quiet, print_error, print_warning, stop_writing
 
 SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
@@ -161,7 +162,7 @@ def run(program: Callable[..., Any]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name need not be text, and no encoding of the terminal may stop a result.
         sys.stdout.reconfigure(errors="backslashreplace")
-    with interrupt_handling():
+    with interrupt_handling(), _warnings_in_a_line():
         try:
             _run(program)
         except BaseException:
@@ -169,6 +170,25 @@ def run(program: Callable[..., Any]) -> None:
                 # The interrupt surfaced as another error, as it can in an extension module.
                 end_interrupted()
             raise
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Print what the package's loggers warn of as the command prints its own warnings."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print_warning(record.getMessage())
+
+    logger, handler = logging.getLogger("aasist_jax"), Lines(logging.WARNING)
+    logger.addHandler(handler)
+    # The libraries that are imported later give the root logger handlers of their own.
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(handler)
 
 
 def _run(program: Callable[..., Any]) -> None:

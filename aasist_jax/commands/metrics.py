@@ -55,8 +55,7 @@ def metrics(
     sasv_scores: Annotated[
         Path | None,
         typer.Option(
-            help="For the a-DCF: scores of a speaker verification system that also rejects spoofs, as lines of "
-            "`group key score` or ASVspoof 5's table.",
+            help="For the a-DCF: scores of a system that verifies speakers and rejects spoofs, as `group key score`.",
             rich_help_panel=RARE,
         ),
     ] = None,

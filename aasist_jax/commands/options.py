@@ -69,10 +69,7 @@ Hysteresis = Annotated[
 Scores = Annotated[Path, typer.Option(help="Score file, of ASVspoof's layouts, a table, or what `score` wrote.")]
 Keys = Annotated[
     Path | None,
-    typer.Option(
-        help="File that says which trials are spoofs: a protocol or "
-        "key file. Scores in the 2019 layout say so themselves."
-    ),
+    typer.Option(help="File that says which trials are spoofs: a protocol or key file."),
 ]
 ScoreName = Annotated[
     str, typer.Option("--name", help="Column of the scores, where there are several.", rich_help_panel=RARE)

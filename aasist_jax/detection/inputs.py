@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aasist_jax.audio.source import address_advice
+from aasist_jax.audio.addresses import address_advice
 from aasist_jax.errors import AudioError
 
 STANDARD_INPUT = "-"

@@ -120,7 +120,7 @@ def test_the_table_shows_every_file(command: Any, scratch: Path) -> None:
     assert code == 3
     lines = [line.split() for line in out.splitlines()]
     assert ["file", "label", "score", "seconds", "status"] in lines
-    assert [str(files[0]), result.label, f"{result.score:+.3f}", "0.62", "ok"] in lines
+    assert [str(files[0]), result.label, f"{result.score:+.3f}", "0.25", "of", "0.62", "ok"] in lines
     assert [str(files[1]), "-", "1.00", "silent"] in lines
     assert [str(files[2]), "error"] in lines
     assert err.startswith(f"error: {files[2]}: not audio that can be decoded")

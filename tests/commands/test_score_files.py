@@ -163,7 +163,10 @@ def write_as_score_does(folder, format):
     for line in (folder / "good.txt").read_text().splitlines():
         name, score = line.split()
         rows.append(
-            Row(f"eval/{name}.flac", Score("spoof", float(score), (0.0, float(score)), 2.0, "ok", "x", (), -1.0))
+            Row(
+                f"eval/{name}.flac",
+                Score("spoof", float(score), (0.0, float(score)), 2.0, "ok", "x", (), -1.0, heard_seconds=2.0),
+            )
         )
     path = folder / f"eval.{format}"
     with path.open("w") as file:

@@ -36,7 +36,7 @@ def write_corpus(root: Path) -> Path:
 
     rng = np.random.default_rng(0)
     (root / "ASVspoof2019_LA_cm_protocols").mkdir(parents=True)
-    for split, clips in CLIPS.items():
+    for number, (split, clips) in enumerate(CLIPS.items()):
         folder = root / f"ASVspoof2019_LA_{split}" / "flac"
         folder.mkdir(parents=True)
         lines = []
@@ -45,7 +45,8 @@ def write_corpus(root: Path) -> Path:
             wave = rng.normal(size=rng.integers(4000, 9000)) * 0.1
             wave = np.cumsum(wave) * 0.1 if spoof and i % 4 < 3 else wave
             soundfile.write(folder / f"{name}.flac", np.clip(wave, -1, 1), 16000, subtype="PCM_16")
-            lines.append(f"LA_{i % 5:04d} {name} - {f'A0{i % 4}' if spoof else '-'} {'spoof' if spoof else 'bonafide'}")
+            speaker, attack = f"LA_{10 * number + i % 5:04d}", f"A0{i % 4}" if spoof else "-"
+            lines.append(f"{speaker} {name} - {attack} {'spoof' if spoof else 'bonafide'}")
         listing = {"train": "train.trn"}.get(split, f"{split}.trl")
         protocol = root / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{listing}.txt"
         protocol.write_text("\n".join(lines) + "\n")
