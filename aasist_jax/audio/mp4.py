@@ -233,6 +233,9 @@ class _Tables:
                 continue
             if tag == b"trun" and not self._has_fragments:
                 continue  # FFmpeg skips it as well; most often it is a part of a word, such as a title with a trunk
+            if box[at - 6 : at - 4].isalpha():
+                # Text, as in a title with Costco. Should it be the size of a box after all, FFmpeg's limits hold.
+                continue
             self._tables += 1
             if self._tables > MAX_BOXES:
                 raise AudioError(f"{self._name}: holds over {MAX_BOXES} tables; convert it, for example to FLAC")

@@ -162,6 +162,11 @@ def chosen_keys(scores: Any, path: Path | None, where: list[str] | None, bonafid
         keys = keys.where(column, value)
     for note in (*scores.notes, *keys.notes):
         say(note)
+    if not path and scores.keys_in_header:
+        say(
+            f"{scores.source}: the column {scores.keys_in_header!r} is taken as the truth; if it holds a program's "
+            "decisions, give the truth with --keys"
+        )
     return keys
 
 

@@ -36,6 +36,7 @@ AUDIO_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "mp4", "aac", "webm", "mkv", "wma", "amr", "gsm"),
+        *("mka", "mov", "3gp"),
         *("aif", "aiff", "aifc", "au", "snd", "caf", "w64", "rf64"),
     )
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aasist_jax.audio.addresses import address_advice
+from aasist_jax.data.table_words import AUDIO_SUFFIXES
 from aasist_jax.errors import AudioError
 
 STANDARD_INPUT = "-"
@@ -18,12 +19,6 @@ STANDARD_INPUT_BYTES = 1 << 30
 
 FOLDERS_COUNTED = 1_000
 """The most subfolders that are looked into only to tell what was left out of them."""
-
-_LOSSLESS = {".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
-_LOSSY = {".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac"}
-_BY_FFMPEG = {".webm", ".mkv", ".mka", ".mov", ".wma", ".amr", ".3gp", ".gsm"}
-SUFFIXES = _LOSSLESS | _LOSSY | _BY_FFMPEG
-"""Suffixes of audio files in folders, upper or lower case. A file given by name may have any suffix."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ def _walk(
             continue
         for child in (path / name for name in names):
             is_folder = os.path.isdir(child)
-            if recursive if is_folder else child.suffix.lower() in SUFFIXES:
+            if recursive if is_folder else child.suffix.lower() in AUDIO_SUFFIXES:
                 ahead.append((child, is_folder))
 
 

@@ -138,6 +138,8 @@ class Scores:
         keys: The keys that the file also contains, as in the 2019 layout.
         notes: What was concluded about the file and its user should know, one line each.
         why_no_keys: Why keys of the file cannot be used; "" if there is no more to say than that there are none.
+        keys_in_header: Name of the column that the keys come from, if a header names it. It may as well hold another
+            program's decisions, so other keys that are given count alone.
     """
 
     source: str
@@ -146,6 +148,7 @@ class Scores:
     keys: Keys | None = None
     notes: tuple[str, ...] = ()
     why_no_keys: str = ""
+    keys_in_header: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,8 +211,14 @@ def read_scores(path: Path, name: str = "", bonafide_is: str = "") -> Scores:
     )
     if "key" in table.names:
         names = ["" if name == "score" else name for name in table.names]
-        keys, why = _keys(path, rows, names, table.label_column, bonafide_is)
-    return Scores(str(path), utterances, numbers, keys, tuple(notes), why)
+        try:
+            keys, why = _keys(path, rows, names, table.label_column, bonafide_is)
+        except ScoreFileError as error:
+            if not table.label_column:
+                raise
+            # Other words in a column of that name are another program's; the keys may yet be given.
+            keys, why = None, f"{error}; give the keys with --keys"
+    return Scores(str(path), utterances, numbers, keys, tuple(notes), why, table.label_column)
 
 
 def write_scores(path: Path, trials: Scores | Trials, layout: ScoreLayout) -> None:
@@ -337,7 +346,7 @@ def join(scores: Scores, keys: Keys) -> Trials:
     """
     places, notes = _places(scores, keys.utterances, keys.source)
     joined = scores.scores[places]
-    if scores.keys is not None:
+    if scores.keys is not None and not scores.keys_in_header:
         # The keys of a score file stand in the order of its scores, unless some are left out.
         own = dict(zip(scores.keys.utterances.tolist(), scores.keys.is_bonafide.tolist(), strict=True))
         contrary = keys.is_bonafide != np.array([own[name] for name in scores.utterances[places].tolist()])

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 _quiet = False
@@ -26,8 +27,11 @@ def say(text: str) -> None:
 
 
 def print_warning(message: str) -> None:
-    """Print `warning: MESSAGE` on standard error, even if quiet is on, because it concerns the results."""
-    _print(f"warning: {message}")
+    """Print `warning: MESSAGE` on standard error, even if quiet is on, because it concerns the results.
+
+    What is not printable is escaped as in `print_error`; line ends are kept.
+    """
+    _print("warning: " + _safe(message.split("\n")))
 
 
 def print_error(message: str, *, is_list: bool = False) -> None:
@@ -40,9 +44,11 @@ def print_error(message: str, *, is_list: bool = False) -> None:
         message: the message.
         is_list: whether the message is a list whose line ends are kept.
     """
-    lines = message.split("\n") if is_list else [message]
-    safe = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
-    _print("error: " + "\n".join(safe))
+    _print("error: " + _safe(message.split("\n") if is_list else [message]))
+
+
+def _safe(lines: Iterable[str]) -> str:
+    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
 
 
 def _print(text: str) -> None:

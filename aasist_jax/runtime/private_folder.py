@@ -8,8 +8,8 @@ from platformdirs import user_cache_path
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of this package; it need not exist yet."""
-    return user_cache_path("aasist_jax")
+    """The user's cache folder of this package; it need not exist yet. Where it is a link, its target."""
+    return user_cache_path("aasist_jax").resolve()
 
 
 def make_private(folder: Path) -> None:

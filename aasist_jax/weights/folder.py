@@ -3,11 +3,13 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax.traverse_util import unflatten_dict
 from safetensors import SafetensorError
@@ -104,20 +106,21 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
             )
     description = read_json(folder / CONFIG_FILE)
     config = _check_description(description, str(folder / CONFIG_FILE))
+    shapes = variable_shapes(config)
     try:
-        content = _read_tensors(folder / MODEL_FILE, config)
+        content = _read_tensors(folder / MODEL_FILE, shapes)
         flat = load(content)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{folder / MODEL_FILE}: not a readable safetensors file ({error})") from None
-    check_leaves(config, flat, str(folder / MODEL_FILE))
+    check_leaves(shapes, flat, str(folder / MODEL_FILE))
     source = Source(**description["source"])
     digest = hashlib.sha256(content).hexdigest()
     return Weights(config, unflatten_dict(flat, sep="/"), source, f"{Path(source.name).stem}-{digest[:12]}")
 
 
-def _read_tensors(path: Path, config: Any) -> bytes:
+def _read_tensors(path: Path, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> bytes:
     """The content of a file of tensors, if it is no larger than the configured model can be."""
-    largest = HEADER_BYTES + sum(8 * math.prod(shape.shape) for shape in variable_shapes(config).values())
+    largest = HEADER_BYTES + sum(8 * math.prod(shape.shape) for shape in shapes.values())
     with path.open("rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:

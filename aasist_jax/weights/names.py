@@ -152,17 +152,21 @@ def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]
 def check_variables(config: Any, variables: Mapping[str, Any], origin: str) -> dict[str, np.ndarray]:
     """Flatten variables by path and check them as `check_leaves` does."""
     flat = {path: np.asarray(value) for path, value in flatten_dict(dict(variables), sep="/").items()}
-    check_leaves(config, flat, origin)
+    check_leaves(variable_shapes(config), flat, origin)
     return flat
 
 
-def check_leaves(config: Any, flat: Mapping[str, np.ndarray], origin: str) -> None:
-    """Check that variables by path are exactly those of the model, with its shapes and types, and finite.
+def check_leaves(shapes: Mapping[str, jax.ShapeDtypeStruct], flat: Mapping[str, np.ndarray], origin: str) -> None:
+    """Check that variables by path are exactly those of a model, with its shapes and types, and finite.
+
+    Args:
+        shapes: the result of `variable_shapes`.
+        flat: the variables.
+        origin: names them in messages.
 
     Raises:
         WeightsError: the message lists the variables that are not (see `listed`).
     """
-    shapes = variable_shapes(config)
     missing = [f"{path} is missing" for path in shapes if path not in flat]
     unused = [f"{path} is not used" for path in flat if path not in shapes]
     misshapen = [

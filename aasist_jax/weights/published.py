@@ -141,7 +141,10 @@ def _trusted(folder: Path) -> Path:
     """The folder, if only this user can have put weights there: they were checked when they were downloaded."""
     reason = why_untrusted(folder, folder.parent.parent)
     if reason:
-        raise WeightsError(f"{folder}: these may not be the published weights, since {reason}")
+        raise WeightsError(
+            f"{folder}: these may not be the published weights, since {reason}; if they are yours, give this path in "
+            "place of the name, or else remove the folder and fetch them again"
+        )
     return folder
 
 
@@ -155,6 +158,10 @@ def _download_and_convert(entry: PublishedWeights, address: str, scratch: Path) 
 
 
 def _put(made: Path, folder: Path) -> None:
+    # Whatever the umask: a folder that others can write in is not trusted when it is looked for again.
+    made.chmod(0o700)
+    for file in made.iterdir():
+        file.chmod(0o600)
     try:
         os.replace(made, folder)
     except OSError:

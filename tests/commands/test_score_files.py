@@ -360,3 +360,22 @@ def test_the_json_holds_the_golden_figures(reference, tmp_path):
     assert figures["eer_per_attack"] == pytest.approx(per_attack, rel=1e-12)
     for name, value in golden["RawGAT-ST-mul"].items():
         assert figures[name] == pytest.approx(value, rel=1e-12), name
+
+
+@pytest.mark.parametrize("words", [("spoof", "bonafide"), ("target", "nontarget")])
+def test_decisions_of_another_program_are_no_keys_where_keys_are_given(files, words):
+    """A column `label` beside the scores may hold what a program decided."""
+    rows = [line.split() for line in (files / "good.txt").read_text().splitlines()]
+    path = files / "decided.csv"
+    path.write_text("filename,score,label\n" + "".join(f"{n},{s},{words[float(s) > 0]}\n" for n, s in rows))
+    told = run("metrics", "--scores", path, "--keys", files / "keys.txt", "--resamples", 0, "--json", "-")
+    plain = run(
+        "metrics", "--scores", files / "good.txt", "--keys", files / "keys.txt", "--resamples", 0, "--json", "-"
+    )
+    assert json.loads(told.stdout) == json.loads(plain.stdout) | {"system": "decided"}
+    if words[0] == "spoof":
+        alone = run("metrics", "--scores", path, "--resamples", 0)
+        assert "the column 'label' is taken as the truth" in alone.stderr
+    else:
+        with pytest.raises(AasistError, match=r"keys are neither bonafide nor spoof.*give the keys with --keys"):
+            run("metrics", "--scores", path, "--resamples", 0)

@@ -284,3 +284,15 @@ def test_csv_files_that_cannot_be_used(tmp_path: Path) -> None:
         read_csv(write_csv(tmp_path, 'path,label\n"a.wav,real\n'))
     with pytest.raises(DataError, match="holds a space"):
         read_csv(write_csv(tmp_path, "path,label,utterance\na.wav,real,an id\n"))
+
+
+def test_folds_of_a_cross_validation_are_no_splits(tmp_path: Path) -> None:
+    """A column `fold` of numbers says nothing of train and dev; the clips are split by themselves, as without it."""
+    lines = [f"clip{i}.wav,{('bonafide', 'spoof')[i % 2]},s{i}" for i in range(40)]
+    (tmp_path / "plain.csv").write_text("path,label,speaker\n" + "\n".join(lines))
+    (tmp_path / "folds.csv").write_text(
+        "path,label,speaker,fold\n" + "\n".join(f"{line},{i % 5}" for i, line in enumerate(lines))
+    )
+    for split in ("train", "dev"):
+        plain, folds = (read_csv(tmp_path / name, split) for name in ("plain.csv", "folds.csv"))
+        assert [clip.utterance for clip in plain] == [clip.utterance for clip in folds] != []

@@ -89,3 +89,16 @@ def test_compiled_programs_of_everybodys_are_not_run(
     start_up.use_compilation_cache()
     assert ("jax_compilation_cache_dir" in changed) == (mode == 0o700)
     assert ("programs are compiled anew at every start" in caplog.text) == (mode == 0o777)
+
+
+def test_a_library_is_loaded_again_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cache" / "native" / "kernels.so"
+    monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(build, "_library_path", lambda compiler: path)
+    monkeypatch.setattr(build, "SOURCES", ())
+    monkeypatch.setattr(build, "_run", lambda command: Path(command[-1]).write_bytes(b"built"))
+    before = os.umask(0)
+    try:
+        assert build._build(["c++"]) == build._build(["c++"]) == path
+    finally:
+        os.umask(before)

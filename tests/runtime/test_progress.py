@@ -72,9 +72,9 @@ def test_quiet_silences_news_and_progress_and_no_more(capsys: pytest.CaptureFixt
         reporter.say("news")
     assert list(with_progress("ab", description="letters", total=2)) == ["a", "b"]
     assert capsys.readouterr().err == ""
-    print_warning("a warning")
+    print_warning("a warning\x1b[31m")
     print_error("an error\x1b[31m")
-    assert capsys.readouterr().err == "warning: a warning\nerror: an error\\x1b[31m\n"
+    assert capsys.readouterr().err == "warning: a warning\\x1b[31m\nerror: an error\\x1b[31m\n"
 
 
 BARS = """

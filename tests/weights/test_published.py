@@ -239,3 +239,18 @@ def test_cache_is_the_users(tmp_path: Path) -> None:
     out = subprocess.run(arguments, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
     if sys.platform == "linux":
         assert Path(out.stdout.strip()) == tmp_path / "aasist_jax" / "weights" / "AASIST"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002])
+def test_weights_are_found_again_whatever_the_umask(official: Site, tmp_path: Path, umask: int) -> None:
+    """What this user fetched is trusted: no other user may write in it."""
+    before = os.umask(umask)
+    try:
+        folder = fetch_weights("AASIST-L", cache=tmp_path / "cache", url=f"{official.url}/weights")
+    finally:
+        os.umask(before)
+    assert fetch_weights("AASIST-L", cache=tmp_path / "cache", url="http://127.0.0.1:1") == folder
+    assert find_weights("AASIST-L", cache=tmp_path / "cache") == folder
+    folder.chmod(0o777)
+    with pytest.raises(WeightsError, match=r"may not be the published weights, since .* can be written by other users"):
+        find_weights("AASIST-L", cache=tmp_path / "cache")

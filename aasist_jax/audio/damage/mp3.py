@@ -11,6 +11,9 @@ LARGEST_FRAME_BYTES = 1 << 13
 TAGS_BYTES = 1 << 24
 """Most that tags at the end may take, such as an APE tag with a picture."""
 
+TAGS_AMID = 256
+"""Most tags amid the frames, one for each file that was joined; each is a new look into the file."""
+
 RATES = (44_100, 48_000, 32_000)
 KBITS = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -83,7 +86,7 @@ def find_mp3_damage(raw: BinaryFile) -> str | None:
 def _walk(raw: BinaryFile, start: int, same: int, reservoir: "_Reservoir | None") -> tuple[str | None, int, int, int]:
     """Go from frame to frame: what is wrong, how many there are, where they end, their checksum."""
     raw.seek(start)
-    buffer, base, at, frames, state = raw.read(PIECE_BYTES), start, 0, 0, 0
+    buffer, base, at, frames, state, tags = raw.read(PIECE_BYTES), start, 0, 0, 0, 0
     while True:
         if len(buffer) - at < LARGEST_FRAME_BYTES:
             state = crc16_reflected(buffer[:at], state)
@@ -94,6 +97,9 @@ def _walk(raw: BinaryFile, start: int, same: int, reservoir: "_Reservoir | None"
             tag = id3_bytes(buffer[at : at + ID3_HEADER_BYTES])
             if not tag:
                 break
+            tags += 1
+            if tags > TAGS_AMID:
+                return f"there are over {TAGS_AMID} tags amid its frames", frames, base + at, state
             # Files that were joined have a tag amid their frames.
             state = crc16_reflected(buffer[:at], state)
             base, at = base + at + tag, 0

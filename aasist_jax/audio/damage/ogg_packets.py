@@ -25,7 +25,7 @@ def packet_clock(first: bytes) -> PacketClock:
     if first[:8] == b"OpusHead":
         return _OpusClock()
     if first[:7] == VORBIS_IDENTIFICATION and len(first) >= 30:
-        return _VorbisClock(1 << (first[28] & 15), 1 << (first[28] >> 4))
+        return _VorbisClock(1 << (first[28] & 15), 1 << (first[28] >> 4), int.from_bytes(first[12:16], "little"))
     return PacketClock()
 
 
@@ -46,8 +46,10 @@ class _OpusClock(PacketClock):
 class _VorbisClock(PacketClock):
     """A packet is a short or a long block, by its mode, and adds a quarter of its own and of the one before."""
 
-    def __init__(self, short: int, long: int) -> None:
-        self.tolerance = 0
+    def __init__(self, short: int, long: int, rate: int) -> None:
+        # A file that was made from WebM has times in whole milliseconds; no block is that short.
+        self._millisecond = min(rate // 1000, short // 2 - 1)
+        self.tolerance = self._millisecond
         self._blocks = (short, long)
         self._modes: list[bool] | None = None
         self._before = 0
@@ -56,7 +58,7 @@ class _VorbisClock(PacketClock):
         if not packet or packet[0] & 1:
             if packet[:7] == VORBIS_SETUP:
                 self._modes = _vorbis_modes(packet)
-                self.tolerance = 0 if self._modes else 1 << 62
+                self.tolerance = self._millisecond if self._modes else 1 << 62
             return 0
         if not self._modes:
             return 0

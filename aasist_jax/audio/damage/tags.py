@@ -5,6 +5,8 @@ from aasist_jax.audio.source import BinaryFile
 ID3_HEADER_BYTES = 10
 ID3V1_BYTES = 128
 APE_FOOTER_BYTES = 32
+MAX_END_TAGS = 16
+"""Most tags that are looked for, one behind another: each look copies what is before it."""
 
 
 def after_id3(raw: BinaryFile, at: int) -> int:
@@ -27,7 +29,7 @@ def id3_bytes(head: bytes) -> int:
 
 def without_end_tags(content: bytes) -> bytes:
     """The content without the tags at its end: ID3v1, APEv1 and APEv2, Lyrics3, ID3v2 with a footer."""
-    while True:
+    for _ in range(MAX_END_TAGS):
         size = len(content)
         if content[-ID3V1_BYTES:].startswith(b"TAG") and size >= ID3V1_BYTES:
             content = content[:-ID3V1_BYTES]
@@ -40,4 +42,5 @@ def without_end_tags(content: bytes) -> bytes:
         elif content[-ID3_HEADER_BYTES:].startswith(b"3DI"):
             content = content[: max(size - id3_bytes(b"ID3" + content[-7:]), 0)]
         if len(content) == size:
-            return content
+            break
+    return content

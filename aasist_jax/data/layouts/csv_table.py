@@ -4,9 +4,10 @@ import csv
 import functools
 import hashlib
 import io
+import itertools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from aasist_jax.data.layouts import Layout
@@ -119,12 +120,22 @@ def _table(listing: Path) -> tuple[Sequence[str], str, list[tuple[int, Row]]]:
         first = reader.fieldnames or []
         header, label_column = _columns(listing, first)
         reader.fieldnames = header
-        for row in reader:
-            split = row["split"] if "split" in header else _default_split(row)
-            rows.append((reader.line_num, {**row, "split": split and split.strip()}))
+        lines = [(reader.line_num, row) for row in reader]
+        has_splits = "split" in header and _names_splits(first, (row["split"] for _, row in lines))
+        for number, row in lines:
+            split = row["split"] if has_splits else _default_split(row)
+            rows.append((number, {**row, "split": split and split.strip()}))
     except csv.Error as error:
         raise DataError(f"{listing}:{reader.line_num}: not CSV ({error})") from error
     return header, label_column, rows
+
+
+def _names_splits(first_line: Sequence[str], values: Iterable[str | None]) -> bool:
+    """Whether a column says which split a clip is in: one called `split` does, another, such as `fold`, may not."""
+    if "split" in (word.strip().lower() for word in first_line):
+        return True
+    words = {*SPLIT_NAMES, *itertools.chain(*SPLIT_NAMES.values())}
+    return any(value is not None and value.strip().lower() in words for value in values)
 
 
 def _columns(listing: Path, first_line: Sequence[str]) -> tuple[list[str], str]:

@@ -98,6 +98,8 @@ def _build(compiler: list[str]) -> Path:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, ([*compile_one, str(s), "-o", str(o)] for s, o in zip(SOURCES, objects, strict=True))))
         _run([*compiler, "-shared", *map(str, objects), "-o", str(built)])
+        # Whatever the umask: a library that others can write is not trusted at the next start.
+        built.chmod(0o700)
         # Another process that compiles at the same time writes an identical file.
         built.replace(path)
     return path
