@@ -89,6 +89,7 @@ def as_command(function: Callable[..., Any], name: str | None = None, help: str 
             raise _Interrupted(str(interruption)) from None
 
     both = {**own.parameters, **shared.parameters}
+    # Typer takes the options from the signature; the type stubs do not know that a function may carry one of its own.
     command.__signature__ = own.replace(parameters=[*both.values()])  # type: ignore[attr-defined]
     command.__annotations__ = {option: parameter.annotation for option, parameter in both.items()}
     single = typer.Typer(add_completion=False, **SETTINGS)

@@ -170,6 +170,7 @@ def score_recordings(recordings: Sequence[Recording], weights: Path, options: Sc
             identity = Identity(
                 detector.weights.model_id, calibration, options.windows, options.p_spoof, options.channel
             )
+            # `check_options` lets no table come here, which the checker of types cannot see in the value of an enum.
             opened = opened_output(options.out, options.format.value, identity, resume=options.resume)  # type: ignore[arg-type]
             file, before = stack.enter_context(opened)
         done = {recording.name: before.get(as_written(recording.name)) for recording in recordings}
@@ -207,6 +208,7 @@ def print_rows(rows: Iterable[Any], format: Format, write: Callable[[str], objec
     from aasist_jax.detection.row_text import write_rows
 
     if format is not Format.table:
+        # Any other format is one of those of `write_rows`; the checker of types does not narrow the value of an enum.
         write_rows(rows, format.value, write, header=header)  # type: ignore[arg-type]
         return
     seen: list[Any] = []

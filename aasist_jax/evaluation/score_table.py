@@ -15,7 +15,7 @@ from aasist_jax.data.table_words import (
     is_label,
 )
 from aasist_jax.errors import ScoreFileError, nearest
-from aasist_jax.evaluation.text_table import Rows, check_width, first_few, header_of, read_rows
+from aasist_jax.evaluation.text_table import Rows, check_width, first_few, header_of, is_number, read_rows
 
 UTTERANCE_COLUMNS = ("utterance", "filename", "file", "utt", "flac_file_name", "utterance_id", "utt_id", *PATH_COLUMNS)
 KEY_COLUMNS = ("key", *LABEL_COLUMNS)
@@ -114,7 +114,7 @@ def _score_column(path: Path, rows: Rows, header: Sequence[str], name: str) -> s
         return name.lower()
     if usual := first_column(header, SCORE_COLUMNS):
         return usual
-    numeric = [column for at, column in enumerate(header) if all(map(_is_score, _column(rows, at)))]
+    numeric = [column for at, column in enumerate(header) if all(map(is_number, _column(rows, at)))]
     raise ScoreFileError(
         f"{path}: no column {' or '.join(SCORE_COLUMNS[:2])}; say which is the score with --name; "
         f"columns of numbers are: {', '.join(numeric) or 'none'}"
@@ -158,14 +158,6 @@ def _layouts(width: int) -> str:
 
 def _column(rows: Rows, at: int) -> list[str]:
     return [row[at] for _, row in rows]
-
-
-def _is_score(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def headerless_keys(path: Path, rows: Rows) -> list[str] | None:

@@ -59,10 +59,11 @@ def _separator(first: str) -> str | None:
         return None
     # A name can hold a comma, as in `one,_two - bonafide 1.5`: the last of such columns follows a space.
     words, last = first.split(), first.rsplit(mark, 1)[1].split()
-    return None if len(words) > 1 and len(last) > 1 and (_is_number(words[-1]) or is_label(words[-1])) else mark
+    return None if len(words) > 1 and len(last) > 1 and (is_number(words[-1]) or is_label(words[-1])) else mark
 
 
-def _is_number(word: str) -> bool:
+def is_number(word: str) -> bool:
+    """Whether a word is a number, with or without a fraction; `nan` and `inf` are."""
     try:
         float(word)
     except ValueError:
@@ -101,7 +102,7 @@ def _as_text(value: Any) -> str:
 def header_of(rows: Rows, names: Sequence[str]) -> list[str] | None:
     """The first line in lower case, if it holds one of the names and no number; else None."""
     header = [word.lower() for word in rows[0][1]] if rows else []
-    return header if set(names) & set(header) and not any(map(_is_number, header)) else None
+    return header if set(names) & set(header) and not any(map(is_number, header)) else None
 
 
 def check_width(path: Path, rows: Sequence[tuple[int, list[str]]], width: int) -> None:

@@ -63,5 +63,8 @@ def _print(text: str) -> None:
 
 def stop_writing(stream: TextIO | None) -> None:
     """Redirect a closed stream to the null device, so that flushing its buffer at exit does not fail again."""
+    if stream is None:
+        return
+    # What stands in place of a stream may have no descriptor.
     with contextlib.suppress(AttributeError, OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -74,7 +74,7 @@ def _by_ffmpeg(
         path = Path(folder) / "encoded"
         command = [PROGRAMS[0], "-v", "error", "-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", "pipe:0"]
         command += ["-c:a", codec, "-fflags", "+bitexact", "-flags:a", "+bitexact", *muxer, "-f", kind, str(path)]
-        subprocess.run(command, input=samples, check=True)
+        subprocess.run(command, input=samples, check=True, stderr=subprocess.PIPE)
         return path.read_bytes()
 
 

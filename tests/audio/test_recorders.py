@@ -64,10 +64,12 @@ RECORDINGS: dict[str, Callable[[], bytes]] = {
 
 
 def built(name: str) -> bytes:
-    """A recording, where the FFmpeg there is can encode it."""
+    """A recording. Builds of FFmpeg differ in their encoders: only the want of one is a reason to skip."""
     try:
         return RECORDINGS[name]()
-    except subprocess.CalledProcessError:
+    except subprocess.CalledProcessError as error:
+        if b"Unknown encoder" not in (error.stderr or b""):
+            raise
         pytest.skip(f"this ffmpeg has no encoder for {name}")
 
 
@@ -108,9 +110,11 @@ def test_a_video_call_is_heard_and_not_seen(tmp_path: Path) -> None:
     video = ["-f", "lavfi", "-i", "testsrc=duration=2:size=64x64:rate=5"]
     audio = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2"]
     codecs = ["-c:v", "libvpx", "-c:a", "libopus"]
-    done = subprocess.run([PROGRAMS[0], "-v", "error", *video, *audio, *codecs, str(path)], check=False)
-    if done.returncode:
+    command = [PROGRAMS[0], "-v", "error", *video, *audio, *codecs, str(path)]
+    done = subprocess.run(command, check=False, stderr=subprocess.PIPE)
+    if b"Unknown encoder" in done.stderr:
         pytest.skip("this ffmpeg cannot encode video")
+    assert done.returncode == 0, done.stderr
     assert load_audio(path).size == pytest.approx(32_000, abs=500)
     assert inspect_audio(path).seconds == pytest.approx(2.0, abs=0.1)
 
