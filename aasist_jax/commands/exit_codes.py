@@ -6,8 +6,8 @@ FAILURE = 1
 SOME_FAILED = 3
 """`score`: some recordings could not be scored."""
 
-SPOOF = 4
-"""`score` and `timeline` with --fail-on-spoof: there is a spoof."""
+SYNTHETIC = 4
+"""`score`, `timeline` and `listen` with --fail-on-synthetic: a verdict is synthetic."""
 
 STOPPED = 75
 """`train`: asked to stop by a signal; a checkpoint is saved, and the same command goes on (EX_TEMPFAIL)."""

@@ -13,16 +13,17 @@ from typing import Annotated, Any
 
 import typer
 
+from aasist_jax.commands import exit_codes
 from aasist_jax.commands.options import (
     RARE,
     Exact,
+    FailOnSynthetic,
     Hop,
-    Hysteresis,
-    MinSpoof,
-    Threshold,
-    Vad,
+    Sure,
+    SyntheticPrior,
     Weights,
-    segment_rule,
+    decision_rule,
+    tell_uncalibrated,
     weights_folder,
 )
 from aasist_jax.runtime.messages import say
@@ -59,14 +60,13 @@ def listen(
         Format, typer.Option(help="table: lines for people; jsonl: one JSON object a line.")
     ] = Format.table,
     hop: Hop = None,
-    vad: Vad = False,
-    min_spoof: MinSpoof = None,
-    threshold: Threshold = None,
-    hysteresis: Hysteresis = None,
+    sure: Sure = 0.9,
+    prior: SyntheticPrior = 0.5,
+    fail_on_synthetic: FailOnSynthetic = False,
     exact: Exact = False,
 ) -> None:
     """Print the events of a live source until it ends, or until Ctrl-C."""
-    rule = segment_rule(threshold, hysteresis, min_spoof)
+    rule = decision_rule(prior, sure)
 
     from aasist_jax.audio.limits import SAMPLE_RATE
     from aasist_jax.detection import live_input
@@ -75,6 +75,7 @@ def listen(
 
     prepare_to_compute()
     detector = Detector.from_pretrained(weights_folder(weights))
+    tell_uncalibrated(detector, weights)
     if hop is None:
         hop = min(HOP_SECONDS, detector.window / SAMPLE_RATE)
 
@@ -84,10 +85,12 @@ def listen(
         return live_input.standard_input(encoding.value, channels, stopped)
 
     def begin() -> Any:
-        return detector.stream(rate, hop=hop, exact=exact, vad=vad)
+        return detector.stream(rate, hop=hop, exact=exact, rule=rule)
 
     _rehearse(begin(), detector.window / SAMPLE_RATE, rate)
-    _print_events(begin(), source, rule, as_json=format is Format.jsonl)
+    label = _print_events(begin(), source, as_json=format is Format.jsonl)
+    if fail_on_synthetic and label == "synthetic":
+        raise typer.Exit(exit_codes.SYNTHETIC)
 
 
 def _rehearse(stream: Any, window_seconds: float, rate: int) -> None:
@@ -98,15 +101,18 @@ def _rehearse(stream: Any, window_seconds: float, rate: int) -> None:
     stream.finish()
 
 
-def _print_events(
-    stream: Any, source: Callable[[Callable[[], bool]], Iterable[Any]], rule: Any, *, as_json: bool
-) -> None:
-    from aasist_jax.detection.live import event_dict, live_events
+def _print_events(stream: Any, source: Callable[[Callable[[], bool]], Iterable[Any]], *, as_json: bool) -> str:
+    """Print the events, and return the label of the verdict; '' if nothing came."""
+    from aasist_jax.detection.live import Ended, event_dict, live_events
 
+    label = ""
     with Interrupt() as interrupt:
         say("listening; Ctrl-C ends it")
-        for event in live_events(stream, source(lambda: interrupt.requested), rule):
+        for event in live_events(stream, source(lambda: interrupt.requested)):
             print(json.dumps(event_dict(event)) if as_json else event_line(event), flush=True)
+            if isinstance(event, Ended):
+                label = event.result.label or ""
+    return label
 
 
 class Interrupt:
@@ -130,13 +136,20 @@ class Interrupt:
 
 def event_line(event: Any) -> str:
     """An event (see `live_events`) for people."""
-    from aasist_jax.detection.live import Alarm, Judged
-    from aasist_jax.detection.timeline_text import clock
+    from aasist_jax.detection.live import Alarm, Heard
+    from aasist_jax.detection.timeline_text import clock, sentence
 
-    if isinstance(event, Judged):
-        score = "" if event.window.score is None else f"{event.window.score:+8.3f}"
-        return f"{clock(event.window.end)}  {event.label:8}  {score}".rstrip()
+    if isinstance(event, Heard):
+        window = event.judged.window
+        score = "" if window.score is None else f"{window.score:+8.3f}"
+        so_far = event.result.label
+        if event.result.p_synthetic is not None:
+            so_far += f" ({event.result.p_synthetic:.2f})"
+        return f"{clock(window.end)}  {event.judged.label:9}  {score:8}  so far {so_far}"
     if isinstance(event, Alarm):
-        return f"*** {clock(event.raised)} ALARM: spoof since {clock(event.start)}"
-    mean = "" if event.mean is None else f", mean score {event.mean:+.3f}"
-    return f"--- {clock(event.start)} to {clock(event.end)}: {event.label}{mean}"
+        return (
+            f"*** {clock(event.raised)} ALARM: synthetic, P(synthetic) {event.p_synthetic:.3f}, since "
+            f"{clock(event.start)}"
+        )
+    lines = [f"--- {clock(each.start)} to {clock(each.end)}: {each.label}" for each in event.segments]
+    return "\n".join([*lines, f"=== {event.result.label}. {sentence(event.result)}"])

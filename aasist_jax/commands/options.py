@@ -8,7 +8,7 @@ import typer
 from aasist_jax import __version__
 from aasist_jax.errors import ConfigError, ScoreFileError
 from aasist_jax.runtime.devices import choose_device
-from aasist_jax.runtime.messages import be_quiet, say
+from aasist_jax.runtime.messages import be_quiet, print_warning, say
 
 EVERYWHERE = "Everywhere"
 RARE = "Rarely needed"
@@ -35,13 +35,6 @@ ConfigKeys = Annotated[
 Hop = Annotated[
     float | None, typer.Option(help="Seconds from one window to the next; rounded to what the model allows.")
 ]
-Vad = Annotated[bool, typer.Option("--vad", help="Do not judge windows without speech.")]
-MinSpoof = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Seconds of spoof without a break that make an alarm (listen) or a spoof (timeline); default 2."
-    ),
-]
 Exact = Annotated[
     bool,
     typer.Option(
@@ -50,20 +43,15 @@ Exact = Annotated[
         rich_help_panel=RARE,
     ),
 ]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        help="Score (bona fide logit minus spoof logit) below which a window is spoof; default 0.", rich_help_panel=RARE
-    ),
+
+# Verdicts: `score`, `timeline` and `listen`.
+Sure = Annotated[
+    float, typer.Option(help="How sure a verdict must be, above 0.5 and below 1; a recording between is unsure.")
 ]
-Hysteresis = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        help="Distance from the threshold that a score must pass to begin or end a segment; default 1.",
-        rich_help_panel=RARE,
-    ),
+SyntheticPrior = Annotated[
+    float, typer.Option("--prior", help="Probability that a recording is synthetic, before it is heard.")
 ]
+FailOnSynthetic = Annotated[bool, typer.Option("--fail-on-synthetic", help="Exit with 4 if a verdict is synthetic.")]
 
 # Score files: `metrics`, `calibrate`, `fuse` and `llr`.
 Scores = Annotated[Path, typer.Option(help="Score file, of ASVspoof's layouts, a table, or what `score` wrote.")]
@@ -124,14 +112,28 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
 
 
-def segment_rule(threshold: float | None, hysteresis: float | None, min_spoof: float | None) -> Any:
-    """The `Rule` of `--threshold`, `--hysteresis` and `--min-spoof`; what is not given is as usual."""
-    from aasist_jax.detection.timeline import Rule
+def decision_rule(prior: float, sure: float) -> Any:
+    """The `DecisionRule` of `--prior` and `--sure`.
 
-    usual = Rule()
-    centre = (usual.enter + usual.leave) / 2 if threshold is None else threshold
-    width = (usual.leave - usual.enter) / 2 if hysteresis is None else hysteresis
-    return Rule(centre - width, centre + width, usual.min_spoof if min_spoof is None else min_spoof)
+    Raises:
+        BadParameter: a value out of range.
+    """
+    from aasist_jax.detection.verdict import DecisionRule
+
+    try:
+        return DecisionRule(prior, sure)
+    except ConfigError as error:
+        raise typer.BadParameter(f"--{error}") from None
+
+
+def tell_uncalibrated(detector: Any, weights: str | None) -> None:
+    """Warn, where there is no calibration, that no verdict is sure, and name the command that mends it."""
+    if detector.calibration is None:
+        name = weights or detector.weights.weights_id
+        print_warning(
+            f"{name}: not calibrated, so every verdict is unsure; on recordings whose truth you know, run "
+            f"`aasist-jax calibrate {name} --data clips.csv` (columns path,label,speaker)"
+        )
 
 
 def chosen_keys(scores: Any, path: Path | None, where: list[str] | None, bonafide_is: str = "") -> Any:

@@ -1,8 +1,8 @@
-"""aasist-jax score: Score audio files; a higher score is more human.
+"""aasist-jax score: Tell human from synthetic speech: human, unsure or synthetic.
 
-As in the published evaluation, only the first window of each file is scored, unless --windows all.
+The whole recording is heard, by the windows that hold speech.
 
-Exit codes: 0 all scored; 1 failure, none scored, or stopped; 2 usage; 3 some not scored; 4 --fail-on-spoof.
+Exit codes: 0 all scored; 1 failure, none scored, or stopped; 2 usage; 3 some not scored; 4 --fail-on-synthetic.
 """
 
 import enum
@@ -14,12 +14,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from aasist_jax.commands import exit_codes
-from aasist_jax.commands.options import RARE, Channel, Weights, weights_folder
+from aasist_jax.commands.options import (
+    RARE,
+    Channel,
+    FailOnSynthetic,
+    Sure,
+    SyntheticPrior,
+    Weights,
+    decision_rule,
+    tell_uncalibrated,
+    weights_folder,
+)
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, find_recordings, left_out, printable
 from aasist_jax.runtime.messages import print_error, print_warning, say
 
@@ -33,12 +43,8 @@ class Format(enum.StrEnum):
     csv = "csv"
 
 
-class Windows(enum.StrEnum):
-    """Which windows of a recording are scored."""
-
-    first = "first"
-    all = "all"
-
+COLOURS = {"human": "green", "unsure": "yellow", "synthetic": "red", "unheard": "dim"}
+"""Of the verdicts, and of segments, on a terminal."""
 
 ROW_BY_ROW = (Format.jsonl, Format.csv)
 """Formats that are written row by row, and can be gone on with."""
@@ -50,9 +56,6 @@ def score(
         typer.Argument(help="Audio files, folders of them, patterns in quotes, or - for a file on standard input."),
     ],
     weights: Weights = None,
-    windows: Annotated[
-        Windows, typer.Option(help="Score the first window only, or the mean over all windows.")
-    ] = Windows.first,
     format: Annotated[
         Format | None, typer.Option(help="How to print the scores; by default a table, or what --out ends in.")
     ] = None,
@@ -65,10 +68,17 @@ def score(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the file --out: what is in it is not scored again.")
     ] = False,
-    p_spoof: Annotated[
-        float | None, typer.Option(help="Prior of a spoof: also give P(spoof), where the weights are calibrated.")
-    ] = None,
-    fail_on_spoof: Annotated[bool, typer.Option("--fail-on-spoof", help="Exit with 4 if anything is a spoof.")] = False,
+    sure: Sure = 0.9,
+    prior: SyntheticPrior = 0.5,
+    fail_on_synthetic: FailOnSynthetic = False,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="As in the papers: the raw logit of the first window, without a verdict.",
+            rich_help_panel=RARE,
+        ),
+    ] = False,
     continue_on_error: Annotated[
         bool,
         typer.Option(
@@ -81,7 +91,9 @@ def score(
 ) -> None:
     """Score recordings, print or write the rows, and exit with a code that tells how they ended."""
     recordings = find_recordings(files, recursive=recursive)
-    options = ScoreOptions(windows.value, format or _format_of(out), p_spoof, out, resume, continue_on_error, channel)
+    options = ScoreOptions(
+        decision_rule(prior, sure), published, format or _format_of(out), out, resume, continue_on_error, channel
+    )
     if fault := check_options(recordings, options):
         raise typer.BadParameter(fault)
     if not recursive and (told := left_out(files, recordings)):
@@ -92,7 +104,7 @@ def score(
     folder = weights_folder(weights)
     prepare_to_compute()
     try:
-        counts = score_recordings(recordings, folder, options)
+        counts = score_recordings(recordings, folder, weights, options)
     except KeyboardInterrupt:
         if out is None or options.format not in ROW_BY_ROW:
             raise
@@ -102,8 +114,8 @@ def score(
     failed = counts["error"]
     if failed and (failed == counts.total() or not continue_on_error):
         raise typer.Exit(exit_codes.FAILURE)
-    if fail_on_spoof and counts["spoof"]:
-        raise typer.Exit(exit_codes.SPOOF)
+    if fail_on_synthetic and counts["synthetic"]:
+        raise typer.Exit(exit_codes.SYNTHETIC)
     if failed:
         raise typer.Exit(exit_codes.SOME_FAILED)
 
@@ -117,9 +129,9 @@ def _format_of(out: Path | None) -> Format:
 class ScoreOptions:
     """How recordings are scored and where the rows go; see `aasist-jax score --help`."""
 
-    windows: Literal["first", "all"] = "first"
+    rule: Any
+    published: bool = False
     format: Format = Format.table
-    p_spoof: float | None = None
     out: Path | None = None
     resume: bool = False
     continue_on_error: bool = True
@@ -135,8 +147,6 @@ def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str
     """What is wrong with the options taken together, in a line; '' where nothing is."""
     if options.out is not None and options.format is Format.table:
         return f"--out {options.out}: a table is for reading; give --format json, jsonl or csv, or a name that ends so"
-    if options.p_spoof is not None and not 0 < options.p_spoof < 1:
-        return f"--p-spoof {options.p_spoof}: the prior of a spoof must lie between 0 and 1"
     if options.resume and (options.out is None or options.format not in ROW_BY_ROW):
         return "--resume: needs --out with the format jsonl or csv"
     if options.resume and any(recording.name == STANDARD_INPUT for recording in recordings):
@@ -144,32 +154,33 @@ def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str
     return ""
 
 
-def score_recordings(recordings: Sequence[Recording], weights: Path, options: ScoreOptions) -> Counter[str]:
+def score_recordings(
+    recordings: Sequence[Recording], folder: Path, weights: str | None, options: ScoreOptions
+) -> Counter[str]:
     """Score recordings and print or write the rows; count how they ended (see `Row.outcome`).
 
     Rows that an earlier run wrote to the same file count as well. What cannot be scored is told on standard error, and
     unless `continue_on_error`, the first such recording is the last.
 
     Raises:
-        WeightsError: no such weights, or a prior without a calibration.
+        WeightsError: no such weights.
         ScoreFileError: the output cannot be gone on with.
         OSError: the output cannot be written.
     """
-    from aasist_jax.detection.detector import CALIBRATION_FILE
-    from aasist_jax.detection.files import load_detector, score_files
+    from aasist_jax.detection.detector import Detector
+    from aasist_jax.detection.files import score_files
     from aasist_jax.detection.resumable_rows import as_written
     from aasist_jax.detection.row_text import Identity, opened_output
     from aasist_jax.runtime.progress import with_progress
 
-    detector = load_detector(weights, options.p_spoof)
+    detector, rule = Detector.from_pretrained(folder), options.rule
+    if not options.published:
+        tell_uncalibrated(detector, weights)
     before: dict[str, str] = {}
     with ExitStack() as stack:
         file = None
         if options.out is not None:
-            calibration = Identity.calibration_of(weights / CALIBRATION_FILE)
-            identity = Identity(
-                detector.weights.model_id, calibration, options.windows, options.p_spoof, options.channel
-            )
+            identity = Identity(detector.model_id, rule.prior, rule.sure, options.published, options.channel)
             # `check_options` lets no table come here, which the checker of types cannot see in the value of an enum.
             opened = opened_output(options.out, options.format.value, identity, resume=options.resume)  # type: ignore[arg-type]
             file, before = stack.enter_context(opened)
@@ -180,7 +191,7 @@ def score_recordings(recordings: Sequence[Recording], weights: Path, options: Sc
             left = []
 
         rows = score_files(
-            detector, left, options.windows, options.p_spoof, channel=options.channel, of=len(recordings)
+            detector, left, rule=rule, published=options.published, channel=options.channel, of=len(recordings)
         )
         if not options.shows_rows:
             rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
@@ -225,33 +236,36 @@ def table_of(rows: Sequence[Any]) -> Any:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE)
-    calibrated = any(row.result and row.result.llr is not None for row in rows)
+    published = all(row.result is None or row.result.verdict is None for row in rows)
     table.add_column("file", overflow="fold")
-    for name in ("label", "score", "seconds", "status"):
-        table.add_column(name, justify="right" if name in ("score", "seconds") else "left")
-    for name in ("LLR", "P(spoof)") if calibrated else ():
-        table.add_column(name, justify="right")
+    for name in () if published else ("verdict", "P(synthetic)"):
+        table.add_column(name, justify="left" if name == "verdict" else "right")
+    for name in ("score", "heard", "status") if published else ("score", "heard", "why"):
+        table.add_column(name, justify="right" if name in ("score", "heard") else "left")
     for row in rows:
-        result = row.result
-        file = Text(printable(row.file))
-        if result is None:
-            table.add_row(file, "", "", "", Text("error", "red"))
-            continue
-        colour = {"bonafide": "green", "spoof": "red"}.get(result.label or "", "")
-        score = "" if result.score is None else f"{result.score:+.3f}"
-        heard, seconds = f"{result.heard_seconds:.2f}", f"{result.duration:.2f}"
-        if result.label and heard != seconds:
-            seconds = f"{heard} of {seconds}"
-        cells: list[Any] = [Text(result.label or "-", colour), score, seconds, result.status]
-        if calibrated:
-            cells.append("" if result.llr is None else f"{result.llr:+.2f}")
-            cells.append("" if row.p_spoof is None else f"{row.p_spoof:.3f}")
-        table.add_row(file, *cells)
+        table.add_row(Text(printable(row.file)), *_cells(row, published))
     return table
+
+
+def _cells(row: Any, published: bool) -> list[Any]:
+    """The cells of a row but the first, as text."""
+    from rich.text import Text
+
+    from aasist_jax.detection.timeline_text import heard_of
+
+    result = row.result
+    if result is None:
+        return [*([] if published else [Text("error", "red"), ""]), "", "", Text("error", "red") if published else ""]
+    score = "" if result.score is None else f"{result.score:+.3f}"
+    numbers = [score, heard_of(result.heard_seconds, result.seconds)]
+    if published:
+        return [*numbers, result.status]
+    p_synthetic = "" if result.p_synthetic is None else f"{result.p_synthetic:.3f}"
+    return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, ", ".join(result.reasons)]
 
 
 def summary(counts: Counter[str]) -> str:
     """All that was scored in a line."""
-    names = {"bonafide": "bona fide", "spoof": "spoof", "": "nothing to judge", "error": "failed"}
+    names = {"human": "human", "unsure": "unsure", "synthetic": "synthetic", "": "scored", "error": "failed"}
     told = [f"{counts[key]:,} {name}" for key, name in names.items() if counts[key]]
     return f"{counts.total():,} recordings: {', '.join(told)}"

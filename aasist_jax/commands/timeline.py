@@ -1,6 +1,6 @@
-"""aasist-jax timeline: Score one recording over time: segments, a verdict.
+"""aasist-jax timeline: Judge one recording over time: its verdict, and what was heard when.
 
-Exit codes: 0 scored; 1 failure; 2 usage; 4 --fail-on-spoof, and the recording is a spoof.
+The verdict is the one of `score`. Exit codes: 0 judged; 1 failure; 2 usage; 4 --fail-on-synthetic.
 """
 
 import enum
@@ -14,19 +14,18 @@ from aasist_jax.commands import exit_codes
 from aasist_jax.commands.options import (
     Channel,
     Exact,
+    FailOnSynthetic,
     Hop,
-    Hysteresis,
-    MinSpoof,
-    Threshold,
-    Vad,
+    Sure,
+    SyntheticPrior,
     Weights,
     check_output,
-    segment_rule,
+    decision_rule,
+    tell_uncalibrated,
     weights_folder,
 )
+from aasist_jax.commands.score import COLOURS
 from aasist_jax.detection.inputs import find_recordings, open_recording, printable
-
-COLOURS = {"bonafide": "green", "spoof": "red", "unjudged": "dim"}
 
 
 class Format(enum.StrEnum):
@@ -45,13 +44,9 @@ def timeline(
     plot: Annotated[Path | None, typer.Option(help="Draw scores, waveform and spectrogram to this .png.")] = None,
     format: Annotated[Format, typer.Option(help="How to print segments and verdict.")] = Format.table,
     hop: Hop = None,
-    vad: Vad = False,
-    min_spoof: MinSpoof = None,
-    fail_on_spoof: Annotated[
-        bool, typer.Option("--fail-on-spoof", help="Exit with 4 if the recording is a spoof.")
-    ] = False,
-    threshold: Threshold = None,
-    hysteresis: Hysteresis = None,
+    sure: Sure = 0.9,
+    prior: SyntheticPrior = 0.5,
+    fail_on_synthetic: FailOnSynthetic = False,
     exact: Exact = False,
     channel: Channel = None,
 ) -> None:
@@ -64,8 +59,9 @@ def timeline(
     recordings = find_recordings([file])
     if len(recordings) != 1:
         raise typer.BadParameter(f"{file}: names {len(recordings)} recordings; give one recording at a time")
-    rule = segment_rule(threshold, hysteresis, min_spoof)
+    rule = decision_rule(prior, sure)
 
+    from aasist_jax.audio.damage import find_damage
     from aasist_jax.audio.load import iter_audio
     from aasist_jax.detection.detector import Detector
     from aasist_jax.detection.stream import score_timeline
@@ -76,10 +72,13 @@ def timeline(
 
     prepare_to_compute()
     detector = Detector.from_pretrained(weights_folder(weights))
+    tell_uncalibrated(detector, weights)
     overview = Overview() if plot is not None else None
     name = recordings[0].name
-    blocks = watched(iter_audio(open_recording(recordings[0]), channel=channel), overview)
-    found = score_timeline(detector, blocks, hop=hop, exact=exact, vad=vad, rule=rule)
+    source = open_recording(recordings[0])
+    blocks = watched(iter_audio(source, channel=channel), overview)
+    is_damaged = find_damage(source) is not None
+    found = score_timeline(detector, blocks, hop=hop, exact=exact, rule=rule, is_damaged=is_damaged)
     if segments is not None:
         write_text(segments, as_csv(name, found) if segments.suffix.lower() == ".csv" else as_json(name, found))
     if plot is not None and overview is not None:
@@ -90,8 +89,8 @@ def timeline(
         sys.stdout.write(as_csv(name, found))
     else:
         sys.stdout.write(as_json(name, found, indent=2 if format is Format.json else None))
-    if fail_on_spoof and found.verdict.label == "spoof":
-        raise typer.Exit(exit_codes.SPOOF)
+    if fail_on_synthetic and found.verdict.label == "synthetic":
+        raise typer.Exit(exit_codes.SYNTHETIC)
 
 
 def _print_table(file: str, timeline: Any) -> None:
@@ -101,27 +100,19 @@ def _print_table(file: str, timeline: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from aasist_jax.detection.timeline_text import clock
+    from aasist_jax.detection.timeline_text import clock, sentence
 
     table = Table(box=box.SIMPLE)
-    for name in ("from", "to", "label", "mean score", "lowest", "highest"):
+    for name in ("from", "to", "label", "P(synthetic)", "mean score"):
         table.add_column(name, justify="left" if name == "label" else "right")
     for segment in timeline.segments:
-        scores = (segment.mean, segment.lowest, segment.highest)
-        table.add_row(
-            clock(segment.start),
-            clock(segment.end),
-            Text(segment.label, COLOURS[segment.label]),
-            *("" if score is None else f"{score:+.3f}" for score in scores),
-        )
-    found = timeline.verdict
-    said = Text(f"{printable(file)}: ")
-    said.append(found.label or "nothing to judge", COLOURS.get(found.label or "", ""))
-    if found.score is not None:
-        said.append(
-            f"; mean score {found.score:+.3f}, spoof for {found.spoof_seconds:.1f} s of {found.judged_seconds:.1f} s "
-            f"judged, at most {found.longest_spoof:.1f} s on end"
-        )
+        p_synthetic = "" if segment.p_synthetic is None else f"{segment.p_synthetic:.3f}"
+        score = "" if segment.score is None else f"{segment.score:+.3f}"
+        label = Text(segment.label, COLOURS[segment.label])
+        table.add_row(clock(segment.start), clock(segment.end), label, p_synthetic, score)
+    result = timeline.score
+    said = Text(f"{printable(file)}: ").append(result.label, COLOURS[result.label])
+    said.append(f". {sentence(result)}")
     console = Console()
-    for part in (table, said, Text(f"The rule: {timeline.rule}.", "dim")):
+    for part in (table, said):
         console.print(part)

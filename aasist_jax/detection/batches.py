@@ -8,23 +8,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aasist_jax.audio.source import is_source, source_name
+from aasist_jax.detection.model import BATCH_SIZE
 from aasist_jax.detection.result import Prepared, Score
+from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError
 from aasist_jax.runtime.progress import with_progress
 
 if TYPE_CHECKING:
     from aasist_jax.detection.detector import Detector
-
-BATCH_SIZE = 8
-"""Windows that are scored at once."""
-
-Windows = Literal["first", "all"]
-"""Which windows of a recording are scored; see `Detector.score`."""
 
 AHEAD_BYTES = 64 << 20
 """Limit on decoded windows that wait for the model; beyond it, no further recording is decoded."""
@@ -43,18 +39,12 @@ class InTurn:
     source: Source
 
 
-def batch_size_for(recordings: int, windows: Windows) -> int:
+def batch_size_for(recordings: int) -> int:
     """The batch size for a job: a single size, so that one program is compiled, but small for a small job.
 
     It depends only on the whole job, so that a resumed job computes the same numbers.
     """
-    return BATCH_SIZE if windows == "all" else min(BATCH_SIZE, 1 << max(recordings - 1, 0).bit_length())
-
-
-def check_windows(windows: str) -> None:
-    """Raise an AudioError if these are no `Windows`."""
-    if windows not in ("first", "all"):
-        raise AudioError(f"windows: expected 'first' or 'all', got {windows!r}")
+    return min(BATCH_SIZE, 1 << max(recordings - 1, 0).bit_length())
 
 
 def score_many(
@@ -62,18 +52,18 @@ def score_many(
     recordings: Iterable[Any],
     *,
     progress: bool = False,
-    windows: Windows = "first",
     channel: int | None = None,
+    rule: DecisionRule | None = None,
+    published: bool = False,
 ) -> Iterator[Score | AudioError]:
     """Score inputs of `Detector.score`; see `Detector.score_many`."""
-    check_windows(windows)
     one = "(array, sample_rate)" if _is_wave(recordings) else type(recordings).__name__
     if is_source(recordings) or _is_wave(recordings) or not isinstance(recordings, Iterable):
         raise AudioError(f"score_many: expected many recordings, got {one}; `score` takes one, or give a list of one")
     count = len(recordings) if isinstance(recordings, Sized) else None
-    size = BATCH_SIZE if count is None else batch_size_for(count, windows)
+    size = BATCH_SIZE if count is None else batch_size_for(count)
     sources = (partial(_itself, recording) for recording in recordings)
-    results = score_in_batches(detector, sources, windows=windows, channel=channel, batch_size=size)
+    results = score_in_batches(detector, sources, channel=channel, rule=rule, published=published, batch_size=size)
     if progress:
         return with_progress(results, description="Scoring", total=count, lines="now and then")
     return results
@@ -93,23 +83,23 @@ def score_in_batches(
     detector: "Detector",
     sources: Iterable[Source | InTurn],
     *,
-    windows: Windows = "first",
     channel: int | None = None,
+    rule: DecisionRule | None = None,
+    published: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[Score | AudioError]:
     """Score recordings as `Detector.score` does; for a recording that cannot be scored, yield the error.
 
-    Memory is bounded, whatever the number of recordings. With `first`, the bound is the decoded windows that wait
-    (`AHEAD_BYTES`) and one block per thread, because recordings are decoded block by block and only their start is
-    kept. With `all`, a single thread decodes, and the bound is the windows that wait, those of the recording that is
-    being scored, and three times the next recording (its samples and their copies while it is cut into windows). A
-    recording that is too long for this gives an AudioError.
+    Memory is bounded, whatever the number of recordings: the windows that wait (`AHEAD_BYTES`), those of the recording
+    that is being scored, and for each thread those of the recording that it cuts. A recording that is too long for this
+    gives an AudioError.
 
     Args:
         detector: the model.
         sources: the recordings to score.
-        windows: as in `Detector.score`.
         channel: as in `Detector.score`.
+        rule: as in `Detector.score`.
+        published: as in `Detector.score`.
         batch_size: windows per batch; the last batch is filled up with zeros.
 
     Yields:
@@ -121,22 +111,21 @@ def score_in_batches(
         try:
             audio = source()
             name = source_name(audio) if is_source(audio) else "the audio"
-            return detector.prepare(audio, windows=windows, channel=channel)
+            return detector.prepare(audio, channel=channel, published=published)
         except AudioError as error:
             return error
         except MemoryError:
-            way_out = "split it, or score its first window alone" if windows == "all" else "split it"
-            return AudioError(f"{name}: too long to hold in memory; {way_out}")
+            return AudioError(f"{name}: too long to hold in memory; `timeline` takes it, or split it")
 
     waiting: deque[_Unfinished] = deque()
     batch: list[tuple[_Unfinished, int]] = []
-    threads = 1 if windows == "all" else min(4, os.cpu_count() or 1)
+    threads = min(4, os.cpu_count() or 1)
     with closing(_ahead(prepare, sources, threads)) as results:
         for result in results:
             if isinstance(result, InTurn):
                 if batch:
                     _run(detector, batch, batch_size)
-                    yield from _finished(detector, waiting)
+                    yield from _finished(detector, waiting, rule)
                 unfinished = _Unfinished(prepare(result.source))
             else:
                 unfinished = _Unfinished(result)
@@ -145,24 +134,24 @@ def score_in_batches(
                 batch.append((unfinished, row))
                 if len(batch) == batch_size:
                     _run(detector, batch, batch_size)
-            yield from _finished(detector, waiting)
+            yield from _finished(detector, waiting, rule)
         if batch:
             _run(detector, batch, batch_size)
-            yield from _finished(detector, waiting)
+            yield from _finished(detector, waiting, rule)
 
 
 @dataclass(eq=False)
 class _Unfinished:
-    """A recording that is being scored, and the logits of its windows so far."""
+    """A recording that is being scored, and what the model gave for its windows so far."""
 
     result: Prepared | AudioError
-    logits: list[np.ndarray] = field(default_factory=list)
+    values: list[np.ndarray] = field(default_factory=list)
 
     def count(self) -> int:
-        return len(self.result.windows) if isinstance(self.result, Prepared) else 0
+        return len(self.result.heard) if isinstance(self.result, Prepared) else 0
 
     def is_finished(self) -> bool:
-        return len(self.logits) == self.count()
+        return len(self.values) == self.count()
 
 
 def _run(detector: "Detector", batch: list[tuple[_Unfinished, int]], batch_size: int) -> None:
@@ -172,15 +161,18 @@ def _run(detector: "Detector", batch: list[tuple[_Unfinished, int]], batch_size:
     for i, (unfinished, row) in enumerate(batch):
         prepared = unfinished.result
         assert isinstance(prepared, Prepared)
-        waves[i] = prepared.windows[row]
-        if lengths is not None and prepared.lengths is not None:
-            lengths[i] = prepared.lengths[row]
-    for (unfinished, _), logits in zip(batch, detector.batch_logits(waves, lengths), strict=False):
-        unfinished.logits.append(logits)
+        cut = prepared.heard[row]
+        waves[i] = cut.wave
+        if lengths is not None and cut.length is not None:
+            lengths[i] = cut.length
+    for (unfinished, _), values in zip(batch, detector.batch_read_out(waves, lengths), strict=False):
+        unfinished.values.append(values)
     batch.clear()
 
 
-def _finished(detector: "Detector", waiting: deque[_Unfinished]) -> Iterator[Score | AudioError]:
+def _finished(
+    detector: "Detector", waiting: deque[_Unfinished], rule: DecisionRule | None
+) -> Iterator[Score | AudioError]:
     """Yield the results of the recordings at the front that are finished."""
     while waiting and waiting[0].is_finished():
         unfinished = waiting.popleft()
@@ -188,7 +180,8 @@ def _finished(detector: "Detector", waiting: deque[_Unfinished]) -> Iterator[Sco
             yield unfinished.result
             continue
         try:
-            yield detector.judge(unfinished.result, np.array(unfinished.logits, np.float32).reshape(-1, 2))
+            values = np.array(unfinished.values, np.float32).reshape(len(unfinished.values), -1)
+            yield detector.judge(unfinished.result, values, rule=rule)
         except AudioError as error:
             yield error
 
@@ -243,4 +236,5 @@ def _ahead(
 
 def _size(result: Prepared | AudioError) -> int:
     """Approximate size of a result in bytes; never 0, so that the number of waiting results is bounded, too."""
-    return 1 << 10 if isinstance(result, AudioError) else (1 << 10) + result.windows.nbytes
+    held = () if isinstance(result, AudioError) else result.heard
+    return (1 << 10) + sum(cut.wave.nbytes for cut in held if cut.wave is not None)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.data.splits import Split
-from aasist_jax.detection.batches import BATCH_SIZE
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.model import BATCH_SIZE
 from aasist_jax.detection.resumable_rows import as_written, opened_to_append, take_up_rows
 from aasist_jax.errors import ScoreFileError
 
@@ -30,7 +30,7 @@ def score_dataset(
         ScoreFileError: the existing file holds scores of another model or data set, or other rows, or its identity
             file is missing; or another process is writing it.
     """
-    identity = {"model_id": detector.weights.model_id, "data": split.fingerprint}
+    identity = {"weights_id": detector.weights.weights_id, "data": split.fingerprint}
     with opened_to_append(path) as file:
         rows = take_up_rows(
             file,
@@ -38,7 +38,7 @@ def score_dataset(
             identity,
             lambda path: _rows_there(path, [clip.utterance for clip in split.utterances]),
             way_out="move it away or give --output",
-            names={"model_id": "model", "data": "data set"},
+            names={"weights_id": "model", "data": "data set"},
         )
         done = rows or 0
         total = len(split.utterances)

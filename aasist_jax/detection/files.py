@@ -3,89 +3,80 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from aasist_jax.detection.batches import InTurn, Source, Windows, batch_size_for, score_in_batches
-from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
+from aasist_jax.detection.batches import InTurn, Source, batch_size_for, score_in_batches
+from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
 from aasist_jax.detection.result import Score
-from aasist_jax.errors import AudioError, WeightsError
+from aasist_jax.detection.verdict import DecisionRule
+from aasist_jax.errors import AudioError
 
 COLUMNS = (
     "file",
     "label",
+    "p_synthetic",
+    "llr",
+    "reasons",
     "score",
-    "duration",
+    "seconds",
     "heard_seconds",
+    "speech_seconds",
     "status",
     "spoof_logit",
     "bonafide_logit",
+    "weights_id",
     "model_id",
-    "llr",
-    "p_spoof",
     "error",
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """The result of one input file: its score, or the error."""
+    """The result of one input file, or the error."""
 
     file: str
     result: Score | None
     error: str = ""
-    p_spoof: float | None = None
-    """Posterior probability of a spoof; None if no prior was given."""
 
     @property
     def outcome(self) -> str:
-        """`bonafide`, `spoof`, `error`, or '' for a silent or constant recording."""
+        """`human`, `unsure`, `synthetic`, `error`, or `` for a published score, which has no label."""
         return "error" if self.result is None else self.result.label or ""
 
     def as_dict(self) -> dict[str, object]:
-        """The row as a flat dictionary with the keys `COLUMNS`; with several windows also `window_scores`."""
-        result = self.result
-        spoof, bonafide = result.logits if result and result.logits else (None, None)
-        values = (
-            self.file,
-            result.label if result else None,
-            result.score if result else None,
-            result.duration if result else None,
-            result.heard_seconds if result else None,
-            result.status if result else "error",
-            spoof,
-            bonafide,
-            result.model_id if result else None,
-            result.llr if result else None,
-            self.p_spoof,
-            self.error or None,
-        )
-        return dict(zip(COLUMNS, values, strict=True)) | (
-            {"window_scores": list(result.window_scores)} if result and len(result.window_scores) > 1 else {}
-        )
+        """The row as a flat dictionary with the keys `COLUMNS`; `reasons` is one text, separated by semicolons."""
+        if self.result is None:
+            return dict.fromkeys(COLUMNS) | {"file": self.file, "status": "error", "error": self.error}
+        values = result_dict(self.result)
+        return {"file": self.file} | {name: values[name] for name in COLUMNS[1:-1]} | {"error": None}
 
 
-def load_detector(weights: Path, p_spoof: float | None = None) -> Detector:
-    """Load a weights folder; if a prior of a spoof is given, the folder must have a calibration.
-
-    Raises:
-        WeightsError: the weights cannot be loaded, or have no calibration to apply the prior to.
-    """
-    detector = Detector.from_pretrained(weights)
-    if p_spoof is not None and detector.calibration is None:
-        raise WeightsError(
-            f"--p-spoof: {weights} has no {CALIBRATION_FILE}; fit one on development scores with "
-            f"`aasist-jax calibrate --scores FILE --out {weights / CALIBRATION_FILE}`"
-        )
-    return detector
+def result_dict(result: Score) -> dict[str, object]:
+    """A result as a flat dictionary."""
+    spoof, bonafide = result.logits or (None, None)
+    return {
+        "label": result.label,
+        "p_synthetic": result.p_synthetic,
+        "llr": result.llr,
+        "reasons": "; ".join(result.reasons) or None,
+        "score": result.score,
+        "seconds": result.seconds,
+        "heard_seconds": result.heard_seconds,
+        "speech_seconds": result.speech_seconds,
+        "status": result.status,
+        "spoof_logit": spoof,
+        "bonafide_logit": bonafide,
+        "weights_id": result.weights_id,
+        "model_id": result.model_id,
+    }
 
 
 def score_files(
     detector: Detector,
     recordings: Sequence[Recording],
-    windows: Windows = "first",
-    p_spoof: float | None = None,
     *,
+    rule: DecisionRule | None = None,
+    published: bool = False,
     channel: int | None = None,
     of: int | None = None,
 ) -> Iterator[Row]:
@@ -94,24 +85,24 @@ def score_files(
     Args:
         detector: the model.
         recordings: what to score.
-        windows: as in `Detector.score`.
-        p_spoof: prior of a spoof, for a calibrated detector.
+        rule: as in `Detector.score`.
+        published: as in `Detector.score`.
         channel: as in `Detector.score`.
         of: number of recordings of the whole job, if these are only the remaining ones.
     """
     results = score_in_batches(
         detector,
         [_source(recording) for recording in recordings],
-        windows=windows,
         channel=channel,
-        batch_size=batch_size_for(len(recordings) if of is None else of, windows),
+        rule=rule,
+        published=published,
+        batch_size=batch_size_for(len(recordings) if of is None else of),
     )
     for recording, result in zip(recordings, results, strict=True):
         if isinstance(result, AudioError):
             yield Row(recording.name, None, str(result))
         else:
-            posterior = None if p_spoof is None else result.probability_of_spoof(p_spoof)
-            yield Row(recording.name, result, p_spoof=posterior)
+            yield Row(recording.name, result)
 
 
 def _source(recording: Recording) -> Source | InTurn:

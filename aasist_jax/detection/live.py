@@ -1,75 +1,96 @@
-"""Live detection: reports windows, alarms and segments while audio arrives."""
+"""Live detection: reports windows, alarms and the verdict so far while audio arrives."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from aasist_jax.detection.files import result_dict
+from aasist_jax.detection.result import Score
 from aasist_jax.detection.stream import Stream
-from aasist_jax.detection.timeline import Rule, Segment, Segmenter, SegmentLabel, WindowScore
+from aasist_jax.detection.timeline import JudgedWindow, Segment, segments
 from aasist_jax.detection.timeline_text import segment_dict, window_dict
 from aasist_jax.errors import AudioError
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A window, and the label of the segment that it belongs to."""
-
-    window: WindowScore
-    label: SegmentLabel
-
-
-@dataclass(frozen=True)
 class Alarm:
-    """A spoof segment has lasted at least `min_spoof` (see `Rule`).
+    """What was heard so far is synthetic, and was not before.
 
     Attributes:
-        start: where the segment begins, in seconds.
-        raised: the end of the window that raised the alarm, in seconds.
+        start: where the earliest synthetic segment begins, in seconds; 0 if no part stands out from the whole.
+        raised: seconds heard when the alarm was raised.
+        p_synthetic: probability that what was heard is synthetic, wholly or in part.
     """
 
     start: float
     raised: float
+    p_synthetic: float
 
 
-Event = Judged | Alarm | Segment
+@dataclass(frozen=True)
+class Heard:
+    """A window just heard, with its label given all that was heard so far, and the result so far."""
+
+    judged: JudgedWindow
+    result: Score
 
 
-def live_events(stream: Stream, chunks: Iterable[Any], rule: Rule) -> Iterator[Event]:
-    """Score chunks as they arrive and yield every window, one alarm per spoof segment, and segments when they end.
+@dataclass(frozen=True)
+class Ended:
+    """The end of the signal: the result for all of it, as for a file of the same samples, and its segments."""
 
-    If the source fails, the audio received before is scored to its end, and then the error is raised.
+    result: Score
+    segments: tuple[Segment, ...]
+
+
+Event = Heard | Alarm | Ended
+
+
+def live_events(stream: Stream, chunks: Iterable[Any]) -> Iterator[Event]:
+    """Judge chunks as they arrive; yield every window, an alarm whenever the verdict turns synthetic, and the end.
+
+    If the source fails, the audio received before is judged to its end, and then the error is raised.
     """
-    segmenter, alarmed = Segmenter(rule), False
+    was_synthetic = False
     faults: list[AudioError] = []
-    for window in _scored(stream, chunks, faults):
-        closed = segmenter.push(window)
-        if closed is not None:
-            yield closed
-        if segmenter.label is not None:
-            yield Judged(window, segmenter.label)
-        if segmenter.alarm_since is not None and not alarmed:
-            yield Alarm(segmenter.alarm_since, window.end)
-        alarmed = segmenter.alarm_since is not None
-    last = segmenter.finish(stream.seconds)
-    if last is not None:
-        yield last
+    for count in _new_windows(stream, chunks, faults):
+        result = stream.result()
+        judged = stream.judged_windows(result)
+        for each in judged[len(judged) - count :]:
+            yield Heard(each, result)
+        is_synthetic = result.label == "synthetic"
+        if is_synthetic and not was_synthetic:
+            assert result.p_synthetic is not None
+            found = (each for each in segments(judged, result.seconds) if each.label == "synthetic")
+            start = next((each.start for each in found), 0.0)
+            yield Alarm(start, result.seconds, result.p_synthetic)
+        was_synthetic = is_synthetic
+    result = stream.result()
+    if result.windows:
+        yield Ended(result, tuple(segments(stream.judged_windows(result), result.seconds)))
     if faults:
         raise faults[0]
 
 
-def _scored(stream: Stream, chunks: Iterable[Any], faults: list[AudioError]) -> Iterator[WindowScore]:
+def _new_windows(stream: Stream, chunks: Iterable[Any], faults: list[AudioError]) -> Iterator[int]:
+    """The count of windows that each chunk, and the end, complete, where there are any."""
     try:
         for chunk in chunks:
-            yield from stream.push(chunk)
+            if windows := stream.push(chunk):
+                yield len(windows)
     except AudioError as error:
         faults.append(error)
-    yield from stream.finish()
+    if windows := stream.finish():
+        yield len(windows)
 
 
 def event_dict(event: Event) -> dict[str, Any]:
-    """An event as a dictionary for JSON; its `type` is window, alarm or segment."""
-    if isinstance(event, Judged):
-        return {"type": "window"} | window_dict(event.window) | {"label": event.label}
-    if isinstance(event, Alarm):
-        return {"type": "alarm"} | asdict(event)
-    return {"type": "segment"} | segment_dict(event)
+    """An event as a dictionary for JSON; its `type` is window, alarm or verdict."""
+    match event:
+        case Heard(judged, result):
+            values = window_dict(judged.window) | {"label": judged.label, "p_synthetic": judged.p_synthetic}
+            return {"type": "window", **values, "verdict": result.label, "verdict_p_synthetic": result.p_synthetic}
+        case Alarm():
+            return {"type": "alarm", **vars(event)}
+        case Ended(result, found):
+            return {"type": "verdict", **result_dict(result), "segments": [segment_dict(each) for each in found]}

@@ -2,11 +2,11 @@
 
 from dataclasses import KW_ONLY, dataclass
 
-import numpy as np
-from jaxtyping import Float32, Int32
-
 from aasist_jax.audio.condition import Condition
-from aasist_jax.calibration.llr import probability_of_spoof
+from aasist_jax.audio.facts import SignalFacts
+from aasist_jax.detection.cutting import Cut
+from aasist_jax.detection.timeline import Segment, WindowScore, judge_windows, segments
+from aasist_jax.detection.verdict import Label, Reason, Verdict
 
 
 @dataclass(frozen=True, repr=False)
@@ -14,44 +14,98 @@ class Score:
     """A Detector's result for one recording.
 
     Attributes:
-        label: `bonafide` or `spoof`, whichever of the two mean logits is larger, whatever the `llr` is; None if the
-            recording is not scored (see `status`).
-        score: the published score, the raw logit of bona fide; higher means more likely human. It is not a likelihood
-            ratio. With several windows, their mean. None if the recording is not scored.
-        logits: the logits (spoof, bona fide); with several windows, their mean. None if the recording is not scored.
-        duration: length of the recording in seconds.
-        status: the condition of the scored audio (the first window or all of it). `ok`; `damaged` (anywhere in the
-            file, by its format's own checks), `short` (less than 0.5 s) and `clipped` (heavily) are scored, but the
-            score is not reliable; `silent` (digital silence) and `constant` (the same value throughout) are not scored.
-        model_id: identifies the model that gave the score.
-        window_scores: the score of every window, in order.
-        llr: the score as a log-likelihood ratio, bona fide over spoof, natural log; None if the weights folder has no
-            calibration.
-        heard_seconds: seconds of the recording that were judged, at most `duration`; 0 if it is not scored.
+        verdict: what can be said of the recording; None for a published score, which has no label.
+        score: the raw logit of bona fide, as published: higher means more likely human. It is not a likelihood ratio.
+            With several windows, their mean. None if nothing was heard.
+        logits: the logits (spoof, bona fide); with several windows, their mean. None if nothing was heard.
+        seconds: length of the recording.
+        heard_seconds: seconds of it that were judged.
+        speech_seconds: seconds of it that are speech.
+        status: the condition of the recording: see `aasist_jax.audio.condition`.
+        facts: plain facts of the signal.
+        weights_id: identifies configuration and tensors.
+        model_id: identifies weights and calibration.
+        windows: the windows that the verdict rests on, and those that were not heard, in order.
     """
 
-    label: str | None
+    verdict: Verdict | None
     score: float | None
     logits: tuple[float, float] | None
-    duration: float
-    status: Condition
-    model_id: str
-    window_scores: tuple[float, ...]
-    llr: float | None = None
-    _: KW_ONLY
+    seconds: float
     heard_seconds: float
+    speech_seconds: float
+    status: Condition
+    facts: SignalFacts
+    weights_id: str
+    model_id: str
+    windows: tuple[WindowScore, ...]
+
+    @property
+    def label(self) -> Label | None:
+        """`human`, `unsure` or `synthetic`; None for a published score."""
+        return None if self.verdict is None else self.verdict.label
+
+    @property
+    def llr(self) -> float | None:
+        """The log-likelihood ratio of human over synthetic, natural log; None where there is none to act on."""
+        return None if self.verdict is None else self.verdict.llr
+
+    @property
+    def p_synthetic(self) -> float | None:
+        """Probability that the recording is synthetic, wholly or in part; None without an `llr`."""
+        return None if self.verdict is None else self.verdict.p_synthetic
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the verdict is unsure, or what to know beside it."""
+        return () if self.verdict is None else self.verdict.reasons
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What was heard when: segments that cover the recording, by the windows of the verdict."""
+        if self.verdict is None:
+            return ()
+        return tuple(segments(judge_windows(self.windows, self.windows, self.verdict), self.seconds))
 
     def __repr__(self) -> str:
         score = None if self.score is None else round(self.score, 3)
-        llr = "" if self.llr is None else f"llr={self.llr:.2f}, "
-        heard = f"heard_seconds={self.heard_seconds:.2f}, duration={self.duration:.2f}"
-        return f"Score(label={self.label!r}, score={score}, {llr}{heard}, status={self.status!r})"
+        heard = f"heard_seconds={self.heard_seconds:.2f}, seconds={self.seconds:.2f}"
+        if self.verdict is None:
+            return f"Score(published score={score}, {heard}, status={self.status!r})"
+        sure = f", p_synthetic={self.p_synthetic:.3f}" if self.p_synthetic is not None else ""
+        reasons = f", reasons={self.reasons!r}" if self.reasons else ""
+        return f"Score(label={self.label!r}{sure}, score={score}, {heard}{reasons})"
 
-    def probability_of_spoof(self, p_spoof: float) -> float | None:
-        """Posterior probability of a spoof at the prior `p_spoof`; None if there is no `llr`."""
-        if self.llr is None:
-            return None
-        return float(probability_of_spoof(np.array([self.llr]), p_spoof)[0])
+
+@dataclass(frozen=True, repr=False)
+class Timeline:
+    """A recording over time. Its `repr` is one line, whatever its length.
+
+    Attributes:
+        score: the result for the whole recording, as `Detector.score` gives it.
+        window: length of a window in seconds.
+        hop: seconds from one window to the next; the last window may follow sooner.
+        exact: whether every window was computed by itself.
+        windows: all windows, in order: those of the score, or those of a finer hop.
+        segments: what was heard when, by these windows; they cover the recording without gaps.
+    """
+
+    score: Score
+    window: float
+    hop: float
+    exact: bool
+    windows: tuple[WindowScore, ...]
+    segments: tuple[Segment, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the whole recording."""
+        assert self.score.verdict is not None
+        return self.score.verdict
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.windows)} windows, {len(self.segments)} segments"
+        return f"Timeline(label={self.score.label!r}, seconds={self.score.seconds:.2f}: {counts})"
 
 
 @dataclass(frozen=True)
@@ -60,16 +114,20 @@ class Prepared:
 
     Attributes:
         name: the name used in messages.
-        windows: float32 (windows, samples) at 16 kHz; no windows if the recording is silent or constant.
-        lengths: valid samples of each window, for networks that take lengths; None otherwise.
-        duration: length of the recording in seconds.
+        cuts: its windows, in order.
+        facts: facts of the signal.
         status: as in `Score`.
-        heard_seconds: as in `Score`.
+        is_published: whether only the first window counts, as in the papers.
     """
 
     name: str
-    windows: Float32[np.ndarray, "windows samples"]
-    lengths: Int32[np.ndarray, " windows"] | None
-    duration: float
+    cuts: tuple[Cut, ...]
+    facts: SignalFacts
     status: Condition
-    heard_seconds: float
+    _: KW_ONLY
+    is_published: bool = False
+
+    @property
+    def heard(self) -> tuple[Cut, ...]:
+        """The windows that are given to the model."""
+        return tuple(cut for cut in self.cuts if cut.wave is not None)

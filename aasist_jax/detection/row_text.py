@@ -10,11 +10,9 @@ from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal
 
-from aasist_jax.detection.batches import Windows
 from aasist_jax.detection.files import COLUMNS, Row
 from aasist_jax.detection.resumable_rows import as_written, opened_to_append, take_up_rows
 from aasist_jax.errors import ScoreFileError
-from aasist_jax.runtime.files import sha256_of
 
 Format = Literal["json", "jsonl", "csv"]
 
@@ -27,23 +25,18 @@ class Identity:
     """What all rows of one file have in common. A run with other values must not add rows to it.
 
     Attributes:
-        model_id: identifies the model.
-        calibration: SHA-256 of the calibration file, or '' if there is none.
-        windows: as in `Detector.score`.
-        p_spoof: the prior of a spoof, if one was given.
+        model_id: identifies weights and calibration.
+        prior: as in `DecisionRule`.
+        sure: as in `DecisionRule`.
+        published: as in `Detector.score`.
         channel: as in `Detector.score`.
     """
 
     model_id: str
-    calibration: str
-    windows: Windows
-    p_spoof: float | None
+    prior: float
+    sure: float
+    published: bool
     channel: int | None = None
-
-    @staticmethod
-    def calibration_of(file: Path) -> str:
-        """The SHA-256 of a calibration file, or '' if there is none."""
-        return sha256_of(file) if file.is_file() else ""
 
 
 def write_rows(rows: Iterable[Row], format: Format, write: Callable[[str], object], *, header: bool = True) -> None:

@@ -1,25 +1,28 @@
-"""Scores a recording that arrives in chunks; live scoring and the timeline of a file share this code."""
+"""Judges a recording that arrives in chunks; live streams and the timeline of a file share this code."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
 from jaxtyping import Float32
 
-from aasist_jax.audio.activity import LEAST_SPEECH, Levels
 from aasist_jax.audio.limits import DEFAULT_LIMITS, SAMPLE_RATE
 from aasist_jax.audio.load import as_rate, as_samples, to_mono_16k
+from aasist_jax.detection.cutting import Cut, Cutter, not_heard
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, Scored, WindowScorer
-from aasist_jax.detection.timeline import Rule, Timeline, WindowScore, segments, verdict
+from aasist_jax.detection.judging import judge_recording, window_scores
+from aasist_jax.detection.result import Score, Timeline
+from aasist_jax.detection.timeline import JudgedWindow, WindowScore, judge_windows, segments
+from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     from aasist_jax.detection.detector import Detector
 
 FILE_FRAMES, FILE_WINDOWS = 16, 8
-"""For a file: frames encoded at once, and windows scored at once in exact mode. In live mode both are 1.
+"""For a file: frames encoded at once, and windows scored at once. In live mode both are 1.
 
 Encoding more frames at once spreads the cost of the two context frames, but takes more memory (7 MB per frame).
 """
@@ -32,11 +35,13 @@ BLOCK = 1 << 18
 
 
 class Stream:
-    """Scores the windows of a signal while it arrives; made by `Detector.stream`.
+    """Judges a signal while it arrives; made by `Detector.stream`.
 
-    The scores do not depend on how the signal is cut into chunks. A window is scored with the chunk that completes it.
-    Where windows share the encoder's frames, the context of its last frame must have arrived, too; in exact mode the
-    window alone is enough. Memory is bounded, whatever the length of the signal.
+    The windows of the verdict lie end to end, and are scored exactly as `Detector.score` does. With a `hop`, further
+    windows follow one another more closely and show where something happens; the verdict does not rest on them.
+
+    Nothing depends on how the signal is cut into chunks. A window is scored with the chunk that completes it. The
+    samples of scored windows are forgotten; of each window a few numbers are kept.
     """
 
     def __init__(
@@ -46,18 +51,19 @@ class Stream:
         *,
         hop: float | None = None,
         exact: bool = False,
-        vad: bool = False,
+        rule: DecisionRule | None = None,
         live: bool = True,
     ) -> None:
-        """Prepare to score.
+        """Prepare to judge.
 
         Args:
             detector: the model.
             sample_rate: of the chunks, in Hz.
             hop: seconds from one window to the next, at most the length of a window; rounded to whole encoder frames,
-                in exact mode to samples. Default: one frame, in exact mode half a window.
-            exact: encode every window separately, as `Detector.score` does. A family without frames always does.
-            vad: use voice activity detection and do not score windows without speech.
+                with `exact` to samples. None: the windows of the verdict and no others.
+            exact: compute every window of a finer hop by itself. Otherwise, for a family with frames, the encoder runs
+                once over the recording, and windows share its frames.
+            rule: the prior of synthetic speech, and how sure a label must be.
             live: score every window as soon as possible. Otherwise windows are collected into batches.
 
         Raises:
@@ -66,21 +72,25 @@ class Stream:
         """
         sample_rate = as_rate(sample_rate)
         DEFAULT_LIMITS.check_format("the stream", sample_rate, channels=1)
-        window = detector.window
+        self._detector, self._live = detector, live
+        self._window = window = detector.window
+        self.rule = rule or DecisionRule()
+        self._cutter = Cutter(detector.window_rule)
+        self._cuts: list[Cut] = []
+        self._values: list[np.ndarray] = []
+        self._waiting: list[Cut] = []
+        self._fine: WindowScorer | None = None
+        self._fine_windows: list[WindowScore] = []
         geometry = None if exact else detector.frame_geometry
-        self._window, self._vad, self.exact = window, vad, geometry is None
-        if geometry is None:
-            hop_samples = _hop(hop, 1, window) if hop is not None else window // 2
-            self._scorer: WindowScorer = ExactWindows(
-                detector.logits,
-                detector.start_logits,
-                window=window,
-                hop=hop_samples,
-                batch=1 if live else FILE_WINDOWS,
+        self.exact = hop is None or geometry is None
+        hop_samples = window if hop is None else _hop(hop, 1 if geometry is None else geometry.stride, window)
+        if hop is not None and geometry is None:
+            batch = 1 if live else FILE_WINDOWS
+            self._fine = ExactWindows(
+                detector.logits, detector.start_logits, window=window, hop=hop_samples, batch=batch
             )
-        else:
-            hop_samples = _hop(hop, geometry.stride, window) if hop is not None else geometry.stride
-            self._scorer = EncodedWindows(
+        elif hop is not None and geometry is not None:
+            self._fine = EncodedWindows(
                 geometry,
                 detector.encode,
                 detector.classify,
@@ -90,7 +100,6 @@ class Stream:
                 step=1 if live else FILE_FRAMES,
             )
         self.hop = hop_samples / SAMPLE_RATE
-        self._levels = Levels()
         self._received = 0
         self._finished = False
         self._resampler = (
@@ -125,36 +134,85 @@ class Stream:
         if self._resampler is not None:
             wave = self._resampler.resample_chunk(wave)
         blocks = (wave[start : start + BLOCK] for start in range(0, wave.size, BLOCK))
-        return [window for block in blocks for window in self._take(block, self._scorer.push)]
+        return [window for block in blocks for window in self._take(block)]
 
     def finish(self) -> list[WindowScore]:
         """End the signal and return the remaining windows. A signal shorter than a window is extended to fill one."""
         if self._finished:
             return []
-        self._finished = True
         rest = np.zeros(0, np.float32)
         if self._resampler is not None:
             rest = self._resampler.resample_chunk(rest, last=True)
-        return self._take(rest, lambda wave: self._scorer.push(wave) + self._scorer.finish())
+        windows = self._take(rest)
+        self._finished = True
+        fine = [] if self._fine is None else self._with_fine(self._fine.finish())
+        return windows + self._judged(self._cutter.finish(), to_the_end=True) + fine
 
-    def _take(self, wave: Float32[np.ndarray, " samples"], score: Callable[[Any], list[Scored]]) -> list[WindowScore]:
+    def result(self, *, is_damaged: bool = False) -> Score:
+        """The result of what was heard so far; after `finish`, of the whole signal.
+
+        Args:
+            is_damaged: whether the file that the signal comes from is damaged.
+        """
+        self._score_waiting()
+        values = np.concatenate(self._values) if self._values else np.empty((0, 2), np.float32)
+        return judge_recording(
+            self._cuts,
+            values,
+            facts=self._cutter.facts(),
+            condition=self._cutter.condition(is_damaged=is_damaged),
+            weights_id=self._detector.weights.weights_id,
+            calibration=self._detector.calibration,
+            rule=self.rule,
+        )
+
+    def judged_windows(self, result: Score) -> list[JudgedWindow]:
+        """All windows so far (of the finer hop, if there is one) with their labels, given a `result`."""
+        assert result.verdict is not None
+        windows = result.windows if self._fine is None else self._fine_windows
+        return judge_windows(windows, result.windows, result.verdict)
+
+    def _take(self, wave: Float32[np.ndarray, " samples"]) -> list[WindowScore]:
         self._received += wave.size
-        self._levels.push(wave)
-        windows = [self._window_score(start, logits) for start, logits in score(wave)]
-        if windows:
-            self._levels.forget(round(windows[-1].start * SAMPLE_RATE))
+        cuts = self._cutter.push(wave)
+        fine = [] if self._fine is None else self._with_fine(self._fine.push(wave))
+        return self._judged(cuts) + fine
+
+    def _judged(self, cuts: list[Cut], *, to_the_end: bool = False) -> list[WindowScore]:
+        """Score windows of the verdict, in batches unless live; return those that are new unless a hop has others."""
+        self._waiting += cuts
+        if not (self._live or to_the_end or len(self._waiting) >= FILE_WINDOWS):
+            return []
+        windows = self._score_waiting()
+        return windows if self._fine is None else []
+
+    def _score_waiting(self) -> list[WindowScore]:
+        cuts, self._waiting = self._waiting, []
+        if not cuts:
+            return []
+        values = self._detector.read_out(cuts, "the audio")
+        if len(values):
+            self._values.append(values)
+        calibration = self._detector.calibration
+        llrs = None if calibration is None else calibration.llrs(values[:, 1])
+        # The samples are no longer needed.
+        self._cuts += [Cut(cut.start, cut.end, cut.status) for cut in cuts]
+        return list(window_scores(cuts, values, llrs))
+
+    def _with_fine(self, scored: Iterable[Scored]) -> list[WindowScore]:
+        windows = [self._fine_window(start, logits) for start, logits in scored]
+        self._fine_windows += windows
         return windows
 
-    def _window_score(self, start: int, logits: Float32[np.ndarray, "2"]) -> WindowScore:
+    def _fine_window(self, start: int, logits: Float32[np.ndarray, "2"]) -> WindowScore:
         end = min(start + self._window, self._received)
-        activity = self._levels.window(start, end)
         seconds = start / SAMPLE_RATE, end / SAMPLE_RATE
-        if activity.is_constant:
-            return WindowScore(*seconds, None, "silent")
-        if self._vad and activity.speech < LEAST_SPEECH:
-            return WindowScore(*seconds, None, "no speech")
+        if status := not_heard(self._cutter.activity(start, end)):
+            return WindowScore(*seconds, None, status)
         spoof, bonafide = map(float, logits)
-        return WindowScore(*seconds, (spoof, bonafide), "ok" if end - start == self._window else "short")
+        calibration = self._detector.calibration
+        llr = None if calibration is None else float(calibration.llrs(np.array([bonafide]))[0])
+        return WindowScore(*seconds, (spoof, bonafide), "ok" if end - start == self._window else "short", llr)
 
 
 def _hop(seconds: Any, unit: int, window: int) -> int:
@@ -174,32 +232,30 @@ def score_timeline(
     *,
     hop: float | None = None,
     exact: bool = False,
-    vad: bool = False,
-    rule: Rule | None = None,
+    rule: DecisionRule | None = None,
+    is_damaged: bool = False,
 ) -> Timeline:
-    """Score a recording over time; see `Stream` for the options.
+    """Judge a recording over time; see `Stream` for the options.
 
     Args:
         detector: the model.
         blocks: the recording at 16 kHz mono, in blocks of any size.
-        hop: seconds from one window to the next.
-        exact: encode every window separately.
-        vad: do not score windows without speech.
-        rule: how windows become segments and a verdict; None for the default rule.
+        hop: seconds from one window to the next; None: the windows of the verdict.
+        exact: compute every window of a finer hop by itself.
+        rule: the prior of synthetic speech, and how sure a label must be.
+        is_damaged: whether the file is damaged.
     """
-    rule = rule or Rule()
-    stream = Stream(detector, hop=hop, exact=exact, vad=vad, live=False)
-    windows = [window for block in blocks for window in stream.push(block)]
-    windows += stream.finish()
-    found = segments(windows, stream.seconds, rule)
+    stream = Stream(detector, hop=hop, exact=exact, rule=rule, live=False)
+    for block in blocks:
+        stream.push(block)
+    stream.finish()
+    score = stream.result(is_damaged=is_damaged)
+    judged = stream.judged_windows(score)
     return Timeline(
-        duration=stream.seconds,
+        score=score,
         window=detector.window / SAMPLE_RATE,
         hop=stream.hop,
         exact=stream.exact,
-        model_id=detector.weights.model_id,
-        rule=rule,
-        windows=tuple(windows),
-        segments=tuple(found),
-        verdict=verdict(windows, found, rule),
+        windows=tuple(each.window for each in judged),
+        segments=tuple(segments(judged, score.seconds)),
     )

@@ -6,22 +6,22 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from aasist_jax.detection.timeline import Segment, Timeline, WindowScore
+from aasist_jax.detection.files import result_dict
+from aasist_jax.detection.result import Score, Timeline
+from aasist_jax.detection.timeline import Segment, WindowScore
 
-COLUMNS = ("file", "start", "end", "label", "windows", "lasting", "score_mean", "score_min", "score_max")
+COLUMNS = ("file", "start", "end", "label", "p_synthetic", "score", "windows")
 
 
 def as_json(file: str, timeline: Timeline, *, indent: int | None = 2) -> str:
     """The whole timeline as JSON, with a final line feed; times are seconds from the recording's start."""
     document = {
         "file": file,
-        "model_id": timeline.model_id,
-        "duration": timeline.duration,
+        **result_dict(timeline.score),
+        "rule": asdict(timeline.verdict.rule),
         "window": timeline.window,
         "hop": timeline.hop,
         "exact": timeline.exact,
-        "verdict": asdict(timeline.verdict),
-        "rule": asdict(timeline.rule) | {"text": str(timeline.rule)},
         "segments": [segment_dict(segment) for segment in timeline.segments],
         "windows": [window_dict(window) for window in timeline.windows],
     }
@@ -40,17 +40,7 @@ def as_csv(file: str, timeline: Timeline) -> str:
 
 def segment_dict(segment: Segment) -> dict[str, Any]:
     """A segment as a dictionary with the keys of `COLUMNS` except `file`."""
-    values = (
-        segment.start,
-        segment.end,
-        segment.label,
-        segment.windows,
-        segment.lasting,
-        segment.mean,
-        segment.lowest,
-        segment.highest,
-    )
-    return dict(zip(COLUMNS[1:], values, strict=True))
+    return {name: getattr(segment, name) for name in COLUMNS[1:]}
 
 
 def window_dict(window: WindowScore) -> dict[str, Any]:
@@ -61,8 +51,31 @@ def window_dict(window: WindowScore) -> dict[str, Any]:
         "end": window.end,
         "score": bonafide,
         "spoof_logit": spoof,
+        "llr": window.llr,
         "status": window.status,
     }
+
+
+def sentence(result: Score) -> str:
+    """What a verdict means, how sure it is, and what it rests on, in a line for people."""
+    verdict = result.verdict
+    assert verdict is not None
+    heard = f"Heard {heard_of(result.heard_seconds, result.seconds)}, {result.speech_seconds:.1f} s of it speech."
+    if verdict.llr is None or verdict.p_synthetic is None:
+        return f"No number to act on: {', '.join(verdict.reasons)}. {heard}"
+    beside = f" Beside it: {', '.join(verdict.reasons)}." if verdict.reasons else ""
+    return (
+        f"P(synthetic) {verdict.p_synthetic:.3f} at a prior of {verdict.rule.prior:g} "
+        f"(LLR {verdict.llr:+.2f}: {verdict.evidence}); a label needs {verdict.rule.sure:g}.{beside} {heard}"
+    )
+
+
+def heard_of(heard: float, seconds: float) -> str:
+    """How much of a recording was heard, as in `4.0 s` and `12.1 s of 1:02:10.0`."""
+    whole = f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+    if round(heard, 1) == round(seconds, 1):
+        return whole
+    return f"{f'{heard:.1f} s' if heard < 60 else clock(heard)} of {whole}"
 
 
 def clock(seconds: float) -> str:

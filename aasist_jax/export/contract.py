@@ -46,7 +46,7 @@ def describe(detector: Detector) -> dict[str, Any]:
     weights, calibration, window = detector.weights, detector.calibration, detector.window_rule
     facts = {
         "format": FORMAT,
-        "model_id": weights.model_id,
+        "weights_id": weights.weights_id,
         "source": asdict(weights.source),
         "architecture": detector.family.name,
         "sample_rate": SAMPLE_RATE,

@@ -163,13 +163,26 @@ def class_logits(logits: Float[Array, "batch classes"], bonafide_index: int | No
 
 def score_function(config: Any, network: Network) -> Callable[..., Float[Array, "batch 2"]]:
     """Make `score(variables, waves, lengths=None)`, which returns the logits (spoof, bona fide) in evaluation mode."""
-    index = family_of(config).bonafide_index
+    read = read_out_function(config, network)
 
     def score(variables: Variables, waves: Array, lengths: Array | None = None) -> Array:
-        outputs, _ = network.apply(*split_variables(variables), waves, lengths)
-        return class_logits(outputs.logits, index)
+        return read(variables, waves, lengths)[0]
 
     return score
+
+
+def read_out_function(config: Any, network: Network) -> Callable[..., tuple[Array, Array]]:
+    """Make `read(variables, waves, lengths=None)`, which returns logits and embedding in evaluation mode.
+
+    The logits are (batch, 2), in the order (spoof, bona fide); the embedding is (batch, features).
+    """
+    index = family_of(config).bonafide_index
+
+    def read(variables: Variables, waves: Array, lengths: Array | None = None) -> tuple[Array, Array]:
+        outputs, _ = network.apply(*split_variables(variables), waves, lengths)
+        return class_logits(outputs.logits, index), outputs.embedding
+
+    return read
 
 
 def variable_shapes(config: Any) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class _Run:
                 summary[name] = error_rates_by_attack(trials, seen_attacks)
                 self.reporter.table(name, summary[name])
         if self.folder.is_writer:
-            summary["model_id"] = self._write_weights(choice)
+            summary["weights_id"] = self._write_weights(choice)
         self.folder.write_json("summary.json", summary | {"identity": self.setup.identity})
         self.reporter.say(f"weights: {self.folder.weights}")
         return summary
@@ -221,4 +221,4 @@ class _Run:
         if self.selection.keeps_best and candidates.best_epoch:
             # The counterpart of the published best.pth.
             save_weights(self.folder.root / "weights_best", config.model_config, candidates.best, source)
-        return load_weights(self.folder.weights).model_id
+        return load_weights(self.folder.weights).weights_id

@@ -184,4 +184,4 @@ def _first_variables(config: ExperimentConfig) -> tuple[Variables, str]:
             f"{options.init}: its architecture differs from the configuration's: "
             + "; ".join(differences(to_json(weights.config), to_json(model)))
         )
-    return weights.variables, weights.model_id
+    return weights.variables, weights.tensors_id

@@ -45,13 +45,17 @@ class Weights:
         config: the `model_config` dataclass of the architecture.
         variables: `{"params": params, **model_state}`, NumPy arrays.
         source: the origin of the weights.
-        model_id: the stem of the source name and the first twelve hex digits of the SHA-256 of `model.safetensors`.
+        weights_id: the stem of the source name and twelve hex digits of a SHA-256 over the configuration and the
+            content of `model.safetensors`: other pool ratios over the same tensors are other weights.
+        tensors_id: the same over the content of `model.safetensors` alone; what a run that starts from it is known by,
+            since its configuration may have another window.
     """
 
     config: Any
     variables: dict[str, Any]
     source: Source
-    model_id: str
+    weights_id: str
+    tensors_id: str
 
     @property
     def params(self) -> Params:
@@ -114,8 +118,10 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
         raise WeightsError(f"{folder / MODEL_FILE}: not a readable safetensors file ({error})") from None
     check_leaves(shapes, flat, str(folder / MODEL_FILE))
     source = Source(**description["source"])
-    digest = hashlib.sha256(content).hexdigest()
-    return Weights(config, unflatten_dict(flat, sep="/"), source, f"{Path(source.name).stem}-{digest[:12]}")
+    described = json.dumps({"architecture": family_of(config).name} | to_json(config), sort_keys=True)
+    digests = (hashlib.sha256(data).hexdigest()[:12] for data in (described.encode() + b"\0" + content, content))
+    stem = Path(source.name).stem
+    return Weights(config, unflatten_dict(flat, sep="/"), source, *(f"{stem}-{digest}" for digest in digests))
 
 
 def _read_tensors(path: Path, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> bytes:
