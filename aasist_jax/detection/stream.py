@@ -8,9 +8,9 @@ import numpy as np
 import soxr
 from jaxtyping import Float32
 
-from aasist_jax.audio.activity import LEAST_SPEECH, Levels
 from aasist_jax.audio.limits import DEFAULT_LIMITS, SAMPLE_RATE
 from aasist_jax.audio.load import as_rate, as_samples, to_mono_16k
+from aasist_jax.audio.speech import LEAST_SPEECH, SpeechActivity
 from aasist_jax.detection.incremental import EncodedWindows, ExactWindows, Scored, WindowScorer
 from aasist_jax.detection.timeline import Rule, Timeline, WindowScore, segments, verdict
 from aasist_jax.errors import AudioError, ConfigError
@@ -68,7 +68,7 @@ class Stream:
         DEFAULT_LIMITS.check_format("the stream", sample_rate, channels=1)
         window = detector.window
         geometry = None if exact else detector.frame_geometry
-        self._window, self._vad, self.exact = window, vad, geometry is None
+        self._window, self.exact = window, geometry is None
         if geometry is None:
             hop_samples = _hop(hop, 1, window) if hop is not None else window // 2
             self._scorer: WindowScorer = ExactWindows(
@@ -90,7 +90,7 @@ class Stream:
                 step=1 if live else FILE_FRAMES,
             )
         self.hop = hop_samples / SAMPLE_RATE
-        self._levels = Levels()
+        self._activity = SpeechActivity(detect=vad)
         self._received = 0
         self._finished = False
         self._resampler = (
@@ -139,19 +139,19 @@ class Stream:
 
     def _take(self, wave: Float32[np.ndarray, " samples"], score: Callable[[Any], list[Scored]]) -> list[WindowScore]:
         self._received += wave.size
-        self._levels.push(wave)
+        self._activity.push(wave)
         windows = [self._window_score(start, logits) for start, logits in score(wave)]
         if windows:
-            self._levels.forget(round(windows[-1].start * SAMPLE_RATE))
+            self._activity.forget(round(windows[-1].start * SAMPLE_RATE))
         return windows
 
     def _window_score(self, start: int, logits: Float32[np.ndarray, "2"]) -> WindowScore:
         end = min(start + self._window, self._received)
-        activity = self._levels.window(start, end)
+        activity = self._activity.window(start, end)
         seconds = start / SAMPLE_RATE, end / SAMPLE_RATE
         if activity.is_constant:
             return WindowScore(*seconds, None, "silent")
-        if self._vad and activity.speech < LEAST_SPEECH:
+        if activity.speech < LEAST_SPEECH:
             return WindowScore(*seconds, None, "no speech")
         spoof, bonafide = map(float, logits)
         return WindowScore(*seconds, (spoof, bonafide), "ok" if end - start == self._window else "short")
