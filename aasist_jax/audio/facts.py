@@ -1,0 +1,251 @@
+"""Plain facts of a recording that bear on how far a verdict of it can be trusted, gathered while it is read."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from aasist_jax.audio.condition import (
+    CLIPPED_BAND,
+    CLIPPED_QUANTILE,
+    CLIPPED_RUN,
+    CLIPPED_SHARE,
+    SHORT_SECONDS,
+    STEP,
+)
+from aasist_jax.audio.limits import SAMPLE_RATE
+
+REASONS = ("short", "little speech", "clipped", "band-limited")
+"""The words of `reasons`, in its order."""
+
+LITTLE_SPEECH_SECONDS = 1.0
+"""A recording with less speech than this is called `little speech`: a second is one or two words."""
+
+BAND_LIMITED_HZ = 6000.0
+"""Content that ends below this is called `band-limited`.
+
+Between what telephones (up to 4.0 kHz) and recordings at 11,025 Hz (up to 5.5 kHz) carry and the least of wideband
+speech (docs/audio.md, Measured).
+"""
+
+CONTENT_BELOW_PEAK_DB = 65.0
+"""A band has content if it lies at most this far below the strongest one, over the whole recording."""
+
+QUANTIZATION = 4 * STEP**2 / 12
+"""Variance of what is no content at any level: rounding to 16 bits, with the strongest usual dither."""
+
+LOWEST_DBFS = -120.0
+
+FRAME = 512
+BAND_BINS = 4
+BAND_HZ = BAND_BINS * SAMPLE_RATE / FRAME
+BLOCK = 1 << 16
+"""Samples that are measured at once: shorter pieces wait until they are as many."""
+
+_WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)).astype(np.float32)
+_MANTISSA_BITS = 10
+_DROPPED_BITS = 23 - _MANTISSA_BITS
+_LOWEST = int(np.float32(2.0**-16).view(np.int32)) >> _DROPPED_BITS
+_LEVELS = 36 << _MANTISSA_BITS
+_EDGE = CLIPPED_RUN - 1
+
+
+@dataclass(frozen=True)
+class SignalFacts:
+    """Facts of a recording at 16 kHz mono.
+
+    Attributes:
+        seconds: its length.
+        speech_seconds: how much of it is speech.
+        level_dbfs: the root mean square of all samples in dB of full scale, an offset left out; at least -120.
+        peak: the largest magnitude; full scale is 1.
+        clipped_share: `aasist_jax.audio.condition.clipped_share` of all samples, in [0, 1]; the level that it counts
+            from is rounded down by at most 0.2 %.
+        bandwidth_hz: the upper edge of the highest band of 125 Hz that has content; 0 for silence.
+    """
+
+    seconds: float
+    speech_seconds: float
+    level_dbfs: float
+    peak: float
+    clipped_share: float
+    bandwidth_hz: float
+
+
+def reasons(facts: SignalFacts) -> tuple[str, ...]:
+    """Why a verdict of such a recording is less sure: those of `REASONS` that hold, in that order.
+
+    - `short`: less than 0.5 s, as `aasist_jax.audio.condition.condition` has it.
+    - `little speech`: less than 1 s of speech.
+    - `clipped`: at least 2.5 % of the samples dwell at the extreme, as `condition` has it.
+    - `band-limited`: nothing above 6 kHz. Not said of a recording without any sound.
+    """
+    holds = (
+        facts.seconds < SHORT_SECONDS,
+        facts.speech_seconds < LITTLE_SPEECH_SECONDS,
+        facts.clipped_share >= CLIPPED_SHARE,
+        0 < facts.bandwidth_hz < BAND_LIMITED_HZ,
+    )
+    return tuple(word for word, held in zip(REASONS, holds, strict=True) if held)
+
+
+class SignalMeter:
+    """Gathers the facts of a recording that comes piece by piece, in memory that does not grow.
+
+    They are the same however it is cut.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[np.ndarray] = []
+        self._size = 0  # samples that wait
+        self._before = np.zeros(2 * _EDGE, np.float32)
+        self._sums = _NOTHING
+
+    def push(self, wave: Float32[np.ndarray, " samples"]) -> None:
+        """Take the next samples, 16 kHz, full scale 1."""
+        self._waiting.append(wave.copy())
+        self._size += wave.size
+        if self._size < BLOCK:
+            return
+        wave = np.concatenate(self._waiting)
+        whole = wave.size // BLOCK * BLOCK
+        for start in range(0, whole, BLOCK):
+            block = wave[start : start + BLOCK]
+            self._sums = self._sums.plus(_sums(block, self._before))
+            self._before = block[-2 * _EDGE :]
+        self._waiting, self._size = [wave[whole:]], wave.size - whole
+
+    def facts(self, speech_seconds: float) -> SignalFacts:
+        """Give the facts of what has arrived so far; more may follow.
+
+        Args:
+            speech_seconds: how much of it is speech, as `aasist_jax.audio.speech.SpeechActivity` found.
+        """
+        rest = np.concatenate([*self._waiting, np.zeros(0, np.float32)])
+        sums = self._sums.plus(_sums(rest, self._before, is_end=True))
+        power = sums.power if sums.frames else _power(rest[None])
+        return SignalFacts(
+            seconds=sums.samples / SAMPLE_RATE,
+            speech_seconds=speech_seconds,
+            level_dbfs=_level(sums),
+            peak=sums.peak,
+            clipped_share=_clipped_share(sums),
+            bandwidth_hz=bandwidth(power / max(sums.frames, 1)),
+        )
+
+
+class _Sums(NamedTuple):
+    """What is added up. The levels are counted in bins that are 0.1 % wide.
+
+    `dwelling` counts each sample at the highest level at which it would still lie in a run that is clipped, since what
+    level is the extreme one is known only at the end.
+    """
+
+    samples: int
+    total: float
+    squares: float
+    peak: float
+    magnitudes: np.ndarray
+    dwelling: np.ndarray
+    frames: int
+    power: Float64[np.ndarray, "257"]
+
+    def plus(self, more: "_Sums") -> "_Sums":
+        return _Sums(
+            samples=self.samples + more.samples,
+            total=self.total + more.total,
+            squares=self.squares + more.squares,
+            peak=max(self.peak, more.peak),
+            magnitudes=self.magnitudes + more.magnitudes,
+            dwelling=self.dwelling + more.dwelling,
+            frames=self.frames + more.frames,
+            power=self.power + more.power,
+        )
+
+
+_NOTHING = _Sums(0, 0.0, 0.0, 0.0, np.zeros(_LEVELS, int), np.zeros(_LEVELS, int), 0, np.zeros(FRAME // 2 + 1))
+
+
+def _sums(block: np.ndarray, before: np.ndarray, *, is_end: bool = False) -> _Sums:
+    """Measure a block; runs reach into the four samples before it, whose last two are counted with it."""
+    after = np.zeros(_EDGE if is_end else 0, np.float32)
+    whole = block[: block.size // FRAME * FRAME].reshape(-1, FRAME)
+    return _Sums(
+        samples=block.size,
+        total=float(block.sum(dtype=np.float64)),
+        squares=float(np.square(block, dtype=np.float64).sum()),
+        peak=float(np.abs(block).max(initial=0.0)),
+        magnitudes=_count(np.abs(block)),
+        dwelling=_count(_dwelling(np.concatenate([before, block, after]))),
+        frames=len(whole),
+        power=_power(whole),
+    )
+
+
+def _dwelling(wave: np.ndarray) -> np.ndarray:
+    """For all samples but two at either end, the least magnitude in the best run of three of one sign around it.
+
+    Of three samples of one sign, the lowest or the negative of the highest is that least magnitude; of others, neither
+    is above 0.
+    """
+    lowest = np.minimum(np.minimum(wave[:-2], wave[1:-1]), wave[2:])
+    highest = np.maximum(np.maximum(wave[:-2], wave[1:-1]), wave[2:])
+    runs = np.maximum(np.maximum(lowest, -highest), 0)
+    return np.maximum(np.maximum(runs[:-2], runs[1:-1]), runs[2:])
+
+
+def _bin(levels: np.ndarray) -> np.ndarray:
+    """The bin of each level: its exponent and the first ten bits behind, from 2**-16 on. All below are in bin 0."""
+    return np.clip((levels.view(np.int32) >> _DROPPED_BITS) - _LOWEST, 0, _LEVELS - 1)
+
+
+def _count(levels: np.ndarray) -> np.ndarray:
+    return np.bincount(_bin(levels), minlength=_LEVELS)
+
+
+def _clipped_share(sums: _Sums) -> float:
+    if not sums.samples:
+        return 0.0
+    reached = int(np.searchsorted(np.cumsum(sums.magnitudes), CLIPPED_QUANTILE * sums.samples))
+    loudest = np.array([(reached + _LOWEST) << _DROPPED_BITS], np.int32).view(np.float32)
+    if loudest[0] <= STEP:
+        return 0.0
+    level = int(_bin(loudest * np.float32(1 - CLIPPED_BAND))[0])
+    return int(sums.dwelling[level:].sum()) / sums.samples
+
+
+def _level(sums: _Sums) -> float:
+    if not sums.samples:
+        return LOWEST_DBFS
+    variance = sums.squares / sums.samples - (sums.total / sums.samples) ** 2
+    return max(10 * math.log10(max(variance, 1e-30)), LOWEST_DBFS)
+
+
+def _power(frames: Float32[np.ndarray, "frames samples"]) -> Float64[np.ndarray, "257"]:
+    """The sum of the power spectra of frames of at most 512 samples."""
+    if frames.shape[1] < FRAME:
+        # Its own window, so that the zeros behind begin without a step.
+        size = frames.shape[1]
+        frames = np.pad(frames * np.hanning(size + 2)[1:-1].astype(np.float32), ((0, 0), (0, FRAME - size)))
+    else:
+        frames = frames * _WINDOW
+    spectra = np.fft.rfft(frames, axis=1)
+    return np.square(spectra.real, dtype=np.float64).sum(0) + np.square(spectra.imag, dtype=np.float64).sum(0)
+
+
+def bandwidth(power: Float64[np.ndarray, "257"]) -> float:
+    """Up to which frequency in Hz there is content, in steps of 125 Hz; 0 where there is none.
+
+    A band has content if its power is at most 65 dB below that of the strongest one, and above that of rounding to 16
+    bits. The lowest band is left out, for the sake of offsets.
+
+    Args:
+        power: the mean power spectrum of frames of 512 samples at 16 kHz under a Hann window, full scale 1.
+    """
+    bands = power[1:].reshape(-1, BAND_BINS).sum(axis=1)
+    bands[0] = 0
+    floor = QUANTIZATION * float(np.square(_WINDOW).sum()) * BAND_BINS
+    heard = np.flatnonzero(bands > max(bands.max() * 10 ** (-CONTENT_BELOW_PEAK_DB / 10), floor))
+    return float((heard[-1] + 1) * BAND_HZ) if heard.size else 0.0

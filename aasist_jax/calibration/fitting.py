@@ -1,0 +1,228 @@
+"""Fits the calibration of a detector to recordings whose truth is known, and measures it on voices left out."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from aasist_jax.calibration.detector_calibration import (
+    DetectorCalibration,
+    FittedOn,
+    Measured,
+    VoiceErrors,
+)
+from aasist_jax.calibration.domain import fit_domain
+from aasist_jax.calibration.evidence import recording_llr
+from aasist_jax.calibration.llr import LogisticCalibration, fit_logistic
+from aasist_jax.errors import DataError
+from aasist_jax.metrics.calibration_loss import cllr_bits, min_cllr_bits
+
+DURATIONS = (1, 2, 4, 8)
+"""Windows of the recordings that a calibration is fitted and measured on."""
+
+LEAST_RECORDINGS = 20
+"""Of each class. With fewer, not even one error in ten could be told from none."""
+
+LEAST_VOICES = 3
+"""Of humans, since voices are left out in turn."""
+
+MOST_FOLDS = 20
+RARE_BANDWIDTH = 0.05
+"""Share of the recordings whose bandwidth may be less than `DetectorCalibration.least_bandwidth_hz`."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording whose truth is known.
+
+    Attributes:
+        name: of the recording.
+        is_human: whether a human speaks.
+        voice: who speaks, or whose voice is imitated; "-" if unknown.
+        system: what made it; "-" for a human.
+        scores: raw bona fide logits of its windows, (windows,).
+        embeddings: of its windows, (windows, features).
+        bandwidth_hz: see `aasist_jax.audio.facts`.
+    """
+
+    name: str
+    is_human: bool
+    voice: str
+    system: str
+    scores: Float[np.ndarray, " windows"]
+    embeddings: Float[np.ndarray, "windows features"]
+    bandwidth_hz: float
+
+    @property
+    def group(self) -> str:
+        """What is left out of the fit together with it: its voice, or else its system, or else itself."""
+        if self.voice != "-":
+            return f"voice {self.voice}"
+        return f"recording {self.name}" if self.system in ("-", "unknown") else f"system {self.system}"
+
+
+def check_recordings(recordings: Sequence[Recording]) -> None:
+    """Check that there is enough to fit a calibration to, and to measure it.
+
+    Raises:
+        DataError: too few recordings of a class, or too few human voices.
+    """
+    for is_human, name in ((True, "human"), (False, "synthetic")):
+        count = sum(each.is_human == is_human for each in recordings)
+        if count < LEAST_RECORDINGS:
+            raise DataError(
+                f"{count} {name} recordings with speech; a calibration needs at least {LEAST_RECORDINGS} of each class"
+            )
+    voices = len({each.group for each in recordings if each.is_human})
+    if voices < LEAST_VOICES:
+        raise DataError(
+            f"{voices} human voices; a calibration is measured on voices that are left out, and needs {LEAST_VOICES}"
+        )
+
+
+def fit(
+    recordings: Sequence[Recording], *, weights_id: str, rule: str, fitted_on: FittedOn, sure: float = 0.9
+) -> DetectorCalibration:
+    """Fit a calibration, and measure it on voices that are left out.
+
+    Args:
+        recordings: the calibration set.
+        weights_id: of the weights that made the scores.
+        rule: how the scores are made.
+        fitted_on: what to say of the data.
+        sure: how sure a label must be where errors are counted, at a prior of one half.
+
+    Raises:
+        DataError: too few recordings (see `check_recordings`), or scores that do not rise with human speech.
+    """
+    check_recordings(recordings)
+    logistic, lowest, highest = _fit_map(recordings)
+    windows = [each for each in recordings for _ in each.scores]
+    domain = fit_domain(
+        np.concatenate([each.embeddings for each in recordings]).astype(np.float64),
+        np.array([each.group for each in windows]),
+    )
+    calibration = DetectorCalibration(
+        weights_id=weights_id,
+        rule=rule,
+        logistic=logistic,
+        lowest=lowest,
+        highest=highest,
+        domain=domain,
+        least_bandwidth_hz=float(np.quantile([each.bandwidth_hz for each in recordings], RARE_BANDWIDTH)),
+        fitted_on=fitted_on,
+        measured=Measured(0.0, 0.0, sure, 0.0, 0.0, 0.0),
+    )
+    return replace(calibration, measured=measure(recordings, calibration, sure))
+
+
+def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, float, float]:
+    """The map from scores to ratios, and the range of scores that it was fitted on.
+
+    Of the maps fitted at each duration, the least steep is taken. With the duration the maps grow steeper, because a
+    mean over windows scatters less; but the voices stay as few, and what differs between voices does not average out.
+    """
+    maps = []
+    for duration in DURATIONS:
+        trials = _joined(recordings, duration)
+        is_human = np.array([each.is_human for each in trials])
+        if duration == 1 or min(is_human.sum(), (~is_human).sum()) >= LEAST_RECORDINGS:
+            maps.append(fit_logistic(np.array([each.scores.mean() for each in trials]), is_human))
+    chosen = min(maps, key=lambda each: each.slopes[0])
+    if chosen.slopes[0] <= 0:
+        raise DataError(
+            "the scores of human recordings are not the higher ones: these weights do not tell the two apart, or the "
+            "labels are the wrong way round"
+        )
+    scores = np.concatenate([each.scores for each in recordings])
+    return chosen, float(scores.min()), float(scores.max())
+
+
+def _joined(recordings: Sequence[Recording], duration: int) -> list[Recording]:
+    """Recordings of `duration` windows: windows in turn of the recordings of one voice and one system."""
+    groups: dict[tuple[bool, str, str], list[Recording]] = {}
+    for each in recordings:
+        groups.setdefault((each.is_human, each.group, each.system), []).append(each)
+    joined = []
+    for members in groups.values():
+        scores = np.concatenate([each.scores for each in members])
+        embeddings = np.concatenate([each.embeddings for each in members])
+        for start in range(0, len(scores) - duration + 1, duration):
+            rows = slice(start, start + duration)
+            joined.append(replace(members[0], scores=scores[rows], embeddings=embeddings[rows]))
+    return joined
+
+
+def measure(recordings: Sequence[Recording], calibration: DetectorCalibration, sure: float) -> Measured:
+    """Errors and Cllr where each voice is judged by maps that were fitted without it."""
+    maps = _maps_without(recordings, calibration)
+
+    def llrs_of(trials: Sequence[Recording]) -> np.ndarray:
+        return np.array([recording_llr(maps[each.group](each.scores)) for each in trials])
+
+    def shares(trials: Sequence[Recording]) -> tuple[float, float, float, float]:
+        llrs, is_human = llrs_of(trials), np.array([each.is_human for each in trials])
+        wrong, unsure = _wrong(llrs, is_human, sure), _unsure(llrs, sure)
+        bits = cllr_bits(llrs[is_human], llrs[~is_human])
+        return bits, float(wrong[is_human].mean()), float(wrong[~is_human].mean()), float(unsure.mean())
+
+    llrs, is_human = llrs_of(recordings), np.array([each.is_human for each in recordings])
+    bits, human_wrong, synthetic_wrong, unsure = shares(recordings)
+    durations = {}
+    for duration in DURATIONS:
+        trials = _joined(recordings, duration)
+        if len({each.is_human for each in trials}) == 2:
+            durations[str(duration)] = shares(trials)
+    return Measured(
+        cllr=bits,
+        min_cllr=min_cllr_bits(llrs[is_human], llrs[~is_human]),
+        sure=sure,
+        human_called_synthetic=human_wrong,
+        synthetic_called_human=synthetic_wrong,
+        unsure=unsure,
+        durations=durations,
+        voices=_voices(recordings, llrs, sure),
+    )
+
+
+def _maps_without(
+    recordings: Sequence[Recording], calibration: DetectorCalibration
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """For each group of recordings, the map from scores to ratios that was fitted without it (and others)."""
+    groups = sorted({each.group for each in recordings})
+    folds = min(len(groups), MOST_FOLDS)
+    maps = {}
+    for fold in range(folds):
+        left_out = set(groups[fold::folds])
+        kept = [each for each in recordings if each.group not in left_out]
+        if len({each.is_human for each in kept}) < 2:
+            raise DataError(f"without {', '.join(sorted(left_out))} one class is empty; give more voices")
+        logistic, lowest, highest = _fit_map(kept)
+        without = replace(calibration, logistic=logistic, lowest=lowest, highest=highest)
+        maps |= dict.fromkeys(left_out, without.llrs)
+    return maps
+
+
+def _voices(recordings: Sequence[Recording], llrs: np.ndarray, sure: float) -> tuple[VoiceErrors, ...]:
+    """Errors of every human voice and every system, the worst first."""
+    is_human = np.array([each.is_human for each in recordings])
+    names = np.array([each.voice if each.is_human else each.system for each in recordings])
+    wrong, unsure = _wrong(llrs, is_human, sure), _unsure(llrs, sure)
+    found = []
+    for human, name in sorted(set(zip(is_human.tolist(), names.tolist(), strict=True))):
+        own = (is_human == human) & (names == name)
+        found.append(VoiceErrors(name, human, int(own.sum()), float(wrong[own].mean()), float(unsure[own].mean())))
+    return tuple(sorted(found, key=lambda each: (-each.wrong, -each.unsure, each.name)))
+
+
+def _wrong(llrs: np.ndarray, is_human: np.ndarray, sure: float) -> np.ndarray:
+    return np.where(is_human, -llrs, llrs) >= math.log(sure / (1 - sure))
+
+
+def _unsure(llrs: np.ndarray, sure: float) -> np.ndarray:
+    return np.abs(llrs) < math.log(sure / (1 - sure))
