@@ -1,9 +1,8 @@
 """Fits the calibration of a detector to recordings whose truth is known, and measures it on voices left out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -33,7 +32,8 @@ MOST_FOLDS = 20
 RARE_BANDWIDTH = 0.05
 """Share of the recordings whose bandwidth may be less than `DetectorCalibration.least_bandwidth_hz`."""
 
-T = TypeVar("T")
+Maps = Mapping[str, Callable[[np.ndarray], np.ndarray]]
+"""For each group of recordings, from scores to log-likelihood ratios."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Recording:
         scores: raw bona fide logits of its windows, (windows,).
         embeddings: of its windows, (windows, features).
         bandwidth_hz: see `aasist_jax.audio.facts`.
+        overlaps: whether the last window overlaps the one before, so that the two are one and not two.
     """
 
     name: str
@@ -57,6 +58,12 @@ class Recording:
     scores: Float[np.ndarray, " windows"]
     embeddings: Float[np.ndarray, "windows features"]
     bandwidth_hz: float
+    overlaps: bool = False
+
+    @property
+    def pieces(self) -> int:
+        """Windows that lie end to end, at least one."""
+        return max(len(self.scores) - self.overlaps, 1)
 
     @property
     def group(self) -> str:
@@ -144,34 +151,35 @@ def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, floa
 
 
 def _joined(recordings: Sequence[Recording], duration: int) -> list[Recording]:
-    """Recordings of `duration` windows: windows in turn of the recordings of one voice and one system."""
+    """Recordings of `duration` windows: pieces in turn of the recordings of one voice and one system."""
     groups: dict[tuple[bool, str, str], list[Recording]] = {}
     for each in recordings:
         groups.setdefault((each.is_human, each.group, each.system), []).append(each)
     joined = []
     for members in groups.values():
-        scores = np.concatenate([each.scores for each in members])
-        embeddings = np.concatenate([each.embeddings for each in members])
-        for start in range(0, len(scores) - duration + 1, duration):
-            rows = slice(start, start + duration)
-            joined.append(replace(members[0], scores=scores[rows], embeddings=embeddings[rows]))
+        pieces = [piece for each in members for piece in _pieces(each)]
+        for start in range(0, len(pieces) - duration + 1, duration):
+            joined.append(replace(members[0], scores=np.concatenate(pieces[start : start + duration])))
     return joined
+
+
+def _pieces(recording: Recording) -> list[np.ndarray]:
+    """The scores of windows that lie end to end; one that overlaps the last of them is added to it."""
+    count = recording.pieces
+    return [*(recording.scores[i : i + 1] for i in range(count - 1)), recording.scores[count - 1 :]]
 
 
 def measure(recordings: Sequence[Recording], calibration: DetectorCalibration, sure: float) -> Measured:
     """Errors and Cllr where each voice is judged by maps that were fitted without it."""
     maps = _maps_without(recordings, calibration)
 
-    def llrs_of(trials: Sequence[Recording]) -> np.ndarray:
-        return np.array([recording_llr(maps[each.group](each.scores)) for each in trials])
-
     def shares(trials: Sequence[Recording]) -> tuple[float, float, float, float]:
-        llrs, is_human = llrs_of(trials), np.array([each.is_human for each in trials])
+        llrs, is_human = _llrs(trials, maps), np.array([each.is_human for each in trials])
         wrong, unsure = _wrong(llrs, is_human, sure), _unsure(llrs, sure)
         bits = cllr_bits(llrs[is_human], llrs[~is_human])
         return bits, float(wrong[is_human].mean()), float(wrong[~is_human].mean()), float(unsure.mean())
 
-    llrs, is_human = llrs_of(recordings), np.array([each.is_human for each in recordings])
+    llrs, is_human = _llrs(recordings, maps), np.array([each.is_human for each in recordings])
     bits, human_wrong, synthetic_wrong, unsure = shares(recordings)
     durations = {}
     for duration in DURATIONS:
@@ -190,13 +198,22 @@ def measure(recordings: Sequence[Recording], calibration: DetectorCalibration, s
     )
 
 
-def _maps_without(
+def held_out_llrs(
     recordings: Sequence[Recording], calibration: DetectorCalibration
-) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+) -> Float[np.ndarray, " recordings"]:
+    """The log-likelihood ratio of each recording by a map that was fitted without its voice."""
+    return _llrs(recordings, _maps_without(recordings, calibration))
+
+
+def _llrs(recordings: Sequence[Recording], maps: Maps) -> Float[np.ndarray, " recordings"]:
+    return np.array([recording_llr(maps[each.group](each.scores)) for each in recordings])
+
+
+def _maps_without(recordings: Sequence[Recording], calibration: DetectorCalibration) -> Maps:
     """For each group of recordings, the map from scores to ratios that was fitted without it (and others)."""
     groups = sorted({each.group for each in recordings})
     folds = min(len(groups), MOST_FOLDS)
-    maps = {}
+    maps: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
     for fold in range(folds):
         left_out = set(groups[fold::folds])
         kept = [each for each in recordings if each.group not in left_out]

@@ -1,25 +1,35 @@
-"""aasist-jax calibrate: Fit a map from scores to log-likelihood ratios.
+"""aasist-jax calibrate: Calibrate a detector on recordings whose truth is known.
 
-Fit it on scores of development data, not on those to be judged. `llr` applies the map to score files. Written as
-calibration.json into a weights folder, it is applied by `score` too.
+The detector scores the recordings of --data, and a calibration is fitted that turns its scores into verdicts. It is
+measured on voices that are left out of the fit, and written as calibration.json into the weights folder.
+
+With --scores, a map from scores to log-likelihood ratios is fitted to a score file; `llr` applies it to others.
 """
 
 import enum
-from typing import Annotated
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from aasist_jax.commands.options import (
     BonafideIs,
-    CalibrationOut,
     Keys,
     Prior,
     ScoreName,
-    Scores,
+    Sure,
     Where,
+    check_output,
     chosen_keys,
     joined,
+    weights_folder,
 )
+from aasist_jax.errors import DataError
+from aasist_jax.runtime.messages import print_warning, say
+
+FROM_SCORES = "From a score file, in place of a detector"
 
 
 class Method(enum.StrEnum):
@@ -30,18 +40,139 @@ class Method(enum.StrEnum):
 
 
 def calibrate(
-    scores: Scores,
-    out: CalibrationOut,
+    weights: Annotated[str | None, typer.Argument(help="Weights to calibrate: a folder, or a name.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV with the columns path, label and speaker, or a folder in the layout of ASVspoof 2019."
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Use this split of the data; of a folder, dev by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default: calibration.json in the weights folder.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw how reliable it is on voices left out, to this .png.")] = None,
+    sure: Sure = 0.9,
+    bonafide_is: BonafideIs = "",
+    scores: Annotated[Path | None, typer.Option(help="A score file.", rich_help_panel=FROM_SCORES)] = None,
     keys: Keys = None,
     where: Where = None,
     method: Annotated[
-        Method, typer.Option(help="logistic: a scale and an offset; isotonic: any rising step curve.")
+        Method,
+        typer.Option(
+            help="logistic: a scale and an offset; isotonic: any rising step curve.", rich_help_panel=FROM_SCORES
+        ),
     ] = Method.logistic,
     prior: Prior = 0.5,
     name: ScoreName = "",
-    bonafide_is: BonafideIs = "",
 ) -> None:
-    """Fit a calibration, write it, and print what it gains on these trials."""
+    """Fit a calibration, write it, and print how good it is."""
+    if scores is not None:
+        if weights is not None or data is not None or out is None:
+            raise typer.BadParameter("--scores FILE: give --out FILE with it, and no weights and no --data")
+        _calibrate_scores(scores, out, keys, where, method, prior, name, bonafide_is)
+        return
+    if weights is None or data is None:
+        raise typer.BadParameter(
+            "name the weights, and labelled recordings with --data, as in AASIST-L --data clips.csv"
+        )
+    if plot is not None:
+        check_output(plot, (".png",))
+    from aasist_jax.detection.detector import CALIBRATION_FILE
+
+    folder = weights_folder(weights)
+    utterances = _utterances(data, split, bonafide_is)
+    from aasist_jax.calibration.detector_calibration import save_detector_calibration
+    from aasist_jax.detection.calibrating import calibrate_on, read_recordings
+    from aasist_jax.detection.detector import Detector
+    from aasist_jax.runtime.progress import with_progress
+    from aasist_jax.runtime.start_up import prepare_to_compute
+
+    prepare_to_compute()
+    detector = Detector.from_pretrained(folder)
+    read = with_progress(read_recordings(detector, utterances), description="Scoring", total=len(utterances))
+    recordings = [recording for recording in read if recording is not None]
+    if len(recordings) < len(utterances):
+        print_warning(f"{len(utterances) - len(recordings)} of {len(utterances)} recordings are left out")
+    if not any(recording.voice != "-" for recording in recordings):
+        print_warning(f"{data}: names no speakers, so each recording counts as a voice: errors will seem smaller")
+    command = shlex.join(["aasist-jax", *sys.argv[1:]])
+    name = str(data.name or data) + (f", split {split}" if split else "")
+    calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
+    path = out or folder / CALIBRATION_FILE
+    save_detector_calibration(calibration, path)
+    if plot is not None:
+        from aasist_jax.calibration.reliability_plot import draw_reliability
+
+        draw_reliability(plot, recordings, calibration)
+    _print_report(calibration)
+    say(f"{path}: written; `score`, `timeline` and `listen` use it" + ("" if out is None else " in a weights folder"))
+
+
+def _utterances(data: Path, split: str | None, bonafide_is: str) -> Any:
+    """The labelled recordings: of a table, or of a folder in the layout of ASVspoof 2019 LA."""
+    from aasist_jax.data.layouts import find_layout
+    from aasist_jax.data.layouts.csv_table import read_csv
+
+    if data.is_dir():
+        return find_layout("asvspoof2019_la").read(data, split or "dev", "LA")
+    if not data.is_file():
+        raise DataError(f"{data}: no such file or folder; give a CSV with the columns path,label,speaker")
+    return read_csv(data, split, bonafide_is)
+
+
+def _print_report(calibration: Any) -> None:
+    """Print what it was fitted on and how it does on voices left out."""
+    from aasist_jax.commands.tables import print_table
+
+    measured, fitted = calibration.measured, calibration.fitted_on
+    print(f"Fitted on {fitted}.")
+    print(
+        f"On voices left out in turn: Cllr {measured.cllr:.3f} bits (at best {measured.min_cllr:.3f}; 1 says nothing); "
+        f"verdicts that must be {100 * measured.sure:g} % sure:"
+    )
+    rows = [
+        ("human called synthetic", _percent(measured.human_called_synthetic)),
+        ("synthetic called human", _percent(measured.synthetic_called_human)),
+        ("unsure", _percent(measured.unsure)),
+    ]
+    print_table(("share of recordings", ""), rows)
+    print()
+    durations = [
+        (f"{windows} window{'s' if windows != '1' else ''}", f"{bits:.3f}", *map(_percent, shares))
+        for windows, (bits, *shares) in measured.durations.items()
+    ]
+    print_table(
+        ("length of recordings", "Cllr", "human called synthetic", "synthetic called human", "unsure"), durations
+    )
+    print()
+    for is_human, kind in ((True, "voice"), (False, "system")):
+        found = [each for each in measured.voices if each.is_human is is_human]
+        rows = [(each.name, str(each.recordings), _percent(each.wrong), _percent(each.unsure)) for each in found]
+        print_table((f"{kind}, worst first", "recordings", "wrong", "unsure"), rows)
+        print()
+    worst = measured.voices[0]
+    if worst.wrong > 0:
+        kind = "the human voice" if worst.is_human else "the system"
+        print(f"Worst: {kind} {worst.name}, with {_percent(worst.wrong)} of its recordings called wrongly.")
+    else:
+        print("No recording of a voice left out was called wrongly.")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _calibrate_scores(
+    scores: Path,
+    out: Path,
+    keys: Path | None,
+    where: list[str] | None,
+    method: Method,
+    prior: float,
+    name: str,
+    bonafide_is: str,
+) -> None:
     from aasist_jax.calibration.llr import Calibration, fit_isotonic, fit_logistic, save_calibration
     from aasist_jax.commands.tables import print_calibration_losses
     from aasist_jax.evaluation.score_files import read_scores

@@ -41,6 +41,7 @@ def read_recordings(detector: Detector, utterances: Sequence[Utterance]) -> Iter
             scores=values[:, 1].astype(np.float64),
             embeddings=values[:, 2:],
             bandwidth_hz=prepared.facts.bandwidth_hz,
+            overlaps=len(values) > 1 and prepared.heard[-1].start % detector.window > 0,
         )
 
 

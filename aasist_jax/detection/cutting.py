@@ -94,13 +94,12 @@ class Cutter:
         """The facts of what has arrived so far."""
         return self._meter.facts(self._speech.speech_seconds)
 
-    def condition(self, *, is_damaged: bool) -> Condition:
-        """The condition of what has arrived so far, as `aasist_jax.audio.condition.condition` defines it."""
+    def condition(self, facts: SignalFacts, *, is_damaged: bool) -> Condition:
+        """The condition of what has arrived so far, given its facts: see `aasist_jax.audio.condition`."""
         if self._range.is_constant:
             return "silent" if self._range.is_silent else "constant"
         if is_damaged:
             return "damaged"
-        facts = self.facts()
         if facts.seconds < SHORT_SECONDS:
             return "short"
         return "clipped" if facts.clipped_share >= CLIPPED_SHARE else "ok"

@@ -209,10 +209,11 @@ class Detector(Model):
             if published:
                 cuts.clear()
         cuts += cutter.finish()
-        condition = cutter.condition(is_damaged=is_damaged)
+        facts = cutter.facts()
+        condition = cutter.condition(facts, is_damaged=is_damaged)
         if published:
             cuts = [] if condition in ("silent", "constant") else [self._first_window(np.concatenate(start))]
-        return Prepared(name, tuple(cuts), cutter.facts(), condition, is_published=published)
+        return Prepared(name, tuple(cuts), facts, condition, is_published=published)
 
     def _first_window(self, wave: Float32[np.ndarray, " samples"]) -> Cut:
         window, length = self.window_rule.first(wave)

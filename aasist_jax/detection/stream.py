@@ -156,11 +156,12 @@ class Stream:
         """
         self._score_waiting()
         values = np.concatenate(self._values) if self._values else np.empty((0, 2), np.float32)
+        facts = self._cutter.facts()
         return judge_recording(
             self._cuts,
             values,
-            facts=self._cutter.facts(),
-            condition=self._cutter.condition(is_damaged=is_damaged),
+            facts=facts,
+            condition=self._cutter.condition(facts, is_damaged=is_damaged),
             weights_id=self._detector.weights.weights_id,
             calibration=self._detector.calibration,
             rule=self.rule,
