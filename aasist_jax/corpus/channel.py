@@ -5,6 +5,7 @@ Every function takes and returns a wave at 16 kHz, float64 in about [-1, 1].
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -128,20 +129,37 @@ def frequencies() -> Float[np.ndarray, "bins"]:
     return np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
 
 
-def add_noise(wave: Wave, snr: float, rng: np.random.Generator) -> Wave:
-    """Add pink noise, `snr` dB below the active speech level."""
-    spectrum = np.fft.rfft(rng.standard_normal(wave.size))
+def pink_noise(samples: int, rng: np.random.Generator) -> OtherWave:
+    """Noise whose power density falls as 1/f, within 60-7000 Hz; its level is arbitrary."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
     spectrum[1:] /= np.sqrt(np.arange(1, spectrum.size))
     spectrum[0] = 0
-    noise = band_limit(np.fft.irfft(spectrum, wave.size))
+    return band_limit(np.fft.irfft(spectrum, samples))
+
+
+def add_noise(wave: Wave, snr: float, rng: np.random.Generator) -> Wave:
+    """Add pink noise, `snr` dB below the active speech level."""
+    noise = pink_noise(wave.size, rng)
     level = 10 * np.log10(np.mean(noise**2))
     return wave + noise * 10 ** ((active_level(wave) - snr - level) / 20)
 
 
-def encode_decode(wave: Wave, codec: str) -> Wave:
-    """Encode with a lossy codec ("vorbis" or "opus", libsndfile's medium quality) and decode to the same length."""
+def encode_decode(wave: Wave, codec: str, file_format: str = "OGG", rate: int = SAMPLE_RATE, **options: Any) -> Wave:
+    """Encode with a lossy codec of libsndfile ("vorbis", "opus"; medium quality by default), decode to the same length.
+
+    Args:
+        wave: at `rate`.
+        codec: libsndfile's name of the subtype, such as "opus".
+        file_format: libsndfile's name of the format that holds it.
+        rate: samples per second.
+        options: `compression_level` and `bitrate_mode` of `soundfile.SoundFile`.
+    """
     file = io.BytesIO()
-    soundfile.write(file, wave, SAMPLE_RATE, format="OGG", subtype=codec.upper(), compression_level=0.5)
+    options = options or {"compression_level": 0.5}
+    with soundfile.SoundFile(file, "w", rate, 1, format=file_format, subtype=codec.upper(), **options) as encoder:
+        # By the second: libvorbis puts all that it is given at once on the stack.
+        for start in range(0, wave.size, rate):
+            encoder.write(wave[start : start + rate])
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float64")
     return np.pad(decoded, (0, max(wave.size - decoded.size, 0)))[: wave.size]

@@ -1,0 +1,109 @@
+import io
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from aasist_jax.corpus import channel
+from aasist_jax.corpus.channel import active_level, encode_decode
+from aasist_jax.corpus.degradations import DEGRADATIONS, REVERBERATION, room_response
+from aasist_jax.corpus.non_speech import DTMF_HIGH, DTMF_LOW, NON_SPEECH
+from tests.corpus.made_voices import RATE, speech_like
+
+SPEECH = speech_like(4.0, 0)
+
+
+def changed(name: str, seed: int = 0) -> np.ndarray:
+    return DEGRADATIONS[name](SPEECH, np.random.default_rng(seed))
+
+
+def share(wave: np.ndarray, low: float, high: float) -> float:
+    """The share of the power that lies in a band."""
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(wave.size))) ** 2
+    frequencies = np.fft.rfftfreq(wave.size, 1 / RATE)
+    return float(spectrum[(frequencies >= low) & (frequencies < high)].sum() / spectrum.sum())
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_each_keeps_the_length_and_the_time_and_follows_from_its_seed(name: str) -> None:
+    wave = changed(name)
+    assert wave.shape == SPEECH.shape
+    np.testing.assert_array_equal(wave, changed(name))
+    lags = signal.correlate(wave, SPEECH, "full", method="fft")
+    assert abs(int(lags.argmax()) - (SPEECH.size - 1)) <= 1
+    assert np.abs(wave - SPEECH).max() > 1e-3, "unchanged"
+    assert active_level(wave) == pytest.approx(active_level(SPEECH), abs=1.5)
+    other = changed(name, seed=1)
+    assert np.array_equal(wave, other) == (name in ("telephone", "opus-12k", "mp3-64k"))
+
+
+def test_a_telephone_has_its_band_and_the_noise_of_mu_law() -> None:
+    wave = changed("telephone")
+    assert share(wave, 0, 200) + share(wave, 3700, 8000) < 1e-3 < share(SPEECH, 0, 200) + share(SPEECH, 3700, 8000)
+    # mu-law keeps 8 bits in a logarithmic scale: about 38 dB between signal and error.
+    tone = 0.3 * np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
+    error = encode_decode(tone, "ulaw", "AU", 8000) - tone
+    assert 35 < 10 * np.log10(np.mean(tone**2) / np.mean(error**2)) < 41
+
+
+def test_the_noise_is_10_db_below_the_speech() -> None:
+    noise = changed("noise-10dB") - SPEECH
+    assert active_level(SPEECH) - 10 * np.log10(np.mean(noise**2)) == pytest.approx(10.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "kilobits"), [("opus-12k", 12.0), ("mp3-64k", 64.0)])
+def test_the_bitrates_are_those_named(name: str, kilobits: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the growth of the file from 10 to 40 s, which leaves its header out."""
+    files: list[io.BytesIO] = []
+
+    class Kept(io.BytesIO):
+        def __init__(self) -> None:
+            super().__init__()
+            files.append(self)
+
+    monkeypatch.setattr(channel.io, "BytesIO", Kept)
+    for seconds in (10.0, 40.0):
+        DEGRADATIONS[name](speech_like(seconds, 0), np.random.default_rng(0))
+    short, long = (len(file.getvalue()) for file in files)
+    assert (long - short) * 8 / 30 / 1000 == pytest.approx(kilobits, rel=0.05)
+
+
+def test_the_room_decays_by_60_db_in_its_time() -> None:
+    response = room_response(np.random.default_rng(0))
+    assert response[0] == 1.0
+    assert np.sum(response[1:] ** 2) == pytest.approx(1.0)
+    assert response.size == REVERBERATION * RATE
+    # Schroeder's integral from 5 to 25 dB below the start, times three.
+    decay = 10 * np.log10(np.cumsum(response[:0:-1] ** 2)[::-1])
+    crossed = [int(np.argmax(decay < level)) for level in (-5, -25)]
+    assert 3 * (crossed[1] - crossed[0]) / RATE == pytest.approx(REVERBERATION, rel=0.1)
+
+
+@pytest.mark.parametrize("name", NON_SPEECH)
+@pytest.mark.parametrize("samples", [1600, 64_601])
+def test_non_speech_has_its_length_and_level_and_follows_from_its_seed(name: str, samples: int) -> None:
+    wave, again, other = (NON_SPEECH[name](samples, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert wave.shape == (samples,)
+    assert np.abs(wave).max() <= 1.0
+    np.testing.assert_array_equal(wave, again)
+    assert np.array_equal(wave, other) == (name == "silence")
+    if name == "silence":
+        assert not wave.any()
+    else:
+        assert active_level(wave) == pytest.approx(-26.0, abs=0.1)
+
+
+def test_dtmf_is_pairs_of_the_standard() -> None:
+    wave = NON_SPEECH["dtmf"](RATE, np.random.default_rng(0))
+    for start in range(0, RATE, 3200):
+        spectrum = np.abs(np.fft.rfft(wave[start : start + 1600], RATE))
+        strongest = {int(spectrum[:1080].argmax()), 1080 + int(spectrum[1080:2000].argmax())}
+        assert min(abs(low - min(strongest)) for low in DTMF_LOW) <= 3
+        assert min(abs(high - max(strongest)) for high in DTMF_HIGH) <= 3
+        assert not wave[start + 1600 : start + 3200].any()
+
+
+def test_music_has_drums_and_music_on_hold_is_narrow() -> None:
+    music, hold = (NON_SPEECH[name](8 * RATE, np.random.default_rng(0)) for name in ("music", "hold-music"))
+    assert share(music, 5000, 8000) > 1e-4
+    assert share(hold, 3700, 8000) < 1e-4
