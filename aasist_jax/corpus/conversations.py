@@ -127,14 +127,14 @@ def speak(
     Returns:
         One turn, or three: the voice, what was inserted, the voice.
     """
-    deck, end = _shuffled(voice, rng), 0
+    deck = _shuffled(voice, rng)
     pieces: _Placed = []
     spoken: list[Spoken] = []
     # At least two clips, so that there is a place between them.
-    while end < seconds * SAMPLE_RATE or len(spoken) < 2:
+    while len(spoken) < 2 or _end(pieces) < seconds * SAMPLE_RATE:
         spoken.append(next(deck))
-        pieces.append((end, spoken[-1].wave))
-        end += spoken[-1].wave.size + _samples(rng.uniform(*PAUSE))
+        start = _end(pieces) + _samples(rng.uniform(*PAUSE)) if pieces else 0
+        pieces.append((start, spoken[-1].wave))
     if inserted is None:
         turns = [_turn(0, _end(pieces), 0, spoken)]
     else:
@@ -171,13 +171,12 @@ def join_to_length(waves: Sequence[OtherWave], samples: int) -> Float[np.ndarray
     """
     if not waves or not all(wave.size for wave in waves):
         raise ValueError("waves: expected at least one clip, and none empty")
-    chosen: list[OtherWave] = []
-    there = 0
-    while there < samples:
-        chosen.append(to_level(waves[len(chosen) % len(waves)]))
-        there += chosen[-1].size + _JOINT
-    pieces = _in_a_row(chosen, 0, [_JOINT] * len(chosen))
-    return _laid(pieces, max(there, samples), np.random.default_rng(0))[:samples]
+    pieces: _Placed = []
+    # The last clip begins after the end: what lies before is then the same whatever the length.
+    while not pieces or pieces[-1][0] < samples:
+        wave = to_level(waves[len(pieces) % len(waves)])
+        pieces.append((_end(pieces) + _JOINT if pieces else 0, wave))
+    return _laid(pieces, _end(pieces), np.random.default_rng(0))[:samples]
 
 
 def join_to_windows(waves: Sequence[OtherWave], windows: int) -> Float32[np.ndarray, "samples"]:

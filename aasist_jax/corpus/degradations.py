@@ -5,22 +5,26 @@ it; what is random is drawn from the generator.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import soxr
 from scipy import signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.corpus.channel import OtherWave, Wave, active_level, add_noise, encode_decode, to_level
+from aasist_jax.corpus.channel import OtherWave, Wave, add_noise, encode_decode, frame_levels
 
 PHONE_RATE = 8_000
 PHONE_BAND = 300.0, 3400.0
 REVERBERATION = 0.5
 """RT60 of the room, in seconds."""
 
-_OPUS_12K = 0.976  # libsndfile's compression level; 0 is 256 kbit/s, 1 is 6, and it is linear in between
-_MP3_64K = 12 / 19  # 0 is 160 kbit/s at this rate, 1 is 8
+# libsndfile's compression levels: linear, for Opus from 256 kbit/s at 0 to 6 at 1, for MP3 at this rate from 160 to 8.
+OPUS_12K: Mapping[str, Any] = {"compression_level": 0.976}
+MP3_64K: Mapping[str, Any] = {"compression_level": 12 / 19, "bitrate_mode": "CONSTANT"}
+
 _PHONE_FILTER = signal.butter(4, PHONE_BAND, "bandpass", fs=PHONE_RATE, output="sos")
+_MARGIN = 10**-1.59
 _FIRST_REFLECTION = SAMPLE_RATE * 3 // 1000
 
 Degradation = Callable[[Wave, np.random.Generator], OtherWave]
@@ -35,23 +39,24 @@ def telephone(wave: Wave, rng: np.random.Generator) -> OtherWave:
 
 
 def noise_10db(wave: Wave, rng: np.random.Generator) -> OtherWave:
-    """Pink noise 10 dB below the active speech level, 60-7000 Hz."""
-    return add_noise(wave, 10.0, rng)
+    """Pink noise 10 dB below `speech_level`, 60-7000 Hz."""
+    return add_noise(wave, 10.0, rng, speech_level(wave))
 
 
 def opus_12k(wave: Wave, rng: np.random.Generator) -> OtherWave:
     """Opus (RFC 6716) at 12 kbit/s, as a messenger sends; by libsndfile."""
-    return encode_decode(wave, "opus", compression_level=_OPUS_12K)
+    return encode_decode(wave, "opus", **OPUS_12K)
 
 
 def mp3_64k(wave: Wave, rng: np.random.Generator) -> OtherWave:
     """MP3 (MPEG-2 layer III) of constant 64 kbit/s; LAME by libsndfile."""
-    return encode_decode(wave, "mpeg_layer_iii", "MP3", compression_level=_MP3_64K, bitrate_mode="CONSTANT")
+    return encode_decode(wave, "mpeg_layer_iii", "MP3", **MP3_64K)
 
 
 def room(wave: Wave, rng: np.random.Generator) -> OtherWave:
     """A room of RT60 0.5 s: the direct sound, then Polack's decaying Gaussian noise of the same energy; same level."""
-    return to_level(signal.oaconvolve(wave, room_response(rng))[: wave.size], active_level(wave))
+    reverberant = signal.oaconvolve(wave, room_response(rng))[: wave.size]
+    return reverberant * 10 ** ((speech_level(wave) - speech_level(reverberant)) / 20)
 
 
 def room_response(rng: np.random.Generator) -> OtherWave:
@@ -65,6 +70,19 @@ def room_response(rng: np.random.Generator) -> OtherWave:
     response /= np.sqrt(np.sum(response**2))
     response[0] = 1.0
     return response
+
+
+def speech_level(wave: Wave) -> float:
+    """The level of the 20 ms frames that are at most 15.9 dB below that very level, in dB; after ITU-T P.56.
+
+    Unlike `channel.active_level`, it leaves out the pauses of noisy recordings, as long as a tenth or more is speech.
+    """
+    powers = 10 ** (frame_levels(wave) / 10)
+    level = 0.0
+    # Each round leaves out more of the quiet frames, until none is left to leave out.
+    while (higher := float(np.mean(powers[powers >= level * _MARGIN]))) > level:
+        level = higher
+    return 10 * np.log10(level)
 
 
 DEGRADATIONS: Mapping[str, Degradation] = {

@@ -57,14 +57,11 @@ def draw_recordings(corpus: Path, split: str, request: Request) -> Iterator[tupl
         request: what to draw.
 
     Raises:
-        DataError: at the call: there is no such corpus, split, kind or degradation, or the split has too few voices.
+        DataError: at the call: there is no such corpus, split or degradation, or the split has too few voices.
         AudioError: on the way: a clip cannot be read.
     """
     if request.degradation is not None and request.degradation not in DEGRADATIONS:
         raise DataError(f"degradation {request.degradation!r}: {nearest(request.degradation, DEGRADATIONS)}")
-    for kind in request.kinds:
-        if kind not in KINDS:
-            raise DataError(f"kind {kind!r}: {nearest(kind, KINDS)}")
     sources = list_sources(corpus, split)
     humans, attacks = human_voices(sources), synthetic_voices(sources)
     if len(humans) < 2 or not attacks:
