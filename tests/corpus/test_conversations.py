@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import signal
 
 from aasist_jax.corpus.channel import active_level, fade, to_level
 from aasist_jax.corpus.conversations import (
@@ -14,6 +15,7 @@ from aasist_jax.corpus.conversations import (
     join_to_windows,
     speak,
 )
+from aasist_jax.corpus.voices import Spoken
 from tests.corpus.made_voices import RATE, speech_like, voice
 
 HUMAN, OTHER, FAKE = voice("ann"), voice("bob"), voice("tts", "world")
@@ -29,6 +31,14 @@ def in_samples(seconds: float) -> int:
 
 def overlaps(turns: tuple[Turn, ...]) -> list[float]:
     return [first.end - second.start for first, second in itertools.pairwise(turns)]
+
+
+def test_a_voice_of_short_words_does_not_overlap_itself() -> None:
+    words = tuple(Spoken(each.source, each.wave[:4000]) for each in HUMAN)
+    turns = converse(words, tuple(Spoken(each.source, each.wave[:4000]) for each in OTHER), 60.0, rng()).turns
+    for speaker in ("ann", "bob"):
+        own = tuple(turn for turn in turns if turn.speaker == speaker)
+        assert max(overlaps(own)) <= -PAUSE[0] + 1e-9
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -53,7 +63,7 @@ def test_turns_overlap_now_and_then_and_never_with_the_same_voice() -> None:
         overlap += overlaps(turns)
         for speaker in ("ann", "bob"):
             own = [turn for turn in turns if turn.speaker == speaker]
-            assert max(overlaps(tuple(own))) < 0
+            assert max(overlaps(tuple(own))) <= -PAUSE[0] + 1e-9
     assert max(overlap) <= LONGEST_OVERLAP
     assert 0.1 < np.mean(np.array(overlap) > 0) < 0.6
 
@@ -91,25 +101,32 @@ def test_three_channels_are_refused() -> None:
 
 
 def test_one_voice_speaks_for_minutes_and_no_clip_follows_itself() -> None:
-    short = voice("ann", clips=2)
-    made = speak(short, 120.0, rng())
+    clips = voice("ann", clips=3)
+    made = speak(clips, 120.0, rng())
     (turn,) = made.turns
     assert (turn.start, turn.end, turn.speaker, turn.label) == (0.0, made.wave.size / RATE, "ann", "bonafide")
-    assert 120.0 <= turn.end < 120.0 + 4
-    # Two clips that never follow themselves alternate: found again at their period in the envelope.
-    lengths = [each.wave.size for each in short]
-    first = short[int(rng().permutation(2)[0])].wave
-    heard = made.wave[: first.size].astype(np.float64)
-    np.testing.assert_allclose(heard[:-160], fade(first)[:-160], atol=1e-6)
-    assert sum(lengths) < made.wave.size
+    assert 120.0 <= turn.end < 120.0 + max(each.wave.size for each in clips) / RATE
+    heard = sorted(
+        (int(start), each.source.utterance)
+        for each in clips
+        for start in np.nonzero(signal.correlate(made.wave, each.wave, "valid") > 0.95 * np.sum(each.wave**2))[0]
+    )
+    assert len(heard) > 36
+    for (start, name), (later, following) in itertools.pairwise(heard):
+        assert name != following
+        assert in_samples(2.5) < later - start < in_samples(2.7 + PAUSE[1])
+    rounds = {tuple(name for _, name in heard[first : first + 3]) for first in range(0, 36, 3)}
+    assert len(rounds) > 1, "always the same order"
+    assert all(len(set(names)) == 3 for names in rounds)
 
 
 def test_edges_do_not_click() -> None:
-    """Clips of a constant offset would jump at each joint without the fades."""
-    made = speak(HUMAN, 30.0, rng())
-    loudest_step = max(np.abs(np.diff(each.wave)).max() for each in HUMAN)
-    assert np.abs(np.diff(made.wave)).max() <= 1.1 * loudest_step
-    assert abs(made.wave[0]) < 1e-4
+    """Without the fades, clips that begin and end at half of full scale would jump there."""
+    time = np.arange(3 * RATE) / RATE
+    loud = tuple(Spoken(each.source, 0.5 * np.cos(2 * np.pi * 5 * time)) for each in HUMAN)
+    made = speak(loud, 30.0, rng())
+    assert np.abs(np.diff(made.wave)).max() < 0.02
+    assert abs(made.wave[0]) < 1e-3
 
 
 def test_what_is_inserted_stands_where_the_table_says_and_the_rest_is_the_same() -> None:
@@ -144,6 +161,9 @@ def test_windows_of_every_duration_are_the_beginning_of_the_longest() -> None:
         assert joined.shape == (windows * WINDOW,)
         assert joined.dtype == np.float32
         np.testing.assert_array_equal(joined, longest[: joined.size])
+    # Also where the end falls into the edge of a clip, or into a pause.
+    for samples in (waves[0].size - 50, waves[0].size + 50):
+        np.testing.assert_array_equal(join_to_length(waves, samples), join_to_length(waves, WINDOW)[:samples])
     np.testing.assert_allclose(
         longest[: waves[0].size - 160], fade(to_level(waves[0])).astype(np.float32)[:-160], atol=1e-7
     )
