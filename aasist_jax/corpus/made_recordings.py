@@ -50,7 +50,7 @@ def read_turns(folder: Path) -> dict[str, tuple[Turn, ...]]:
     """
     path = folder / TURNS
     if not path.is_file():
-        raise DataError(f"{folder}: there is no {TURNS}; give a folder that aasist-jax build-conversations has made")
+        raise DataError(f"{folder}: there is no {TURNS}; give a folder that aasist-jax join-clips has made")
     found: dict[str, list[Turn]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):

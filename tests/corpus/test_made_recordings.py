@@ -38,7 +38,7 @@ def test_recordings_and_turns_are_read_as_they_were_made(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
-        (None, "there is no turns.csv; give a folder that aasist-jax build-conversations has made"),
+        (None, "there is no turns.csv; give a folder that aasist-jax join-clips has made"),
         ("recording,start\na,0\n", "turns.csv:2: expected recording, start, end, channel, speaker, label, attack"),
         ("recording,start,end,channel,speaker,label,attack\na,x,1,0,s,spoof,w\n", "turns.csv:2: expected"),
     ],

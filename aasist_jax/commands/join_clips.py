@@ -1,4 +1,4 @@
-"""aasist-jax build-conversations: Join clips to recordings that test a verdict.
+"""aasist-jax join-clips: Join clips to recordings that test a verdict.
 
 The clips of a corpus, such as build-corpus makes, become conversations of two voices, of which one may be synthetic,
 and recordings of one human voice, also with 4 s of synthetic speech put in. turns.csv says who speaks when.
@@ -22,7 +22,7 @@ class Kind(enum.StrEnum):
     inserted = "inserted"
 
 
-def build_conversations(
+def join_clips(
     corpus: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
     output: Annotated[Path, typer.Argument(help="Folder for the recordings; new or empty.")],
     split: Annotated[str, typer.Option(help="Split whose clips are used.")] = "eval",

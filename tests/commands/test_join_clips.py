@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from aasist_jax.commands.build_conversations import Kind
+from aasist_jax.commands.join_clips import Kind
 from aasist_jax.corpus.degradations import DEGRADATIONS
 from aasist_jax.corpus.drawn_recordings import KINDS
 from aasist_jax.corpus.made_recordings import read_turns
@@ -17,7 +17,7 @@ Command = Callable[..., tuple[int, str, str]]
 def test_recordings_and_their_table_are_made(command: Command, tmp_path: Path) -> None:
     output = tmp_path / "made"
     wishes = ("--count", 3, "--minutes", 0.1, "--channels", 2, "--kind", "human-synthetic", "--kind", "inserted")
-    code, printed, said = command("build-conversations", CORPUS, output, *wishes, "--degrade", "telephone")
+    code, printed, said = command("join-clips", CORPUS, output, *wishes, "--degrade", "telephone")
     assert code == 0, said
     assert said == f"3 recordings and turns.csv are in {output}\n"
     turns = read_turns(output)
@@ -26,13 +26,13 @@ def test_recordings_and_their_table_are_made(command: Command, tmp_path: Path) -
     for label, line in zip(("bonafide", "spoof"), printed.splitlines(), strict=True):
         seconds = sum(turn.end - turn.start for each in turns.values() for turn in each if turn.label == label)
         assert line == f"{label}: {seconds / 60:.1f} minutes"
-    code, _, said = command("build-conversations", CORPUS, output)
+    code, _, said = command("join-clips", CORPUS, output)
     assert (code, said) == (1, f"error: {output} is not an empty folder: give another one\n")
 
 
 @pytest.mark.parametrize("minutes", ["nan", "inf", "0", "61"])
 def test_a_length_that_is_none_is_refused(command: Command, tmp_path: Path, minutes: str) -> None:
-    code, _, said = command("build-conversations", CORPUS, tmp_path / "made", "--minutes", minutes)
+    code, _, said = command("join-clips", CORPUS, tmp_path / "made", "--minutes", minutes)
     assert code == 2
     assert "--minutes" in said
     assert not (tmp_path / "made").exists()
@@ -40,6 +40,6 @@ def test_a_length_that_is_none_is_refused(command: Command, tmp_path: Path, minu
 
 def test_the_help_names_every_kind_and_degradation(command: Command) -> None:
     assert [kind.value for kind in Kind] == list(KINDS)
-    _, printed, _ = command("build-conversations", "--help")
+    _, printed, _ = command("join-clips", "--help")
     for name in DEGRADATIONS:
         assert name in printed
