@@ -4,7 +4,9 @@ Every function takes and returns a wave at 16 kHz, float64 in about [-1, 1].
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -24,6 +26,9 @@ BAND = (60.0, 7000.0)
 
 LEVEL = -26.0
 """Active speech level of a finished clip, in dB below full scale."""
+
+MEDIUM: Mapping[str, Any] = MappingProxyType({"compression_level": 0.5})
+"""libsndfile's medium quality of Vorbis and Opus."""
 
 _FRAME = SAMPLE_RATE // 50
 _MARGIN = 4  # frames of silence kept on either side of speech
@@ -128,22 +133,43 @@ def frequencies() -> Float[np.ndarray, "bins"]:
     return np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
 
 
-def add_noise(wave: Wave, snr: float, rng: np.random.Generator) -> Wave:
-    """Add pink noise, `snr` dB below the active speech level."""
-    spectrum = np.fft.rfft(rng.standard_normal(wave.size))
+def pink_noise(samples: int, rng: np.random.Generator) -> OtherWave:
+    """Noise whose power density falls as 1/f, within 60-7000 Hz; its level is arbitrary."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
     spectrum[1:] /= np.sqrt(np.arange(1, spectrum.size))
     spectrum[0] = 0
-    noise = band_limit(np.fft.irfft(spectrum, wave.size))
-    level = 10 * np.log10(np.mean(noise**2))
-    return wave + noise * 10 ** ((active_level(wave) - snr - level) / 20)
+    return band_limit(np.fft.irfft(spectrum, samples))
 
 
-def encode_decode(wave: Wave, codec: str) -> Wave:
-    """Encode with a lossy codec ("vorbis" or "opus", libsndfile's medium quality) and decode to the same length."""
+def add_noise(wave: Wave, snr: float, rng: np.random.Generator, level: float | None = None) -> Wave:
+    """Add pink noise, `snr` dB below `level` (in dB), which is the active speech level unless given."""
+    noise = pink_noise(wave.size, rng)
+    there = 10 * np.log10(np.mean(noise**2))
+    speech = active_level(wave) if level is None else level
+    return wave + noise * 10 ** ((speech - snr - there) / 20)
+
+
+def encode(wave: Wave, codec: str, file_format: str = "OGG", rate: int = SAMPLE_RATE, **options: Any) -> bytes:
+    """A file with the wave in a lossy codec of libsndfile.
+
+    Args:
+        wave: at `rate`.
+        codec: libsndfile's name of the subtype, such as "opus".
+        file_format: libsndfile's name of the format that holds it.
+        rate: samples per second.
+        options: `compression_level` and `bitrate_mode` of `soundfile.SoundFile`, where the format has them.
+    """
     file = io.BytesIO()
-    soundfile.write(file, wave, SAMPLE_RATE, format="OGG", subtype=codec.upper(), compression_level=0.5)
-    file.seek(0)
-    decoded, _ = soundfile.read(file, dtype="float64")
+    with soundfile.SoundFile(file, "w", rate, 1, format=file_format, subtype=codec.upper(), **options) as encoder:
+        # By the second: libvorbis puts all that it is given at once on the stack.
+        for start in range(0, wave.size, rate):
+            encoder.write(wave[start : start + rate])
+    return file.getvalue()
+
+
+def encode_decode(wave: Wave, codec: str, file_format: str = "OGG", rate: int = SAMPLE_RATE, **options: Any) -> Wave:
+    """Encode as `encode` does, and decode to the same length."""
+    decoded, _ = soundfile.read(io.BytesIO(encode(wave, codec, file_format, rate, **options)), dtype="float64")
     return np.pad(decoded, (0, max(wave.size - decoded.size, 0)))[: wave.size]
 
 
@@ -163,7 +189,7 @@ def pass_through(wave: Wave, channel: str, rng: np.random.Generator) -> Wave:
     if noise == "noise":
         wave = add_noise(wave, rng.uniform(28.0, 45.0), rng)
     if codec:
-        wave = encode_decode(wave, codec)
+        wave = encode_decode(wave, codec, **MEDIUM)
     wave = to_level(fade(band_limit(wave)))
     dither = rng.uniform(-0.5, 0.5, wave.size) + rng.uniform(-0.5, 0.5, wave.size)
     dithered = np.asarray(wave - wave.mean() + dither / 32768)

@@ -1,0 +1,126 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from scipy import signal
+
+from aasist_jax.corpus.channel import active_level, encode
+from aasist_jax.corpus.degradations import DEGRADATIONS, MP3_64K, OPUS_12K, REVERBERATION, room_response, speech_level
+from aasist_jax.corpus.non_speech import DTMF_HIGH, DTMF_LOW, NON_SPEECH
+from tests.conftest import EVAL_CLIPS, needs_corpus
+from tests.corpus.made_voices import RATE, speech_like
+
+SPEECH = speech_like(4.0, 0)
+
+
+def changed(name: str, seed: int = 0) -> np.ndarray:
+    return DEGRADATIONS[name](SPEECH, np.random.default_rng(seed))
+
+
+def share(wave: np.ndarray, low: float, high: float) -> float:
+    """The share of the power that lies in a band."""
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(wave.size))) ** 2
+    frequencies = np.fft.rfftfreq(wave.size, 1 / RATE)
+    return float(spectrum[(frequencies >= low) & (frequencies < high)].sum() / spectrum.sum())
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_each_keeps_the_length_and_the_time_and_follows_from_its_seed(name: str) -> None:
+    wave = changed(name)
+    assert wave.shape == SPEECH.shape
+    np.testing.assert_array_equal(wave, changed(name))
+    lags = signal.correlate(wave, SPEECH, "full", method="fft")
+    assert abs(int(lags.argmax()) - (SPEECH.size - 1)) <= 1
+    assert np.abs(wave - SPEECH).max() > 1e-3, "unchanged"
+    other = changed(name, seed=1)
+    assert np.array_equal(wave, other) == (name in ("telephone", "opus-12k", "mp3-64k"))
+
+
+def test_a_telephone_has_its_band_and_the_noise_of_mu_law() -> None:
+    wave = changed("telephone")
+    assert share(wave, 0, 200) + share(wave, 3700, 8000) < 1e-3 < share(SPEECH, 0, 200) + share(SPEECH, 3700, 8000)
+    # mu-law keeps 8 bits on a logarithmic scale: about 38 dB between a sine and the error.
+    phase = 2 * np.pi * 1020 * np.arange(2 * RATE) / RATE
+    heard = DEGRADATIONS["telephone"](0.3 * np.sin(phase), np.random.default_rng(0))[RATE // 2 : -RATE // 2]
+    sines = np.stack([np.sin(phase), np.cos(phase)], axis=1)[RATE // 2 : -RATE // 2]
+    error = heard - sines @ np.linalg.lstsq(sines, heard, rcond=None)[0]
+    assert 36 < 10 * np.log10(np.mean(heard**2) / np.mean(error**2)) < 40
+
+
+def test_the_noise_is_10_db_below_the_speech() -> None:
+    noise = changed("noise-10dB") - SPEECH
+    assert speech_level(SPEECH) - 10 * np.log10(np.mean(noise**2)) == pytest.approx(10.0, abs=0.01)
+
+
+def test_the_level_of_speech_leaves_noisy_pauses_out() -> None:
+    floor = 10 ** ((speech_level(SPEECH) - 28) / 20)
+    rng = np.random.default_rng(0)
+    noisy, long_pause = SPEECH + floor * rng.standard_normal(SPEECH.size), floor * rng.standard_normal(5 * SPEECH.size)
+    padded = np.concatenate([noisy, long_pause])
+    assert speech_level(padded) == pytest.approx(speech_level(SPEECH), abs=0.1)
+    assert active_level(padded) < speech_level(padded) - 6
+    assert speech_level(0.5 * SPEECH) == pytest.approx(speech_level(SPEECH) - 6.0206, abs=1e-6)
+    assert speech_level(np.zeros(1600)) == pytest.approx(-200)
+
+
+def test_a_room_keeps_the_level() -> None:
+    assert speech_level(changed("room")) == pytest.approx(speech_level(SPEECH), abs=1e-6)
+
+
+@needs_corpus
+@pytest.mark.parametrize(
+    ("codec", "file_format", "options", "kilobits"),
+    [("opus", "OGG", OPUS_12K, 12.0), ("mpeg_layer_iii", "MP3", MP3_64K, 64.0)],
+)
+def test_the_bitrates_are_those_named(
+    codec: str, file_format: str, options: Mapping[str, Any], kilobits: float
+) -> None:
+    """By the growth of the file with real speech, which leaves its header out; Opus varies its rate about the mean."""
+    clips = [soundfile.read(path)[0] for path in sorted(EVAL_CLIPS.glob("*.flac"))[:20]]
+    waves = [np.concatenate(clips[:count]) for count in (2, 20)]
+    short, long = (len(encode(wave, codec, file_format, **options)) for wave in waves)
+    seconds = (waves[1].size - waves[0].size) / RATE
+    assert (long - short) * 8 / seconds / 1000 == pytest.approx(kilobits, rel=0.05)
+
+
+def test_the_room_decays_by_60_db_in_its_time() -> None:
+    response = room_response(np.random.default_rng(0))
+    assert response[0] == 1.0
+    assert np.sum(response[1:] ** 2) == pytest.approx(1.0)
+    assert response.size == REVERBERATION * RATE
+    # Schroeder's integral from 5 to 25 dB below the start, times three.
+    decay = 10 * np.log10(np.cumsum(response[:0:-1] ** 2)[::-1])
+    crossed = [int(np.argmax(decay < level)) for level in (-5, -25)]
+    assert 3 * (crossed[1] - crossed[0]) / RATE == pytest.approx(REVERBERATION, rel=0.1)
+
+
+@pytest.mark.parametrize("name", NON_SPEECH)
+@pytest.mark.parametrize("samples", [1600, 64_601])
+def test_non_speech_has_its_length_and_level_and_follows_from_its_seed(name: str, samples: int) -> None:
+    wave, again, other = (NON_SPEECH[name](samples, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert wave.shape == (samples,)
+    assert np.abs(wave).max() <= 1.0
+    np.testing.assert_array_equal(wave, again)
+    assert np.array_equal(wave, other) == (name == "silence")
+    if name == "silence":
+        assert not wave.any()
+    else:
+        assert active_level(wave) == pytest.approx(-26.0, abs=0.1)
+
+
+def test_dtmf_is_pairs_of_the_standard() -> None:
+    wave = NON_SPEECH["dtmf"](RATE, np.random.default_rng(0))
+    for start in range(0, RATE, 3200):
+        spectrum = np.abs(np.fft.rfft(wave[start : start + 1600], RATE))
+        strongest = {int(spectrum[:1080].argmax()), 1080 + int(spectrum[1080:2000].argmax())}
+        assert min(abs(low - min(strongest)) for low in DTMF_LOW) <= 3
+        assert min(abs(high - max(strongest)) for high in DTMF_HIGH) <= 3
+        assert not wave[start + 1600 : start + 3200].any()
+
+
+def test_music_has_drums_and_music_on_hold_is_narrow() -> None:
+    music, hold = (NON_SPEECH[name](8 * RATE, np.random.default_rng(0)) for name in ("music", "hold-music"))
+    assert share(music, 5000, 8000) > 1e-4
+    assert share(hold, 3700, 8000) < 1e-4
