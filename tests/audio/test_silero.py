@@ -31,7 +31,7 @@ def test_the_network_is_that_of_the_native_code() -> None:
     model = load_silero()
     found, _, _ = _recur(model, encode(model, seen), START.hidden, START.cell)
     assert np.ptp(expected) > 0.95
-    assert np.abs(found - expected).max() < 4e-3
+    assert np.abs(found - expected).max() < 1e-2
     assert np.abs(found - expected).mean() < 3e-4
 
 
