@@ -38,6 +38,7 @@ class Options:
     devices: Annotated[Sizes, "devices: numbers of devices to train on, virtual ones on a CPU (1 2 4)"] = (1, 2, 4)
     scores: Annotated[MaybePath, "calibration: a score file, in any layout that `aasist-jax metrics` reads"] = None
     keys: Annotated[MaybePath, "calibration: the protocol of those scores, which must name the speakers"] = None
+    sounds: Annotated[MaybePath, "speech: a folder of folders of recordings without speech, each a row (none)"] = None
     base: Annotated[MaybePath, "revisions: the folder of another checkout of the project"] = None
     out: Annotated[MaybePath, "folder to write benchmark.md and benchmark.json to"] = None
     gpu: bool = False

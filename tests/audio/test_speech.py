@@ -6,7 +6,7 @@ import pytest
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.silero import CHUNK
 from aasist_jax.audio.speech import LEAST_SPEECH, Activity, SpeechActivity, loudest_so_far
-from tests.audio.sounds import music, noise, tones
+from benchmarks.sounds import music, noise, tones
 from tests.conftest import EVAL_CLIPS, needs_corpus
 from tests.models.aasist import official
 
