@@ -75,7 +75,7 @@ def fit_domain(embeddings: Embeddings, voices: np.ndarray) -> Domain:
     between = _distances(reference, reference)
     between[voices[:, np.newaxis] == voices] = np.inf
     farthest = float(np.quantile(_nearest(between), 1 - FAR_SHARE))
-    return Domain(*map(_rounded, (mean, scale, components, reference)), farthest)
+    return Domain(_rounded(mean), _rounded(scale), _rounded(components), _rounded(reference), farthest)
 
 
 def _distances(points: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """The evidence of a recording, from the log-likelihood ratios (LLR) of its windows. Pure functions.
 
-An LLR is that of human over synthetic speech, natural log. `e = exp(-LLR)` of a window is an e-value against "this is
-human": over human speech its mean is at most 1. Two ways of being synthetic are weighed alike: wholly, by the mean LLR of
-the windows, and in part, by the mean of their e-values. This mean is an e-value again, however the windows depend on one
-another (Vovk and Wang, "E-values: calibration, combination and applications", Annals of Statistics 49, 2021). A longer
-recording is therefore not called synthetic more often. docs/verdict.md derives this.
+A log-likelihood ratio is that of human over synthetic speech, natural log. `e = exp(-LLR)` of a window is an e-value
+against "this is human": over human speech its mean is at most 1. Two ways of being synthetic are weighed alike: wholly,
+by the mean LLR of the windows, and in part, by the mean of their e-values. This mean is an e-value again, however the
+windows depend on one another (Vovk and Wang, "E-values: calibration, combination and applications", Annals of
+Statistics 49, 2021). A longer recording is therefore not called synthetic more often. docs/verdict.md derives this.
 """
 
 import math

@@ -43,9 +43,7 @@ def calibrate(
     weights: Annotated[str | None, typer.Argument(help="Weights to calibrate: a folder, or a name.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="A CSV with the columns path, label and speaker, or a folder in the layout of ASVspoof 2019."
-        ),
+        typer.Option(help="A CSV with the columns path, label and speaker, or a folder laid out as ASVspoof 2019."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use this split of the data; of a folder, dev by default.")] = None,
     out: Annotated[
@@ -73,15 +71,13 @@ def calibrate(
         _calibrate_scores(scores, out, keys, where, method, prior, name, bonafide_is)
         return
     if weights is None or data is None:
-        raise typer.BadParameter(
-            "name the weights, and labelled recordings with --data, as in AASIST-L --data clips.csv"
-        )
+        raise typer.BadParameter("name the weights, and labelled recordings, as in AASIST-L --data clips.csv")
     if plot is not None:
         check_output(plot, (".png",))
     from aasist_jax.detection.detector import CALIBRATION_FILE
 
     folder = weights_folder(weights)
-    utterances = _utterances(data, split, bonafide_is)
+    utterances = utterances_of(data, split, "dev", bonafide_is)
     from aasist_jax.calibration.detector_calibration import save_detector_calibration
     from aasist_jax.detection.calibrating import calibrate_on, read_recordings
     from aasist_jax.detection.detector import Detector
@@ -109,13 +105,13 @@ def calibrate(
     say(f"{path}: written; `score`, `timeline` and `listen` use it" + ("" if out is None else " in a weights folder"))
 
 
-def _utterances(data: Path, split: str | None, bonafide_is: str) -> Any:
-    """The labelled recordings: of a table, or of a folder in the layout of ASVspoof 2019 LA."""
+def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -> Any:
+    """The labelled recordings of a table, or of a folder laid out as ASVspoof 2019 LA, by default its `usual` split."""
     from aasist_jax.data.layouts import find_layout
     from aasist_jax.data.layouts.csv_table import read_csv
 
     if data.is_dir():
-        return find_layout("asvspoof2019_la").read(data, split or "dev", "LA")
+        return find_layout("asvspoof2019_la").read(data, split or usual, "LA")
     if not data.is_file():
         raise DataError(f"{data}: no such file or folder; give a CSV with the columns path,label,speaker")
     return read_csv(data, split, bonafide_is)
@@ -123,7 +119,7 @@ def _utterances(data: Path, split: str | None, bonafide_is: str) -> Any:
 
 def _print_report(calibration: Any) -> None:
     """Print what it was fitted on and how it does on voices left out."""
-    from aasist_jax.commands.tables import print_table
+    from aasist_jax.commands.tables import percent, print_table
 
     measured, fitted = calibration.measured, calibration.fitted_on
     print(f"Fitted on {fitted}.")
@@ -131,36 +127,31 @@ def _print_report(calibration: Any) -> None:
         f"On voices left out in turn: Cllr {measured.cllr:.3f} bits (at best {measured.min_cllr:.3f}; 1 says nothing); "
         f"verdicts that must be {100 * measured.sure:g} % sure:"
     )
-    rows = [
-        ("human called synthetic", _percent(measured.human_called_synthetic)),
-        ("synthetic called human", _percent(measured.synthetic_called_human)),
-        ("unsure", _percent(measured.unsure)),
-    ]
-    print_table(("share of recordings", ""), rows)
+    shares = (
+        ("human called synthetic", measured.human_called_synthetic),
+        ("synthetic called human", measured.synthetic_called_human),
+        ("unsure", measured.unsure),
+    )
+    print_table(("share of recordings", ""), [(name, percent(share)) for name, share in shares])
     print()
     durations = [
-        (f"{windows} window{'s' if windows != '1' else ''}", f"{bits:.3f}", *map(_percent, shares))
-        for windows, (bits, *shares) in measured.durations.items()
+        (f"{windows} window{'s' if windows != '1' else ''}", f"{bits:.3f}", *map(percent, errors))
+        for windows, (bits, *errors) in measured.durations.items()
     ]
-    print_table(
-        ("length of recordings", "Cllr", "human called synthetic", "synthetic called human", "unsure"), durations
-    )
+    header = ("length of recordings", "Cllr", "human called synthetic", "synthetic called human", "unsure")
+    print_table(header, durations)
     print()
     for is_human, kind in ((True, "voice"), (False, "system")):
         found = [each for each in measured.voices if each.is_human is is_human]
-        rows = [(each.name, str(each.recordings), _percent(each.wrong), _percent(each.unsure)) for each in found]
+        rows = [(each.name, str(each.recordings), percent(each.wrong), percent(each.unsure)) for each in found]
         print_table((f"{kind}, worst first", "recordings", "wrong", "unsure"), rows)
         print()
     worst = measured.voices[0]
     if worst.wrong > 0:
         kind = "the human voice" if worst.is_human else "the system"
-        print(f"Worst: {kind} {worst.name}, with {_percent(worst.wrong)} of its recordings called wrongly.")
+        print(f"Worst: {kind} {worst.name}, with {percent(worst.wrong)} of its recordings called wrongly.")
     else:
         print("No recording of a voice left out was called wrongly.")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _calibrate_scores(

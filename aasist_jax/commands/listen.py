@@ -142,9 +142,8 @@ def event_line(event: Any) -> str:
     if isinstance(event, Heard):
         window = event.judged.window
         score = "" if window.score is None else f"{window.score:+8.3f}"
-        so_far = event.result.label
-        if event.result.p_synthetic is not None:
-            so_far += f" ({event.result.p_synthetic:.2f})"
+        p_synthetic = event.result.p_synthetic
+        so_far = f"{event.result.label}" if p_synthetic is None else f"{event.result.label} ({p_synthetic:.2f})"
         return f"{clock(window.end)}  {event.judged.label:9}  {score:8}  so far {so_far}"
     if isinstance(event, Alarm):
         return (

@@ -17,6 +17,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.1f} %"
+
+
 def print_calibration_losses(systems: Sequence[tuple[str, Any]], is_bonafide: Any) -> None:
     """Print the Cllr and min Cllr of systems on the same trials.
 

@@ -62,7 +62,7 @@ def train(
             reporter.say(f"stopped on request; the same command goes on from the newest checkpoint in {folder}")
             raise typer.Exit(exit_codes.STOPPED) from None
     if experiment.data_config.corpus:
-        _score_examples(Path(experiment.database_path, "examples"), folder / "weights")
+        _show_what_it_can(Path(experiment.database_path), folder / "weights")
 
 
 def _build_corpus(folder: Path, reporter: Any, *, quiet: bool) -> None:
@@ -75,10 +75,29 @@ def _build_corpus(folder: Path, reporter: Any, *, quiet: bool) -> None:
     reporter.say(f"{folder}: {found}, {human} human and {synthetic} synthetic clips")
 
 
-def _score_examples(examples: Path, weights: Path) -> None:
-    """Score one human and one synthetic clip that training never heard."""
-    from aasist_jax.commands.score import ScoreOptions, score_recordings
-    from aasist_jax.detection.inputs import find_recordings
+def _show_what_it_can(corpus: Path, weights: Path) -> None:
+    """Calibrate on voices of the dev split, count verdicts on those of the eval split, and judge one clip of each kind.
 
-    files = [examples / "human.flac", examples / "synthetic.flac"]
-    score_recordings(find_recordings(files), weights, ScoreOptions())
+    Training heard none of them.
+    """
+    from aasist_jax.calibration.detector_calibration import save_detector_calibration
+    from aasist_jax.commands.score import ScoreOptions, score_recordings
+    from aasist_jax.commands.verdicts import print_shares
+    from aasist_jax.data.layouts import find_layout
+    from aasist_jax.detection.calibrating import calibrate_on, read_recordings
+    from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
+    from aasist_jax.detection.inputs import find_recordings
+    from aasist_jax.detection.verdict import DecisionRule
+    from aasist_jax.detection.verdict_shares import judge_all
+
+    read = find_layout("asvspoof2019_la").read
+    detector = Detector.from_pretrained(weights)
+    recordings = [each for each in read_recordings(detector, read(corpus, "dev", "LA")) if each is not None]
+    command = f"aasist-jax calibrate {weights} --data {corpus} --split dev"
+    calibration = calibrate_on(detector, recordings, data=f"{corpus.name}, split dev", command=command)
+    save_detector_calibration(calibration, weights / CALIBRATION_FILE)
+    detector = Detector.from_pretrained(weights)
+    print("\nVerdicts on voices that it never met (they must be 90 % sure; a detector this small is often unsure):")
+    print_shares(list(judge_all(detector, read(corpus, "eval", "LA"))), makers=False)
+    files = [corpus / "examples" / "human.flac", corpus / "examples" / "synthetic.flac"]
+    score_recordings(find_recordings(files), weights, str(weights), ScoreOptions(DecisionRule()))

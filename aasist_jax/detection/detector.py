@@ -254,6 +254,7 @@ class Detector(Model):
         if not prepared.cuts:
             raise AudioError(f"{prepared.name}: {prepared.status}; there is nothing to explain")
         (cut,) = prepared.cuts
+        assert cut.wave is not None
         length = self.window if cut.length is None else cut.length
         seconds = prepared.facts.seconds
         return explainer(cut.wave, length=length, duration=seconds, model_id=self.weights.weights_id)

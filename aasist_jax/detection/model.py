@@ -172,11 +172,11 @@ class Model:
         Raises:
             AudioError: the logits are not finite.
         """
-        heard = [cut for cut in cuts if cut.wave is not None]
+        heard = [(cut.wave, cut.length) for cut in cuts if cut.wave is not None]
         if not heard:
             return np.empty((0, 2), np.float32)
-        waves = np.stack([cut.wave for cut in heard])
-        lengths = None if self.window_rule.fixed else np.array([cut.length for cut in heard], np.int32)
+        waves = np.stack([wave for wave, _ in heard])
+        lengths = None if self.window_rule.fixed else np.array([length for _, length in heard], np.int32)
         return self._finite_read_out(waves, lengths, name)
 
     def batch_read_out(

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.detection.result import Timeline
 from aasist_jax.detection.stream import BLOCK
-from aasist_jax.detection.timeline import Timeline
-from aasist_jax.runtime.colours import BONAFIDE, SPOOF
+from aasist_jax.detection.timeline_text import clock
+from aasist_jax.runtime.colours import VERDICTS
 from aasist_jax.runtime.files import replacing
 from aasist_jax.runtime.memory import return_freed_memory
 
@@ -22,8 +23,6 @@ COLUMNS = 1500
 """The overview has at least this many columns once the recording is long enough, and fewer than twice as many."""
 
 RANGE_DB = 80.0
-NEUTRAL = "#9aa0a6"
-SHADES = {"bonafide": BONAFIDE, "spoof": SPOOF, "unjudged": NEUTRAL}
 
 
 class Overview:
@@ -123,9 +122,9 @@ def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline
     figure = Figure(figsize=(11, 6.6), layout="constrained")
     waveform, spectrogram, scores = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1.7))
     low, high, decibels = overview.columns()
-    edges = np.minimum(np.arange(low.size + 1) * overview.column_seconds, timeline.duration)
+    edges = np.minimum(np.arange(low.size + 1) * overview.column_seconds, timeline.score.seconds)
     waveform.stairs(high, edges, baseline=low, fill=True, color="0.35")
-    waveform.set(ylabel="Waveform", xlim=(0, timeline.duration))
+    waveform.set(ylabel="Waveform", xlim=(0, timeline.score.seconds))
     spectrogram.imshow(
         decibels,
         origin="lower",
@@ -140,33 +139,35 @@ def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline
     _draw_scores(scores, timeline)
     for axes in (waveform, scores):
         axes.spines[["top", "right"]].set_visible(False)
-    found = timeline.verdict
-    mean = "" if found.score is None else f", mean score {found.score:+.2f}"
     # Matplotlib would typeset text between dollar signs as a formula.
     name = "".join(c if c.isprintable() else "?" for c in title).replace("$", r"\$")
-    figure.suptitle(f"{name}: {found.label or 'nothing to judge'}{mean}", fontsize=12)
+    figure.suptitle(f"{name}: {timeline.verdict}", fontsize=12)
     with replacing(path) as scratch:
         figure.savefig(scratch, format="png", dpi=110)
 
 
 def _draw_scores(axes: "Axes", timeline: Timeline) -> None:
+    """The colour of the verdict on each span, and the log-likelihood ratio of every window."""
+    shown = dict.fromkeys(segment.label for segment in timeline.segments)
     for segment in timeline.segments:
-        axes.axvspan(segment.start, segment.end, color=SHADES[segment.label], alpha=0.16, linewidth=0)
-    time = [window.centre for window in timeline.windows]
-    margin = [np.nan if window.margin is None else window.margin for window in timeline.windows]
-    score = [np.nan if window.score is None else window.score for window in timeline.windows]
-    # Markers, because a line cannot show a scored window between two windows without scores.
-    options: dict[str, Any] = {"marker": "o", "markersize": 6 if len(time) == 1 else 1.5}
-    axes.plot(time, margin, color="0.15", linewidth=1.2, label="margin: bona fide logit less spoof logit", **options)
-    axes.plot(time, score, color="0.5", linewidth=0.9, linestyle=":", label="score: bona fide logit", **options)
-    for threshold, colour in ((timeline.rule.enter, SPOOF), (timeline.rule.leave, BONAFIDE)):
-        axes.axhline(threshold, color=colour, linewidth=0.9, linestyle="--")
-    axes.set(ylabel="Logits", xlabel="Time")
-    axes.xaxis.set_major_formatter(lambda seconds, _: f"{int(seconds) // 60}:{seconds % 60:04.1f}".removesuffix(".0"))
-    handles, names = axes.get_legend_handles_labels()
-    labels = {segment.label for segment in timeline.segments}
-    for label, shade in SHADES.items():
-        if label in labels:
-            handles.append(axes.axvspan(0, 0, color=shade, alpha=0.3, linewidth=0))
-            names.append({"bonafide": "bona fide"}.get(label, label))
-    axes.legend(handles, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False, fontsize=8)
+        unheard = segment.label == "unheard"
+        options: dict[str, Any] = {"hatch": "//", "fill": False} if unheard else {"linewidth": 0, "alpha": 0.22}
+        axes.axvspan(segment.start, segment.end, color=VERDICTS[segment.label], **options)
+    is_calibrated = any(window.llr is not None for window in timeline.windows)
+    values = [window.llr if is_calibrated else window.score for window in timeline.windows]
+    starts, ends = ([getattr(window, name) for window in timeline.windows] for name in ("start", "end"))
+    heights = np.array([np.nan if value is None else value for value in values], np.float64)
+    axes.hlines(heights, starts, ends, color="0.2", linewidth=1.2)
+    axes.set(ylabel="LLR of windows\n(above: human)" if is_calibrated else "Raw score", xlabel="Time")
+    if is_calibrated:
+        axes.axhline(0, color="0.6", linewidth=0.8, linestyle="--")
+    axes.xaxis.set_major_formatter(lambda seconds, _: clock(max(seconds, 0)).removesuffix(".0"))
+    handles = [
+        axes.axvspan(
+            0, 0, color=VERDICTS[label], **({"hatch": "//", "fill": False} if label == "unheard" else {"alpha": 0.4})
+        )
+        for label in VERDICTS
+        if label in shown
+    ]
+    names = [label for label in VERDICTS if label in shown]
+    axes.legend(handles, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=8)

@@ -55,7 +55,7 @@ def describe(detector: Detector) -> dict[str, Any]:
         "labels": list(LABELS),
         "bonafide_index": LABELS.index("bonafide"),
         "polarity": "the score is the raw logit of bonafide_index; higher is more human; it is no probability",
-        "calibration": None if calibration is None else calibration_to_json(calibration),
+        "calibration": None if calibration is None else calibration_to_json(calibration.logistic),
         "tolerance": TOLERANCE,
     }
     return facts if window.fixed else facts | {"fill": "zeros", "shortest": window.shortest}

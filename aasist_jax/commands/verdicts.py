@@ -1,0 +1,90 @@
+"""aasist-jax verdicts: Count right, wrong and unsure verdicts on recordings whose truth is known.
+
+Use recordings that the weights were neither trained nor calibrated on.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aasist_jax.commands.calibrate import utterances_of
+from aasist_jax.commands.options import (
+    BonafideIs,
+    Sure,
+    SyntheticPrior,
+    Weights,
+    decision_rule,
+    tell_uncalibrated,
+    weights_folder,
+)
+from aasist_jax.errors import DataError, nearest
+
+
+def verdicts(
+    data: Annotated[
+        Path,
+        typer.Argument(help="A CSV with the columns path, label and speaker, or a folder laid out as ASVspoof 2019."),
+    ],
+    weights: Weights = None,
+    split: Annotated[str | None, typer.Option(help="Use this split; of a folder, eval by default.")] = None,
+    degrade: Annotated[
+        str | None, typer.Option(help="Change every recording first: telephone, noise-10dB, opus-12k, mp3-64k, room.")
+    ] = None,
+    sure: Sure = 0.9,
+    prior: SyntheticPrior = 0.5,
+    bonafide_is: BonafideIs = "",
+) -> None:
+    """Judge the recordings, and print the shares of all, of every voice and of every system."""
+    rule = decision_rule(prior, sure)
+    folder = weights_folder(weights)
+    from aasist_jax.corpus.degradations import DEGRADATIONS
+    from aasist_jax.detection.detector import Detector
+    from aasist_jax.detection.verdict_shares import judge_all
+    from aasist_jax.runtime.progress import with_progress
+    from aasist_jax.runtime.start_up import prepare_to_compute
+
+    if degrade is not None and degrade not in DEGRADATIONS:
+        raise DataError(f"--degrade: there is no {degrade!r}; {nearest(degrade, DEGRADATIONS)}")
+    utterances = utterances_of(data, split, "eval", bonafide_is)
+    prepare_to_compute()
+    detector = Detector.from_pretrained(folder)
+    tell_uncalibrated(detector, weights)
+    found = judge_all(detector, utterances, rule=rule, change=None if degrade is None else DEGRADATIONS[degrade])
+    judged = list(with_progress(found, description="Judging", total=len(utterances)))
+    print_shares(judged, makers=True)
+
+
+def print_shares(judged: Sequence[Any], *, makers: bool) -> None:
+    """Print the shares of human and synthetic recordings and, with `makers`, of every voice and every system."""
+    from aasist_jax.commands.tables import percent, print_table
+    from aasist_jax.detection.verdict_shares import by_maker, shares
+
+    read = [each for each in judged if each.label is not None]
+    kinds = [[each for each in read if each.is_human is is_human] for is_human in (True, False)]
+    names = ("human (wrong: called synthetic)", "synthetic (wrong: called human)")
+    all_shares = [shares(name, kind) for name, kind in zip(names, kinds, strict=True) if kind]
+    tables = [("recordings", all_shares)]
+    if makers:
+        tables += [("voice, worst first", by_maker(read, is_human=True))]
+        tables += [("system, worst first", by_maker(read, is_human=False))]
+    for header, rows in tables:
+        print_table(
+            (header, "count", "right", "wrong", "95 % interval", "unsure"),
+            [
+                (
+                    each.name,
+                    str(each.count),
+                    percent(1 - each.wrong - each.unsure),
+                    percent(each.wrong),
+                    f"{100 * each.low:.1f} to {100 * each.high:.1f} %",
+                    percent(each.unsure),
+                )
+                for each in rows
+            ],
+        )
+        print()
+    unsure = sum(each.label == "unsure" for each in read)
+    if read:
+        print(f"Unsure: {percent(unsure / len(read))} of {len(read)} recordings.")
