@@ -186,7 +186,8 @@ def _as_array(type: Any, values: Any) -> np.ndarray:
 
 def shipped_calibration(weights_id: str) -> DetectorCalibration | None:
     """The calibration of published weights that the package carries; None if it has none for these."""
-    for file in resources.files("aasist_jax.calibration").joinpath("published").iterdir():
+    published = resources.files("aasist_jax.calibration").joinpath("published")
+    for file in published.iterdir() if published.is_dir() else ():
         if file.name == f"{weights_id}.json":
             return parse_detector_calibration(file.read_text(encoding="utf-8"))
     return None
