@@ -9,6 +9,7 @@ from typing import Any
 from aasist_jax.detection.files import result_dict
 from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.timeline import Segment, WindowScore
+from aasist_jax.detection.verdict import CHANNELS_DIFFER
 
 COLUMNS = ("file", "start", "end", "label", "p_synthetic", "score", "windows")
 
@@ -61,18 +62,24 @@ def sentence(result: Score) -> str:
     verdict = result.verdict
     assert verdict is not None
     if result.heard_seconds == 0:
-        return f"Nothing of {_length(result.seconds)} was heard: {', '.join(verdict.reasons)}."
+        return f"Nothing of {_length(result.seconds)} was heard: {told_reasons(result)}."
     speech = _length(result.speech_seconds)
     speech = "all" if speech == _length(result.seconds) else speech
     heard = f"Heard {heard_of(result.heard_seconds, result.seconds)}; {speech} of the recording is speech."
     if verdict.llr is None or verdict.p_synthetic is None:
-        return f"No probability is given: {', '.join(verdict.reasons)}. {heard}"
-    beside = f" Take note: {', '.join(verdict.reasons)}." if verdict.reasons else ""
+        return f"No probability is given: {told_reasons(result)}. {heard}"
+    beside = f" Take note: {told_reasons(result)}." if verdict.reasons else ""
     sure = verdict.rule.sure
     return (
         f"P(synthetic) {verdict.p_synthetic:.3f}, where human needs {1 - sure:.6g} or less and synthetic {sure:g} or "
         f"more; {verdict.evidence} (LLR {verdict.llr:+.2f}, prior {verdict.rule.prior:g}).{beside} {heard}"
     )
+
+
+def told_reasons(result: Score) -> str:
+    """The reasons, with the labels of both channels where these differ."""
+    sides = " and ".join(side.label or "" for side in result.channels)
+    return ", ".join(f"{each} ({sides})" if each == CHANNELS_DIFFER else each for each in result.reasons)
 
 
 def heard_of(heard: float, seconds: float) -> str:

@@ -33,6 +33,27 @@ def write_clips(folder: Path) -> Path:
     return write_table(folder / "clips.csv", rows)
 
 
+def write_corpus(folder: Path) -> Path:
+    """Write such clips as dev and eval of a corpus in the layout of ASVspoof 2019 LA, and its two examples."""
+    (folder / "ASVspoof2019_LA_cm_protocols").mkdir(parents=True)
+    (folder / "examples").mkdir()
+    for split in ("dev", "eval"):
+        clips = folder / f"ASVspoof2019_LA_{split}" / "flac"
+        clips.mkdir(parents=True)
+        lines = []
+        for row in read_table(write_clips(clips)):
+            wave, rate = soundfile.read(clips / row["path"])
+            name = f"{split}_{Path(row['path']).stem}"
+            soundfile.write(clips / f"{name}.flac", wave, rate)
+            key = "bonafide" if row["label"] == "human" else "spoof"
+            lines.append(f"{split}_{row['speaker']} {name} - {row['attack'] or '-'} {key}\n")
+            if row["path"].endswith("00.wav"):
+                soundfile.write(folder / "examples" / f"{row['label']}.flac", wave, rate)
+        listing = folder / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{split}.trl.txt"
+        listing.write_text("".join(lines))
+    return folder
+
+
 def write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     """Write a table of clips."""
     with path.open("w", newline="", encoding="utf-8") as file:
