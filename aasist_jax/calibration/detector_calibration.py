@@ -5,6 +5,7 @@ on voices that were left out of the fit. `calibration.json` in a weights folder 
 published weights.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -129,7 +130,7 @@ class DetectorCalibration:
         """Log-likelihood ratios of human over synthetic of windows, from their raw bona fide logits."""
         return self.logistic.apply(np.clip(np.asarray(scores, np.float64), self.lowest, self.highest))
 
-    @property
+    @functools.cached_property
     def calibration_id(self) -> str:
         """Twelve hex digits of a SHA-256 over all of it."""
         return hashlib.sha256(self.to_text().encode()).hexdigest()[:12]
@@ -186,7 +187,8 @@ def _as_array(type: Any, values: Any) -> np.ndarray:
 
 def shipped_calibration(weights_id: str) -> DetectorCalibration | None:
     """The calibration of published weights that the package carries; None if it has none for these."""
-    for file in resources.files("aasist_jax.calibration").joinpath("published").iterdir():
+    published = resources.files("aasist_jax.calibration").joinpath("published")
+    for file in published.iterdir() if published.is_dir() else ():
         if file.name == f"{weights_id}.json":
             return parse_detector_calibration(file.read_text(encoding="utf-8"))
     return None
