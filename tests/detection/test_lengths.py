@@ -18,7 +18,7 @@ def any_length(toys: None) -> Detector:
     """A detector whose windows hold up to 6,000 samples and at least 200."""
     config = parse_model_config(MODEL_CONFIG, "the test")
     variables = jax.tree.map(np.asarray, join_variables(*init(jax.random.key(0), config)))
-    return Detector(Weights(config, variables, Source("toy", "0"), "toy-0"))
+    return Detector(Weights(config, variables, Source("toy", "0"), "toy-0", "0"))
 
 
 @pytest.mark.parametrize("samples", [50, 200, 3_000, 6_000, 14_000])

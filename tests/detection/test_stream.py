@@ -31,7 +31,7 @@ def tiny_detector() -> Detector:
     variables = jax.tree.map(np.asarray, random_variables())
     # Random weights make large numbers: logits of about 1 are wanted.
     params = variables["params"] | {"out_layer": {k: v / 1e5 for k, v in variables["params"]["out_layer"].items()}}
-    return Detector(Weights(CONFIG, variables | {"params": params}, Source("tiny.pth", "0"), "tiny-0123"))
+    return Detector(Weights(CONFIG, variables | {"params": params}, Source("tiny.pth", "0"), "tiny-0123", "0123"))
 
 
 def detector(name: str) -> Detector:
