@@ -190,9 +190,7 @@ def score_recordings(
         if counts["error"] and not options.continue_on_error:
             left = []
 
-        rows = score_files(
-            detector, left, rule=rule, published=options.published, channel=options.channel, of=len(recordings)
-        )
+        rows = score_files(detector, left, rule=rule, published=options.published, channel=options.channel)
         if not options.shows_rows:
             rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
         has_header = file is not None and os.fstat(file.fileno()).st_size > 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from aasist_jax.detection.batches import InTurn, Source, batch_size_for, score_in_batches
+from aasist_jax.detection.batches import InTurn, Source, score_in_batches
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
 from aasist_jax.detection.result import Score
@@ -78,7 +78,6 @@ def score_files(
     rule: DecisionRule | None = None,
     published: bool = False,
     channel: int | None = None,
-    of: int | None = None,
 ) -> Iterator[Row]:
     """Score recordings in batches and yield one row each, in order; a row without a score holds the error.
 
@@ -88,7 +87,6 @@ def score_files(
         rule: as in `Detector.score`.
         published: as in `Detector.score`.
         channel: as in `Detector.score`.
-        of: number of recordings of the whole job, if these are only the remaining ones.
     """
     results = score_in_batches(
         detector,
@@ -96,7 +94,6 @@ def score_files(
         channel=channel,
         rule=rule,
         published=published,
-        batch_size=batch_size_for(len(recordings) if of is None else of),
     )
     for recording, result in zip(recordings, results, strict=True):
         if isinstance(result, AudioError):

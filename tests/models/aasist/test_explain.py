@@ -18,6 +18,7 @@ from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.features.sinc import sinc_filters
 from aasist_jax.models.aasist import network
 from aasist_jax.models.aasist.explain import Explanation, rollout, time_spans
+from aasist_jax.models.family import LABELS
 from aasist_jax.weights.folder import Source, Weights, save_weights
 from tests.conftest import CORPUS, EVAL_CLIPS, needs_corpus
 from tests.models import toy
@@ -28,7 +29,7 @@ from tests.models.aasist.tiny import scaled_variables
 SAMPLES = 14_000
 NODES = {"t": 6, "s": 8}
 CONFIG = dataclasses.replace(TINY, nb_samp=SAMPLES, pool_ratios=(0.7, 0.9, 0.7, 0.5))
-WEIGHTS = Weights(CONFIG, scaled_variables(10), Source("tiny.pth", "0"), "tiny-0123")
+WEIGHTS = Weights(CONFIG, scaled_variables(10), Source("tiny.pth", "0"), "tiny-0123", "0123")
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,11 @@ def explanation(detector: Detector, wave: np.ndarray) -> Explanation:
 def test_it_explains_the_score_of_the_first_window(
     detector: Detector, explanation: Explanation, wave: np.ndarray
 ) -> None:
-    score = detector.score((wave, 16_000))
+    score = detector.score((wave, 16_000), published=True)
     assert explanation.score == pytest.approx(score.score, abs=1e-5)
-    assert (explanation.label, explanation.model_id) == (score.label, "tiny-0123")
+    assert score.logits is not None
+    assert explanation.label == LABELS[int(np.argmax(score.logits))]
+    assert explanation.model_id == "tiny-0123"
     assert (explanation.duration, explanation.window) == (2 * SAMPLES / 16_000, SAMPLES / 16_000)
     for kind, nodes in (("t", explanation.time), ("s", explanation.frequency)):
         assert len(nodes.edges) == NODES[kind] + 1
