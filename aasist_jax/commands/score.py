@@ -249,7 +249,7 @@ def _cells(row: Any, published: bool) -> list[Any]:
     """The cells of a row but the first, as text."""
     from rich.text import Text
 
-    from aasist_jax.detection.timeline_text import heard_of
+    from aasist_jax.detection.timeline_text import heard_of, told_reasons
 
     result = row.result
     if result is None:
@@ -259,7 +259,7 @@ def _cells(row: Any, published: bool) -> list[Any]:
     if published:
         return [*numbers, result.status]
     p_synthetic = "" if result.p_synthetic is None else f"{result.p_synthetic:.3f}"
-    return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, ", ".join(result.reasons)]
+    return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, told_reasons(result)]
 
 
 def summary(counts: Counter[str]) -> str:
