@@ -3,10 +3,8 @@
 Nothing is drawn finer than a screen shows: segments and windows are merged into columns first.
 """
 
-import io
 import itertools
 import textwrap
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.detection.figures import plain, png_of
 from aasist_jax.detection.overview import Overview
 from aasist_jax.detection.result import Timeline
 from aasist_jax.detection.timeline import (
@@ -50,7 +49,6 @@ NARROW = 1 / 60
 LEAST_LLR = 1.0
 """The evidence is shown up to this, either way, however small it is."""
 
-NAME_LETTERS = 60
 LINE_LETTERS = 145
 TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MOST_TICKS = 10
@@ -115,23 +113,6 @@ def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline
 def timeline_png(title: str, overview: Overview, timeline: Timeline) -> bytes:
     """A recording over time as the content of a PNG: see `timeline_figure`."""
     return png_of(timeline_figure(title, overview, timeline))
-
-
-def png_of(figure: "Figure", dpi: int = 110) -> bytes:
-    """A figure as the content of a PNG; letters that the font lacks become boxes, without a warning for each."""
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")
-        figure.savefig(content, format="png", dpi=dpi)
-    return content.getvalue()
-
-
-def plain(name: str) -> str:
-    """A file name for a figure's title: printable, of bounded length, and never taken for a formula."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
-    if len(printable) > NAME_LETTERS:
-        printable = f"{printable[: NAME_LETTERS // 2]}…{printable[-NAME_LETTERS // 2 :]}"
-    return printable.replace("$", r"\$")
 
 
 def timeline_figure(title: str, overview: Overview, timeline: Timeline) -> "Figure":
