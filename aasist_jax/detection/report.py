@@ -53,6 +53,23 @@ class Origin:
     versions: Mapping[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """What the page shows beside the facts.
+
+    Attributes:
+        timeline: a PNG.
+        explanation: a PNG, or None.
+        player: the recording as a `data:` address, or '' where the page does not hold it.
+        no_player: why it does not.
+    """
+
+    timeline: bytes
+    explanation: bytes | None
+    player: str
+    no_player: str
+
+
 def report_facts(
     origin: Origin,
     result: Score,
@@ -114,16 +131,16 @@ def limits(calibration: DetectorCalibration | None) -> list[str]:
         measured = (
             f"It errs. On voices left out of its calibration, at {100 * errors.sure:g} % sure, "
             f"{100 * errors.human_called_synthetic:.1f} % of human recordings were called synthetic, "
-            f"{100 * errors.synthetic_called_human:.1f} % of synthetic ones human, and {100 * errors.unsure:.1f} % of all "
-            "were left unsure. On recordings of other kinds it may err more often."
+            f"{100 * errors.synthetic_called_human:.1f} % of synthetic ones human, and {100 * errors.unsure:.1f} % of "
+            "all were left unsure. On recordings of other kinds it may err more often."
         )
     return [
         measured,
         "`unsure` is no finding either way. `human` does not mean unedited: cuts, replays and imitators are not looked "
         "for. `synthetic` does not say who made it, with what, or why.",
         "It says nothing about who speaks, nor whether what is said is true.",
-        "P(synthetic) rests on the prior that is stated beside it. The log-likelihood ratio (LLR) is the part that rests "
-        "on the recording alone.",
+        "P(synthetic) rests on the prior that is stated beside it. The log-likelihood ratio (LLR) is the part that "
+        "rests on the recording alone.",
         "Ways of making speech that are newer than the detector may pass it.",
         "What the file says of itself can be written by anyone, and had no part in the verdict.",
     ]

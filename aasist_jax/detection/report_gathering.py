@@ -21,7 +21,7 @@ from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.explanation_plot import explanation_figure
 from aasist_jax.detection.figures import png_of
 from aasist_jax.detection.overview import Overview, watched
-from aasist_jax.detection.report import Facts, Origin, report_facts
+from aasist_jax.detection.report import Facts, Origin, Pictures, report_facts
 from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.timeline_plot import timeline_png
 from aasist_jax.errors import AudioError
@@ -43,23 +43,6 @@ MEDIA_TYPES = {
     "WebM": "audio/webm",
 }
 """Of the kinds of files that browsers play."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What the page shows beside the facts.
-
-    Attributes:
-        timeline: a PNG.
-        explanation: a PNG, or None.
-        player: the recording as a `data:` address, or '' where the page does not hold it.
-        no_player: why it does not.
-    """
-
-    timeline: bytes
-    explanation: bytes | None
-    player: str
-    no_player: str
 
 
 @dataclass(frozen=True)
