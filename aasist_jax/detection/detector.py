@@ -23,6 +23,7 @@ from aasist_jax.calibration.detector_calibration import (
 )
 from aasist_jax.detection.batches import score_many
 from aasist_jax.detection.cutting import Cut, Cutter
+from aasist_jax.detection.estimator import Estimator
 from aasist_jax.detection.judging import judge_recording
 from aasist_jax.detection.model import Model, ReadOut
 from aasist_jax.detection.result import Prepared, Score, Timeline
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 CALIBRATION_FILE = "calibration.json"
 
 
-class Detector(Model):
+class Detector(Model, Estimator):
     """A model with its weights and, where there is one, its calibration, ready to judge recordings."""
 
     def __init__(

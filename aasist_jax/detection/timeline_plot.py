@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.detection.result import Timeline
-from aasist_jax.detection.stream import BLOCK
+from aasist_jax.audio.source import BLOCK_VALUES
 from aasist_jax.detection.timeline_text import clock
 from aasist_jax.runtime.colours import VERDICTS
 from aasist_jax.runtime.files import replacing
@@ -17,6 +16,9 @@ from aasist_jax.runtime.memory import return_freed_memory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from aasist_jax.detection.result import Score, Timeline
 
 FFT, HOP = 512, 256
 COLUMNS = 1500
@@ -94,8 +96,8 @@ def watched(
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
     """Yield blocks of a recording in pieces of bounded size and add them to the overview, in bounded memory."""
     for block in blocks:
-        for start in range(0, block.size, BLOCK):
-            piece = block[start : start + BLOCK]
+        for start in range(0, block.size, BLOCK_VALUES):
+            piece = block[start : start + BLOCK_VALUES]
             if overview is not None:
                 overview.push(piece)
             yield piece
@@ -115,7 +117,7 @@ def _merged(rows: Float32[np.ndarray, "t values"], count: int) -> Float32[np.nda
     return np.column_stack([groups[..., 0].min(1), groups[..., 1].max(1), groups[..., 2:].mean(1, dtype=np.float32)])
 
 
-def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline) -> None:
+def draw_timeline(path: Path, title: str, overview: Overview, timeline: "Timeline") -> None:
     """Draw waveform, spectrogram and scores one below the other, and write a PNG."""
     from matplotlib.figure import Figure
 
@@ -146,7 +148,21 @@ def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline
         figure.savefig(scratch, format="png", dpi=110)
 
 
-def _draw_scores(axes: "Axes", timeline: Timeline) -> None:
+def scores_figure(result: "Score | Timeline") -> "Figure":
+    """Draw the colours of the verdict over time, and the windows, without the signal, which a result does not hold."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, result.seconds))
+    _draw_scores(axes, result)
+    axes.spines[["top", "right"]].set_visible(False)
+    if result.verdict is not None:
+        figure.suptitle(str(result.verdict), fontsize=12)
+    return figure
+
+
+def _draw_scores(axes: "Axes", timeline: "Score | Timeline") -> None:
     """The colour of the verdict on each span, and the log-likelihood ratio of every window."""
     shown = dict.fromkeys(segment.label for segment in timeline.segments)
     for segment in timeline.segments:
