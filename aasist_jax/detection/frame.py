@@ -23,6 +23,8 @@ NUMBERS = (
 )
 """Columns of numbers, float64 with NaN where there is none; the others hold texts or None."""
 
+_NONE = object()
+
 
 def to_frame(recordings: Iterable[Any], results: Iterable[Score | AudioError]) -> "pandas.DataFrame":
     """The results of many recordings as a pandas frame, with the columns that `aasist-jax score` writes.
@@ -46,13 +48,13 @@ def to_frame(recordings: Iterable[Any], results: Iterable[Score | AudioError]) -
         import pandas
     except ImportError:
         raise ConfigError("to_frame needs pandas: pip install 'aasist_jax[pandas]'") from None
-    rows = []
-    try:
-        for place, (recording, result) in enumerate(zip(recordings, results, strict=True), start=1):
-            name = os.fspath(recording) if isinstance(recording, str | os.PathLike) else f"recording {place}"
-            is_error = isinstance(result, AudioError)
-            rows.append(Row(name, None, str(result)) if is_error else Row(name, result))
-    except ValueError as error:
-        raise DataError(f"to_frame: expected one result for every recording: {error}") from None
+    left, rows = iter(recordings), []
+    for place, result in enumerate(results, start=1):
+        if (recording := next(left, _NONE)) is _NONE:
+            raise DataError(f"to_frame: {place} results or more for {place - 1} recordings; give each its recording")
+        name = os.fspath(recording) if isinstance(recording, str | os.PathLike) else f"recording {place}"
+        rows.append(Row(name, None, str(result)) if isinstance(result, AudioError) else Row(name, result))
+    if next(left, _NONE) is not _NONE:
+        raise DataError(f"to_frame: {len(rows)} results for more recordings; give each its result")
     frame = pandas.DataFrame([row.as_dict() for row in rows], columns=list(COLUMNS))
     return frame.astype(dict.fromkeys(NUMBERS, float))

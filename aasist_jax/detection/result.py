@@ -32,6 +32,7 @@ class Score:
         weights_id: identifies configuration and tensors.
         model_id: identifies weights and calibration.
         windows: the windows that the verdict rests on, and those that were not heard, in order.
+        channels: the scores of both channels of a recording whose channels differ and were averaged; else none.
     """
 
     verdict: Verdict | None
@@ -45,6 +46,7 @@ class Score:
     weights_id: str
     model_id: str
     windows: tuple[WindowScore, ...]
+    channels: tuple["Score", ...] = ()
 
     @property
     def label(self) -> Label | None:
@@ -181,6 +183,7 @@ class Prepared:
         facts: facts of the signal.
         status: as in `Score`.
         is_published: whether only the first window counts, as in the papers.
+        channels: its two channels, where they differ and were averaged; else none.
     """
 
     name: str
@@ -189,8 +192,10 @@ class Prepared:
     status: Condition
     _: KW_ONLY
     is_published: bool = False
+    channels: tuple["Prepared", ...] = ()
 
     @property
     def heard(self) -> tuple[Cut, ...]:
-        """The windows that are given to the model."""
-        return tuple(cut for cut in self.cuts if cut.wave is not None)
+        """The windows that are given to the model: its own, then those of its channels."""
+        own = tuple(cut for cut in self.cuts if cut.wave is not None)
+        return own + tuple(cut for channel in self.channels for cut in channel.heard)

@@ -48,8 +48,11 @@ def test_numbers_are_numbers_even_where_there_are_none() -> None:
 
 def test_one_too_many_is_told() -> None:
     extra("pandas", "pandas")
-    for files, results in ((["a", "b"], [made_score([1.0])]), (["a"], [made_score([1.0])] * 2)):
-        with pytest.raises(DataError, match="one result for every recording"):
+    for files, results, told in (
+        (["a", "b"], [made_score([1.0])], "1 results for more recordings"),
+        (["a"], [made_score([1.0])] * 2, "2 results or more for 1 recordings"),
+    ):
+        with pytest.raises(DataError, match=told):
             to_frame(files, results)
 
 
