@@ -30,10 +30,11 @@ def result_html(result: "Score", segments: Sequence[Segment] | None = None) -> s
         )
     colour = VERDICTS[result.verdict.label]
     reasons = str(result.verdict).removeprefix(result.verdict.label)
+    sides = "".join(f"<div>Channel {side}: {result_html(each)}</div>" for side, each in enumerate(result.channels))
     return (
         f'<div><b style="color: {colour}; font-size: 1.3em">{escape(result.verdict.label)}</b>{escape(reasons)}'
         f'<div style="margin: 0.3em 0">{escape(sentence(result))}</div>'
-        f"{strip_svg(result.segments if segments is None else segments, result.seconds)}</div>"
+        f"{strip_svg(result.segments if segments is None else segments, result.seconds)}{sides}</div>"
     )
 
 

@@ -28,8 +28,8 @@ def detector() -> Detector:
     calibration = DetectorCalibration(
         weights_id="toy-0123",
         rule=score_rule(WINDOW),
-        logistic=LogisticCalibration((4.0,), -0.2, 0.5),
-        lowest=-5.0,
+        logistic=LogisticCalibration((80.0,), -8.0, 0.5),
+        lowest=0.0,
         highest=5.0,
         domain=domain,
         least_bandwidth_hz=0.0,

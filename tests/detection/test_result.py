@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from aasist_jax.detection.files import COLUMNS, Row
+from aasist_jax.detection.judging import with_channels
 from aasist_jax.detection.result import Score
 from aasist_jax.detection.result_html import strip_svg
 from aasist_jax.detection.timeline import Segment
@@ -89,6 +90,14 @@ def test_html_says_what_the_sentence_says_in_the_colour_of_the_verdict(name: str
     (first,) = [attributes for tag, attributes in page.tags if tag == "b"]
     assert f"color: {VERDICTS[str(result.label)]}" in str(first["style"])
     assert made_timeline(result)._repr_html_() == result._repr_html_()
+
+
+def test_html_shows_both_sides_of_a_call() -> None:
+    sides = RESULTS["human"], RESULTS["synthetic"]
+    text = Seen(with_channels(RESULTS["unsure"], sides)._repr_html_()).text
+    places = [text.index(f"Channel {side}: {each.verdict}{sentence(each)}") for side, each in enumerate(sides)]
+    assert text.startswith("unsure (channels differ)")
+    assert places == sorted(places)
 
 
 def test_html_of_a_published_score_has_no_verdict() -> None:
