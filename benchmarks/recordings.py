@@ -16,8 +16,8 @@ import soundfile
 from aasist_jax.audio.load import iter_audio
 from aasist_jax.detection.batches import BATCH_SIZE, score_in_batches
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.overview import watched
 from aasist_jax.detection.stream import score_timeline
-from aasist_jax.detection.timeline_plot import watched
 from benchmarks.inputs import RATE, recording
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child

@@ -64,8 +64,9 @@ def timeline(
     from aasist_jax.audio.damage import find_damage
     from aasist_jax.audio.load import iter_audio
     from aasist_jax.detection.detector import Detector
+    from aasist_jax.detection.overview import Overview, watched
     from aasist_jax.detection.stream import score_timeline
-    from aasist_jax.detection.timeline_plot import Overview, draw_timeline, watched
+    from aasist_jax.detection.timeline_plot import draw_timeline
     from aasist_jax.detection.timeline_text import as_csv, as_json
     from aasist_jax.runtime.files import write_text
     from aasist_jax.runtime.start_up import prepare_to_compute

@@ -263,7 +263,7 @@ class Detector(Model, Estimator):
         return with_channels(score, sides)
 
     def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
-        """Explain which spans of time and bands of frequency determined the score of the first window.
+        """Explain which spans of time and bands of frequency moved the raw score of the first window.
 
         Takes a score for every span and band, because each is silenced in turn.
 
@@ -283,7 +283,7 @@ class Detector(Model, Estimator):
         assert cut.wave is not None
         length = self.window if cut.length is None else cut.length
         seconds = prepared.facts.seconds
-        return explainer(cut.wave, length=length, duration=seconds, model_id=self.weights.weights_id)
+        return explainer(cut.wave, length=length, duration=seconds, weights_id=self.weights.weights_id)
 
     @functools.cached_property
     def _explainer(self) -> Explainer:

@@ -8,7 +8,7 @@ from aasist_jax.audio.facts import SignalFacts
 from aasist_jax.detection.cutting import Cut
 from aasist_jax.detection.result_html import result_html
 from aasist_jax.detection.timeline import Segment, WindowScore, judge_windows, segments
-from aasist_jax.detection.timeline_plot import scores_figure
+from aasist_jax.detection.timeline_plot import verdict_figure
 from aasist_jax.detection.verdict import Label, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -102,8 +102,11 @@ class Score:
 
         Without a calibration the windows have their raw scores. A notebook shows the figure; `figure.savefig(path)`
         writes it.
+
+        Raises:
+            ConfigError: it is a published score, which has no verdict.
         """
-        return scores_figure(self)
+        return verdict_figure(self, self.windows, self.segments)
 
     def _repr_html_(self) -> str:
         return result_html(self)
@@ -163,7 +166,7 @@ class Timeline:
 
     def plot(self) -> "Figure":
         """Draw the verdict over time, as `Score.plot` does, by the windows of the timeline."""
-        return scores_figure(self)
+        return verdict_figure(self.score, self.windows, self.segments)
 
     def _repr_html_(self) -> str:
         return result_html(self.score, self.segments)

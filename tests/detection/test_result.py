@@ -1,22 +1,23 @@
 """What a result is to a notebook and to a program: text, HTML, a picture, a dictionary. All say the same."""
 
 import dataclasses
-import io
 import json
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
+from aasist_jax.detection.figures import png_of
 from aasist_jax.detection.files import COLUMNS, Row
 from aasist_jax.detection.judging import with_channels
-from aasist_jax.detection.result import Score
+from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.result_html import strip_svg
 from aasist_jax.detection.timeline import Segment
+from aasist_jax.detection.timeline_plot import spans_of
 from aasist_jax.detection.timeline_text import as_json, sentence
+from aasist_jax.errors import ConfigError
 from aasist_jax.runtime.colours import VERDICTS
 from tests.detection.results import made_score, made_timeline
 
@@ -137,34 +138,33 @@ def test_html_of_hours_stays_small() -> None:
     assert len(made_score([4.0] * 2700)._repr_html_()) < 3_000
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_a_plot_has_the_colour_of_every_segment(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in RESULTS if name != "published"])
+def test_a_plot_has_the_colours_of_the_verdict(name: str) -> None:
     result = RESULTS[name]
     figure = result.plot()
-    (axes,) = figure.axes
-    picture = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(picture)
-    assert picture.getvalue().startswith(b"\x89PNG")
-    spans = [patch for patch in axes.patches if patch.get_width() > 0]
-    for span, segment in zip(spans, result.segments, strict=True):
-        assert span.get_x() == pytest.approx(segment.start)
-        assert span.get_width() == pytest.approx(segment.seconds)
-        assert to_hex(span.get_edgecolor()) == VERDICTS[segment.label]
-    if result.verdict is not None:
-        assert figure.get_suptitle() == str(result.verdict)
-        assert len(made_timeline(result).plot().axes[0].patches) == len(axes.patches)
+    assert png_of(figure).startswith(b"\x89PNG")
+    assert figure.get_suptitle() == str(result.verdict)
+    spans = spans_of(result.segments, result.seconds)
+    for patch, span in zip(figure.axes[0].patches, spans, strict=True):
+        assert (patch.get_x(), patch.get_x() + patch.get_width()) == pytest.approx((span.start, span.end))
+        colour = patch.get_edgecolor() if span.label == "unheard" else patch.get_facecolor()
+        assert to_hex(colour) == VERDICTS[span.label]
 
 
-def test_the_windows_of_a_plot_stand_at_their_ratios_and_raw_scores_without() -> None:
-    def heights(result: Score) -> list[float]:
-        (lines,) = [each for each in result.plot().axes[0].collections if hasattr(each, "get_segments")]
-        return [float(line[0][1]) for line in lines.get_segments() if len(line)]
+def test_the_windows_of_a_plot_stand_at_their_ratios_and_at_raw_scores_without() -> None:
+    def heights(result: Score | Timeline) -> list[float]:
+        lines = [each for each in result.plot().axes[1].collections if isinstance(each, LineCollection)]
+        return sorted(float(line[0][1]) for each in lines for line in each.get_segments())
 
-    np.testing.assert_allclose(
-        [height for height in heights(RESULTS["synthetic"]) if np.isfinite(height)], [4, 3.5, -6, 4]
-    )
-    assert heights(RESULTS["uncalibrated"]) == [8.0, 7.0]
-    assert RESULTS["uncalibrated"].plot().axes[0].get_ylabel() == "Raw score"
+    assert heights(RESULTS["synthetic"]) == [-6.0, 3.5, 4.0, 4.0]
+    assert heights(RESULTS["uncalibrated"]) == [7.0, 8.0]
+    finer = dataclasses.replace(made_timeline(RESULTS["human"]), windows=made_score([2.0, 3.0, 5.0]).windows)
+    assert heights(finer) == [2.0, 3.0, 5.0]
+
+
+def test_a_published_score_has_no_plot() -> None:
+    with pytest.raises(ConfigError, match="no verdict to draw"):
+        RESULTS["published"].plot()
 
 
 def test_a_segment_of_no_length_draws_nothing() -> None:

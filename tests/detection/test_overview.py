@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aasist_jax.detection.timeline_plot import COLUMNS, FFT, HOP, Overview
+from aasist_jax.detection.overview import COLUMNS, FFT, HOP, Overview
 
 
 def test_the_overview_is_bounded_and_loses_no_peak() -> None:
