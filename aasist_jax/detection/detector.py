@@ -23,6 +23,7 @@ from aasist_jax.calibration.detector_calibration import (
 )
 from aasist_jax.detection.batches import score_many
 from aasist_jax.detection.cutting import Cut, Cutter
+from aasist_jax.detection.estimator import Estimator
 from aasist_jax.detection.judging import judge_recording, with_channels
 from aasist_jax.detection.model import Model, ReadOut
 from aasist_jax.detection.recordings import has_two_sides, recording_blocks
@@ -41,7 +42,7 @@ CALIBRATION_FILE = "calibration.json"
 Blocks = Iterable[Float32[np.ndarray, " samples"]]
 
 
-class Detector(Model):
+class Detector(Model, Estimator):
     """A model with its weights and, where there is one, its calibration, ready to judge recordings."""
 
     def __init__(
