@@ -210,7 +210,7 @@ def explain(toy: ModuleType, weights: Path, folder: Path, command: Command) -> N
         return
     options = ("--weights", weights, "--json", "--plot", folder / "why.png")
     code, out, _ = command("explain", folder / "short.wav", *options)
-    found = json.loads(out)
+    found = json.loads(out)["explanation"]
     assert code == 0
     assert (found["duration"], found["window"]) == (2000 / RATE, 2000 / RATE)
     for nodes in (found["time"], found["frequency"]):
@@ -218,17 +218,14 @@ def explain(toy: ModuleType, weights: Path, folder: Path, command: Command) -> N
     assert found["time"]["edges"][-1] == 2000 / RATE
     assert (folder / "why.png").read_bytes().startswith(b"\x89PNG")
     detector = Detector.from_pretrained(weights)
-    assert found["score"] == pytest.approx(detector.score((wave, RATE)).score, abs=2e-5)
+    assert found["score"] == pytest.approx(detector.score((wave, RATE), published=True).score, abs=2e-5)
     silenced = np.concatenate([wave[:500], np.zeros(500, np.float32), wave[1000:]])
-    fall = found["score"] - detector.score((silenced, RATE)).score
+    fall = found["score"] - detector.score((silenced, RATE), published=True).score
     assert found["time"]["occlusion"][1] == pytest.approx(fall, abs=2e-5)
     assert np.argmax(found["time"]["occlusion"]) == 1
     code, out, _ = command("explain", folder / "short.wav", "--weights", weights)
     assert code == 0
-    assert "silenced" in out
     assert "0.03 to 0.06 s" in out
-    assert "rollout" not in out
-    assert "branch" not in out
     # Shorter than a frame of the spectrogram.
     soundfile.write(folder / "tiny.wav", wave[:201], RATE, subtype="FLOAT")
     assert command("explain", folder / "tiny.wav", *options)[0] == 0

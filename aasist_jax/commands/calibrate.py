@@ -95,6 +95,7 @@ def calibrate(
     if not any(recording.voice != "-" for recording in recordings):
         print_warning(f"{data}: names no speakers, so each recording counts as a voice: errors will seem smaller")
     command = shlex.join(["aasist-jax", *sys.argv[1:]])
+    split = split or ("dev" if data.is_dir() else None)
     name = str(data.name or data) + (f", split {split}" if split else "")
     calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
     path = out or folder / CALIBRATION_FILE

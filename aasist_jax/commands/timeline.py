@@ -63,7 +63,8 @@ def timeline(
     rule = decision_rule(prior, sure)
 
     from aasist_jax.detection.detector import Detector
-    from aasist_jax.detection.timeline_plot import Overview, draw_timeline, watched
+    from aasist_jax.detection.overview import Overview, watched
+    from aasist_jax.detection.timeline_plot import draw_timeline
     from aasist_jax.detection.timeline_text import as_csv, as_json
     from aasist_jax.runtime.files import write_text
     from aasist_jax.runtime.start_up import prepare_to_compute

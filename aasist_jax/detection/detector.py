@@ -23,6 +23,7 @@ from aasist_jax.calibration.detector_calibration import (
 )
 from aasist_jax.detection.batches import score_many
 from aasist_jax.detection.cutting import Cut, Cutter
+from aasist_jax.detection.estimator import Estimator
 from aasist_jax.detection.judging import judge_recording, with_channels
 from aasist_jax.detection.model import Model, ReadOut
 from aasist_jax.detection.recordings import has_two_sides, recording_blocks
@@ -41,7 +42,7 @@ CALIBRATION_FILE = "calibration.json"
 Blocks = Iterable[Float32[np.ndarray, " samples"]]
 
 
-class Detector(Model):
+class Detector(Model, Estimator):
     """A model with its weights and, where there is one, its calibration, ready to judge recordings."""
 
     def __init__(
@@ -267,7 +268,7 @@ class Detector(Model):
         return with_channels(score, sides)
 
     def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
-        """Explain which spans of time and bands of frequency determined the score of the first window.
+        """Explain which spans of time and bands of frequency moved the raw score of the first window.
 
         Takes a score for every span and band, because each is silenced in turn.
 
@@ -287,7 +288,7 @@ class Detector(Model):
         assert cut.wave is not None
         length = self.window if cut.length is None else cut.length
         seconds = prepared.facts.seconds
-        return explainer(cut.wave, length=length, duration=seconds, model_id=self.weights.weights_id)
+        return explainer(cut.wave, length=length, duration=seconds, weights_id=self.weights.weights_id)
 
     @functools.cached_property
     def _explainer(self) -> Explainer:

@@ -1,63 +1,35 @@
-"""Writes a timeline as JSON and CSV."""
+"""Results in words, and timelines as JSON and CSV."""
 
 import csv
 import io
 import json
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
-from aasist_jax.detection.files import result_dict
-from aasist_jax.detection.result import Score, Timeline
-from aasist_jax.detection.timeline import Segment, WindowScore
 from aasist_jax.detection.verdict import CHANNELS_DIFFER
+
+if TYPE_CHECKING:
+    from aasist_jax.detection.result import Score, Timeline
 
 COLUMNS = ("file", "start", "end", "label", "p_synthetic", "score", "windows")
 
 
-def as_json(file: str, timeline: Timeline, *, indent: int | None = 2) -> str:
+def as_json(file: str, timeline: "Timeline", *, indent: int | None = 2) -> str:
     """The whole timeline as JSON, with a final line feed; times are seconds from the recording's start."""
-    document = {
-        "file": file,
-        **result_dict(timeline.score),
-        "rule": asdict(timeline.verdict.rule),
-        "window": timeline.window,
-        "hop": timeline.hop,
-        "exact": timeline.exact,
-        "segments": [segment_dict(segment) for segment in timeline.segments],
-        "windows": [window_dict(window) for window in timeline.windows],
-    }
-    return json.dumps(document, indent=indent) + "\n"
+    return json.dumps({"file": file, **timeline.to_dict()}, indent=indent) + "\n"
 
 
-def as_csv(file: str, timeline: Timeline) -> str:
+def as_csv(file: str, timeline: "Timeline") -> str:
     """The segments as CSV: a header, then one row per segment."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for segment in timeline.segments:
-        writer.writerow([file, *segment_dict(segment).values()])
+        values = segment.to_dict()
+        writer.writerow([file, *(values[name] for name in COLUMNS[1:])])
     return text.getvalue()
 
 
-def segment_dict(segment: Segment) -> dict[str, Any]:
-    """A segment as a dictionary with the keys of `COLUMNS` except `file`."""
-    return {name: getattr(segment, name) for name in COLUMNS[1:]}
-
-
-def window_dict(window: WindowScore) -> dict[str, Any]:
-    """A window as a dictionary for JSON."""
-    spoof, bonafide = window.logits or (None, None)
-    return {
-        "start": window.start,
-        "end": window.end,
-        "score": bonafide,
-        "spoof_logit": spoof,
-        "llr": window.llr,
-        "status": window.status,
-    }
-
-
-def sentence(result: Score) -> str:
+def sentence(result: "Score") -> str:
     """How sure a verdict is, and what it rests on, in a line for people."""
     verdict = result.verdict
     assert verdict is not None
@@ -76,7 +48,7 @@ def sentence(result: Score) -> str:
     )
 
 
-def told_reasons(result: Score) -> str:
+def told_reasons(result: "Score") -> str:
     """The reasons, with the labels of both channels where these differ."""
     sides = " and ".join(side.label or "" for side in result.channels)
     return ", ".join(f"{each} ({sides})" if each == CHANNELS_DIFFER else each for each in result.reasons)

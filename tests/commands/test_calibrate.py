@@ -60,7 +60,10 @@ def test_then_scores_have_labels_that_follow_the_evidence(
     assert [row["label"] for row in rows] == ["human", "synthetic"]
     for row in rows:
         assert row["p_synthetic"] == pytest.approx(1 / (1 + np.exp(row["llr"])))
-        assert row["model_id"] == f"{row['weights_id']}+{read_detector_calibration(weights / CALIBRATION_FILE).calibration_id}"
+        assert (
+            row["model_id"]
+            == f"{row['weights_id']}+{read_detector_calibration(weights / CALIBRATION_FILE).calibration_id}"
+        )
 
 
 def test_the_file_says_what_it_was_fitted_on_and_the_command_makes_it_again(
@@ -114,9 +117,7 @@ def test_recordings_that_cannot_be_used_are_left_out_and_told(
     assert "warning: 2 of 50 recordings are left out" in lines
 
 
-def test_without_speakers_it_is_warned_that_errors_seem_smaller(
-    command: Command, weights: Path, clips: Path
-) -> None:
+def test_without_speakers_it_is_warned_that_errors_seem_smaller(command: Command, weights: Path, clips: Path) -> None:
     rows = [{"path": row["path"], "label": row["label"]} for row in read_table(clips)]
     table = write_table(clips.parent / "nameless.csv", rows)
     code, out, err = command("calibrate", weights, "--data", table)

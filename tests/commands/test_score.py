@@ -421,7 +421,10 @@ def test_a_file_resumed_grows_by_what_is_new(command: Any, scratch: Path, tmp_pa
         (("--weights", scratch / "uncalibrated"), "model_id"),
     ):
         code, _, err = command("score", scratch / "human.wav", *common, *option)
-        assert (code, err.splitlines()[-1]) == (1, f"error: {out}: its scores are of another {told}; give another --out")
+        assert (code, err.splitlines()[-1]) == (
+            1,
+            f"error: {out}: its scores are of another {told}; give another --out",
+        )
 
 
 def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path, tmp_path: Path) -> None:

@@ -55,7 +55,9 @@ def test_at_the_end_it_is_calibrated_and_shows_what_it_can(tmp_path: Path, capsy
     fitted = read_detector_calibration(weights / CALIBRATION_FILE).fitted_on
     assert (fitted.data, fitted.human, fitted.synthetic) == ("corpus, split dev", 24, 24)
     lines = [" ".join(line.split()) for line in shown.out.splitlines()]
-    assert "Verdicts on voices that it never met (they must be 90 % sure; a detector this small is often unsure):" in lines
+    assert (
+        "Verdicts on voices that it never met (they must be 90 % sure; a detector this small is often unsure):" in lines
+    )
     assert any(line.startswith("human (wrong: called synthetic) 24 ") for line in lines)
     assert any(line.startswith("synthetic (wrong: called human) 24 ") for line in lines)
     assert any(line.startswith("Unsure: ") and line.endswith(" of 48 recordings.") for line in lines)
@@ -69,7 +71,9 @@ def test_what_cannot_be_calibrated_ends_well(tmp_path: Path, capsys: pytest.Capt
     listing = corpus / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.dev.trl.txt"
     turned = {"bonafide": "spoof", "spoof": "bonafide"}
     rows = [line.split() for line in listing.read_text().splitlines()]
-    listing.write_text("".join(" ".join([*row[:3], "A01" if row[3] == "-" else "-", turned[row[4]]]) + "\n" for row in rows))
+    listing.write_text(
+        "".join(" ".join([*row[:3], "A01" if row[3] == "-" else "-", turned[row[4]]]) + "\n" for row in rows)
+    )
     _show_what_it_can(corpus, weights)
     shown = capsys.readouterr()
     assert "cannot be calibrated on the dev split: the scores of human recordings are not the higher ones" in shown.err
