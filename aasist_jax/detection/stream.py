@@ -100,8 +100,7 @@ class Stream:
                 step=1 if live else FILE_FRAMES,
             )
         self.hop = hop_samples / SAMPLE_RATE
-        self._received = 0
-        self._finished = False
+        self._received, self._finished = 0, False
         self._resampler = (
             None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", "HQ")
         )
