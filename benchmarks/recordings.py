@@ -18,8 +18,8 @@ from aasist_jax.detection.batches import score_in_batches
 from aasist_jax.detection.cutting import Cut
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.model import GROUP
+from aasist_jax.detection.overview import watched
 from aasist_jax.detection.stream import score_timeline
-from aasist_jax.detection.timeline_plot import watched
 from benchmarks.inputs import RATE, recording
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def _dropped(options: Options) -> Table:
         "tones, hum, clicks, silence": [*tones(SECONDS), np.zeros(WINDOW, np.float32)],
     }
     for folder in sorted(options.path("sounds").iterdir()) if options.sounds else []:
-        groups[folder.name] = [_joined(folder)]
+        groups[folder.name] = [load_audio(file) for file in sorted(folder.iterdir())]
     rows = []
     for name, waves in groups.items():
         near, far = (
@@ -95,10 +94,6 @@ def _gate(decibels: np.ndarray, first: int, stop: int) -> float:
     heard = history[history > -90]
     floor = min(float(np.percentile(heard, 10)), -35.0) if heard.size else -35.0
     return float((decibels[first:stop] > max(floor + 9, -60)).mean())
-
-
-def _joined(folder: Path) -> np.ndarray:
-    return np.concatenate([load_audio(file) for file in sorted(folder.iterdir())])
 
 
 def _time(options: Options) -> Table:

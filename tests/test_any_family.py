@@ -227,7 +227,7 @@ def explain(toy: ModuleType, weights: Path, folder: Path, command: Command) -> N
         return
     options = ("--weights", weights, "--json", "--plot", folder / "why.png")
     code, out, _ = command("explain", folder / "short.wav", *options)
-    found = json.loads(out)
+    found = json.loads(out)["explanation"]
     assert code == 0
     assert (found["duration"], found["window"]) == (2000 / RATE, 2000 / RATE)
     for nodes in (found["time"], found["frequency"]):
@@ -242,10 +242,7 @@ def explain(toy: ModuleType, weights: Path, folder: Path, command: Command) -> N
     assert np.argmax(found["time"]["occlusion"]) == 1
     code, out, _ = command("explain", folder / "short.wav", "--weights", weights)
     assert code == 0
-    assert "silenced" in out
     assert "0.03 to 0.06 s" in out
-    assert "rollout" not in out
-    assert "branch" not in out
     # Shorter than a frame of the spectrogram.
     soundfile.write(folder / "tiny.wav", wave[:201], RATE, subtype="FLOAT")
     assert command("explain", folder / "tiny.wav", *options)[0] == 0

@@ -102,7 +102,7 @@ def open_ffmpeg(raw: BinaryFile, name: str, container: Container) -> Iterator[Au
     index = container.index(raw, name)
     program = find_ffmpeg(f"{name}: {container.name}")
     with (
-        _descriptor(raw) as source,
+        descriptor(raw) as source,
         closing(FfmpegProcess(program, _arguments(container, source), source, name, CHILD_LIMITS)) as child,
     ):
         rate, channels = _read_header(child, name, container)
@@ -126,7 +126,7 @@ def _arguments(container: Container, source: int) -> list[str]:
 
 
 @contextmanager
-def _descriptor(raw: BinaryFile) -> Iterator[int]:
+def descriptor(raw: BinaryFile) -> Iterator[int]:
     """A descriptor of the bytes, at their start, for the child: of the opened file itself, else of an unlinked copy."""
     raw.seek(0)
     file = raw.raw if isinstance(raw, io.BufferedReader) else raw

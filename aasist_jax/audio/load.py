@@ -13,6 +13,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float32, Num
 
+from aasist_jax.audio.channels import channels_differ
 from aasist_jax.audio.ffmpeg import find_container, open_ffmpeg
 from aasist_jax.audio.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
 from aasist_jax.audio.limits import SAMPLE_RATE as SAMPLE_RATE
@@ -113,6 +114,17 @@ def load_channels(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> It
     """
     for channel in range(inspect_audio(source, limits=limits).channels):
         yield load_audio(source, channel=channel, limits=limits)
+
+
+def two_sides(source: AudioSource, *, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Whether a recording has two channels that differ, as the two sides of a call do (`channels.channels_differ`).
+
+    Raises:
+        AudioError: as `load_audio`.
+    """
+    name = source_name(source)
+    with _opened(source, name, limits) as stream:
+        return stream.channels == 2 and channels_differ(stream.blocks, stream.sample_rate)
 
 
 def to_mono_16k(

@@ -74,6 +74,8 @@ def calibrate(
         raise typer.BadParameter("name the weights, and labelled recordings, as in WEIGHTS --data clips.csv")
     if plot is not None:
         check_output(plot, (".png",))
+    if out is not None:
+        check_output(out, (".json",))
     from aasist_jax.detection.detector import CALIBRATION_FILE
 
     folder = weights_folder(weights)
@@ -114,7 +116,7 @@ def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -
         return find_layout("asvspoof2019_la").read(data, split or usual, "LA")
     if not data.is_file():
         raise DataError(f"{data}: no such file or folder; give a CSV with the columns path,label,speaker")
-    return read_csv(data, split, bonafide_is)
+    return read_csv(data, split, bonafide_is, way_out="--bonafide-is 1")
 
 
 def _print_report(calibration: Any) -> None:

@@ -26,10 +26,12 @@ from aasist_jax.commands.options import (
     Sure,
     SyntheticPrior,
     Weights,
+    check_output,
     decision_rule,
     tell_uncalibrated,
     weights_folder,
 )
+from aasist_jax.commands.reporting import SUFFIXES, report_fault, with_reports
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, find_recordings, left_out, printable
 from aasist_jax.runtime.messages import print_error, print_warning, say
 
@@ -88,12 +90,18 @@ def score(
         ),
     ] = True,
     channel: Channel = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write a report on one recording to this .html, for people, or .json, for `verify`."),
+    ] = None,
 ) -> None:
     """Score recordings, print or write the rows, and exit with a code that tells how they ended."""
     recordings = find_recordings(files, recursive=recursive)
-    options = ScoreOptions(
-        decision_rule(prior, sure), published, format or _format_of(out), out, resume, continue_on_error, channel
-    )
+    reports = tuple(report or ())
+    for path in reports:
+        check_output(path, SUFFIXES)
+    rule, shown = decision_rule(prior, sure), format or _format_of(out)
+    options = ScoreOptions(rule, published, shown, out, resume, continue_on_error, channel, reports)
     if fault := check_options(recordings, options):
         raise typer.BadParameter(fault)
     if not recursive and (told := left_out(files, recordings)):
@@ -136,6 +144,7 @@ class ScoreOptions:
     resume: bool = False
     continue_on_error: bool = True
     channel: int | None = None
+    reports: Sequence[Path] = ()
 
     @property
     def shows_rows(self) -> bool:
@@ -151,7 +160,7 @@ def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str
         return "--resume: needs --out with the format jsonl or csv"
     if options.resume and any(recording.name == STANDARD_INPUT for recording in recordings):
         return "--resume: standard input cannot be told from another one; name a file"
-    return ""
+    return (options.reports and report_fault(recordings, published=options.published, resume=options.resume)) or ""
 
 
 def score_recordings(
@@ -191,6 +200,8 @@ def score_recordings(
             left = []
 
         rows = score_files(detector, left, rule=rule, published=options.published, channel=options.channel)
+        if options.reports:
+            rows = with_reports(rows, options.reports, detector, weights, options.channel)
         if not options.shows_rows:
             rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
         has_header = file is not None and os.fstat(file.fileno()).st_size > 0
@@ -249,7 +260,7 @@ def _cells(row: Any, published: bool) -> list[Any]:
     """The cells of a row but the first, as text."""
     from rich.text import Text
 
-    from aasist_jax.detection.timeline_text import heard_of
+    from aasist_jax.detection.timeline_text import heard_of, told_reasons
 
     result = row.result
     if result is None:
@@ -259,7 +270,7 @@ def _cells(row: Any, published: bool) -> list[Any]:
     if published:
         return [*numbers, result.status]
     p_synthetic = "" if result.p_synthetic is None else f"{result.p_synthetic:.3f}"
-    return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, ", ".join(result.reasons)]
+    return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, told_reasons(result)]
 
 
 def summary(counts: Counter[str]) -> str:

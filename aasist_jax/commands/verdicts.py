@@ -32,6 +32,15 @@ def verdicts(
     degrade: Annotated[
         str | None, typer.Option(help="Change every recording first: telephone, noise-10dB, opus-12k, mp3-64k, room.")
     ] = None,
+    made: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge recordings made of a corpus, as join-clips makes them: one-voice, inserted, human-human, ..."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many are made.")] = 20,
+    minutes: Annotated[float, typer.Option(help="How long each is.")] = 1.0,
+    channels: Annotated[int, typer.Option(min=1, max=2, help="Channels of a conversation.")] = 1,
     sure: Sure = 0.9,
     prior: SyntheticPrior = 0.5,
     bonafide_is: BonafideIs = "",
@@ -47,13 +56,70 @@ def verdicts(
 
     if degrade is not None and degrade not in DEGRADATIONS:
         raise DataError(f"--degrade: there is no {degrade!r}; {nearest(degrade, DEGRADATIONS)}")
-    utterances = utterances_of(data, split, "eval", bonafide_is)
     prepare_to_compute()
     detector = Detector.from_pretrained(folder)
     tell_uncalibrated(detector, weights)
+    if made is not None:
+        _print_made(detector, rule, data, split or "eval", made, count, minutes, channels, degrade)
+        return
+    utterances = utterances_of(data, split, "eval", bonafide_is)
     found = judge_all(detector, utterances, rule=rule, change=None if degrade is None else DEGRADATIONS[degrade])
     judged = list(with_progress(found, description="Judging", total=len(utterances)))
+    if all(each.label is None for each in judged):
+        raise DataError(f"{data}: none of its recordings could be read")
     print_shares(judged, makers=True)
+
+
+def _print_made(
+    detector: Any,
+    rule: Any,
+    corpus: Path,
+    split: str,
+    kind: str,
+    count: int,
+    minutes: float,
+    channels: int,
+    degrade: str | None,
+) -> None:
+    """Judge recordings made of a corpus; print their labels, and the time of the turns by what it was called."""
+    from aasist_jax.commands.tables import percent, print_table
+    from aasist_jax.corpus.drawn_recordings import KINDS, Request, draw_recordings
+    from aasist_jax.detection.made_verdicts import judge_made, shares_by_kind
+    from aasist_jax.evaluation.turn_shares import shares_by_label
+    from aasist_jax.runtime.progress import with_progress
+
+    if kind not in KINDS:
+        raise DataError(f"--made: there is no {kind!r}; {nearest(kind, KINDS)}")
+    request = Request((kind,), count, channels, 60 * minutes, degrade)
+    found = judge_made(detector, draw_recordings(corpus, split, request), rule=rule)
+    judged = list(with_progress(found, description="Judging", total=count * channels))
+    rows = [
+        (
+            each.kind,
+            str(each.count),
+            *(percent(each.labels[label]) for label in ("human", "unsure", "synthetic")),
+            f"{each.segments_per_hour:.2f}",
+            "" if each.found is None else percent(each.found),
+        )
+        for each in shares_by_kind(judged)
+    ]
+    header = (
+        "recordings",
+        "count",
+        "human",
+        "unsure",
+        "synthetic",
+        "wrong synthetic segments an hour",
+        "synthetic found",
+    )
+    print_table(header, rows)
+    print()
+    spans = [(each.turns, [(part.start, part.end, part.label) for part in each.segments]) for each in judged]
+    turns = [
+        (f"{label} turns", *(percent(shares[call]) for call in ("human", "unsure", "synthetic", "unheard")))
+        for label, shares in shares_by_label(spans).items()
+    ]
+    print_table(("time of", "called human", "unsure", "synthetic", "unheard"), turns)
 
 
 def print_shares(judged: Sequence[Any], *, makers: bool) -> None:

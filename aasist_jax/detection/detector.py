@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from jaxtyping import Float32
 
 from aasist_jax.audio.damage import find_damage
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.audio.load import as_rate, as_samples, iter_audio, to_mono_16k
 from aasist_jax.audio.source import is_source, source_name
 from aasist_jax.calibration.detector_calibration import (
     DetectorCalibration,
@@ -23,8 +23,10 @@ from aasist_jax.calibration.detector_calibration import (
 )
 from aasist_jax.detection.batches import score_many
 from aasist_jax.detection.cutting import Cut, Cutter
-from aasist_jax.detection.judging import judge_recording
+from aasist_jax.detection.estimator import Estimator
+from aasist_jax.detection.judging import judge_recording, with_channels
 from aasist_jax.detection.model import Model, ReadOut
+from aasist_jax.detection.recordings import has_two_sides, recording_blocks
 from aasist_jax.detection.result import Prepared, Score, Timeline
 from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.verdict import DecisionRule
@@ -37,8 +39,10 @@ logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "calibration.json"
 
+Blocks = Iterable[Float32[np.ndarray, " samples"]]
 
-class Detector(Model):
+
+class Detector(Model, Estimator):
     """A model with its weights and, where there is one, its calibration, ready to judge recordings."""
 
     def __init__(
@@ -138,14 +142,21 @@ class Detector(Model):
         exact: bool = False,
         rule: DecisionRule | None = None,
         channel: int | None = None,
+        watch: Callable[[Blocks], Blocks] | None = None,
     ) -> Timeline:
         """Judge one recording over time; see `Stream` for the options.
 
-        Its verdict is the one of `score`. `audio`, `rule` and `channel` are what `score` takes.
+        Its verdict is the one of `score`. `audio`, `rule` and `channel` are what `score` takes. `watch` gets the blocks
+        of samples at 16 kHz as they are read, to draw them for example, and returns them.
         """
         is_damaged = is_source(audio) and find_damage(audio) is not None
-        blocks = _blocks(audio, channel)
-        return score_timeline(self, blocks, hop=hop, exact=exact, rule=rule, is_damaged=is_damaged)
+        blocks = recording_blocks(audio, channel)
+        blocks = blocks if watch is None else watch(blocks)
+        timeline = score_timeline(self, blocks, hop=hop, exact=exact, rule=rule, is_damaged=is_damaged)
+        if channel is not None or not has_two_sides(audio):
+            return timeline
+        sides = [self.score(audio, channel=side, rule=rule) for side in (0, 1)]
+        return replace(timeline, score=with_channels(timeline.score, sides))
 
     def score(
         self, audio: Any, *, channel: int | None = None, rule: DecisionRule | None = None, published: bool = False
@@ -155,8 +166,9 @@ class Detector(Model):
         Args:
             audio: a path, a binary file object, the content of a file as bytes, or `(array, sample_rate)` with the
                 array (samples,) or (samples, channels).
-            channel: the channel to judge, counted from 0; default: the mean of all channels. In stereo recordings of
-                calls, each channel often holds one speaker.
+            channel: the channel to judge, counted from 0; default: the mean of all channels. Where two channels differ,
+                as the two sides of a call do, each is then judged as well (`Score.channels`), and it is said if their
+                labels differ.
             rule: the prior of synthetic speech, and how sure a label must be.
             published: score the first window alone, as in the papers, and give no label. `Window.first` says how a
                 shorter recording is extended. The whole recording is decoded all the same, so that a truncated file
@@ -167,7 +179,9 @@ class Detector(Model):
                 rate, ...
         """
         prepared = self.prepare(audio, channel=channel, published=published)
-        return self.judge(prepared, self.read_out(prepared.cuts, prepared.name), rule=rule)
+        # Each channel by itself, in the batches in which a file of that channel alone is scored.
+        values = [self.read_out(each.cuts, prepared.name) for each in (prepared, *prepared.channels)]
+        return self.judge(prepared, np.concatenate([each for each in values if len(each)] or values[:1]), rule=rule)
 
     def score_many(
         self,
@@ -204,14 +218,24 @@ class Detector(Model):
         """
         name = source_name(audio) if is_source(audio) else "the audio"
         is_damaged = is_source(audio) and find_damage(audio) is not None
+        prepared = self._prepare_one(audio, name, channel, is_damaged=is_damaged, published=published)
+        if channel is not None or published or not has_two_sides(audio):
+            return prepared
+        sides = (self._prepare_one(audio, name, side, is_damaged=is_damaged, published=False) for side in (0, 1))
+        return replace(prepared, channels=tuple(sides))
+
+    def _prepare_one(
+        self, audio: Any, name: str, channel: int | None, *, is_damaged: bool, published: bool
+    ) -> Prepared:
+        """Prepare the mean of all channels, or one of them."""
         cutter, cuts = Cutter(self.window_rule), []
         start: list[np.ndarray] = []
-        for block in _blocks(audio, channel):
+        for block in recording_blocks(audio, channel):
             cuts += cutter.push(block)
-            if published and sum(map(len, start)) < self.window:
-                start.append(block)
             if published:
                 cuts.clear()
+                if sum(map(len, start)) < self.window:
+                    start.append(block)
         cuts += cutter.finish()
         facts = cutter.facts()
         condition = cutter.condition(facts, is_damaged=is_damaged)
@@ -230,18 +254,25 @@ class Detector(Model):
         Raises:
             AudioError: the logits are not finite.
         """
-        return judge_recording(
+        values = self.finite(values, prepared.name)
+        own = sum(cut.wave is not None for cut in prepared.cuts)
+        score = judge_recording(
             prepared.cuts,
-            self.finite(values, prepared.name),
+            values[:own],
             facts=prepared.facts,
             condition=prepared.status,
             weights_id=self.weights.weights_id,
             calibration=self.calibration,
             rule=None if prepared.is_published else rule or DecisionRule(),
         )
+        sides = []
+        for side in prepared.channels:
+            sides.append(self.judge(side, values[own : own + len(side.heard)], rule=rule))
+            own += len(side.heard)
+        return with_channels(score, sides)
 
     def explain(self, audio: Any, *, channel: int | None = None) -> Explanation:
-        """Explain which spans of time and bands of frequency determined the score of the first window.
+        """Explain which spans of time and bands of frequency moved the raw score of the first window.
 
         Takes a score for every span and band, because each is silenced in turn.
 
@@ -261,22 +292,10 @@ class Detector(Model):
         assert cut.wave is not None
         length = self.window if cut.length is None else cut.length
         seconds = prepared.facts.seconds
-        return explainer(cut.wave, length=length, duration=seconds, model_id=self.weights.weights_id)
+        return explainer(cut.wave, length=length, duration=seconds, weights_id=self.weights.weights_id)
 
     @functools.cached_property
     def _explainer(self) -> Explainer:
         if self.family.explainer is None:
             raise ConfigError(f"{self.family.name}: scores of this family cannot be explained; `timeline` shows where")
         return self.family.explainer(self.weights.config, self.variables)
-
-
-def _blocks(audio: Any, channel: int | None) -> Iterable[Float32[np.ndarray, " samples"]]:
-    """The samples of a recording at 16 kHz, in blocks."""
-    if isinstance(audio, tuple) and len(audio) == 2 and not is_source(audio[0]):
-        return [to_mono_16k(as_samples(audio[0], "the audio"), as_rate(audio[1]), channel=channel)]
-    if is_source(audio):
-        return iter_audio(audio, channel=channel)
-    way_out = "give a path, or (array, sample_rate) for samples in memory"
-    if isinstance(audio, Iterable) and not hasattr(audio, "dtype"):
-        way_out = "give one recording; `score_many` takes many of them, such as a list of paths"
-    raise AudioError(f"cannot score {type(audio).__name__}: {way_out}")

@@ -47,28 +47,8 @@ class Row:
         """The row as a flat dictionary with the keys `COLUMNS`; `reasons` is one text, separated by semicolons."""
         if self.result is None:
             return dict.fromkeys(COLUMNS) | {"file": self.file, "status": "error", "error": self.error}
-        values = result_dict(self.result)
+        values = self.result.to_dict()
         return {"file": self.file} | {name: values[name] for name in COLUMNS[1:-1]} | {"error": None}
-
-
-def result_dict(result: Score) -> dict[str, object]:
-    """A result as a flat dictionary."""
-    spoof, bonafide = result.logits or (None, None)
-    return {
-        "label": result.label,
-        "p_synthetic": result.p_synthetic,
-        "llr": result.llr,
-        "reasons": "; ".join(result.reasons) or None,
-        "score": result.score,
-        "seconds": result.seconds,
-        "heard_seconds": result.heard_seconds,
-        "speech_seconds": result.speech_seconds,
-        "status": result.status,
-        "spoof_logit": spoof,
-        "bonafide_logit": bonafide,
-        "weights_id": result.weights_id,
-        "model_id": result.model_id,
-    }
 
 
 def score_files(

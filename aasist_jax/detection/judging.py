@@ -1,6 +1,7 @@
 """From what the model gave for the windows of a recording to its result; files and streams share this."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,7 +13,7 @@ from aasist_jax.calibration.detector_calibration import DetectorCalibration
 from aasist_jax.detection.cutting import NOT_HEARD, Cut
 from aasist_jax.detection.result import Score
 from aasist_jax.detection.timeline import WindowScore
-from aasist_jax.detection.verdict import NO_SPEECH, UNLIKE, DecisionRule, Reason, judge
+from aasist_jax.detection.verdict import CHANNELS_DIFFER, NO_SPEECH, UNLIKE, DecisionRule, Reason, judge
 
 BAND_LIMITED = "band-limited"
 
@@ -58,6 +59,14 @@ def judge_recording(
         model_id=weights_id + bound,
         windows=windows,
     )
+
+
+def with_channels(score: Score, channels: Sequence[Score]) -> Score:
+    """The score of a recording together with those of its channels; said, where their labels differ."""
+    verdict = score.verdict
+    if verdict is not None and len({channel.label for channel in channels}) > 1:
+        verdict = replace(verdict, reasons=(*verdict.reasons, CHANNELS_DIFFER))
+    return replace(score, verdict=verdict, channels=tuple(channels))
 
 
 def window_scores(

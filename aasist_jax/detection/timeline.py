@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,6 +44,18 @@ class WindowScore:
         """The middle of the window in seconds."""
         return (self.start + self.end) / 2
 
+    def to_dict(self) -> dict[str, Any]:
+        """The window as a flat dictionary of JSON values."""
+        spoof, bonafide = self.logits or (None, None)
+        return {
+            "start": self.start,
+            "end": self.end,
+            "score": bonafide,
+            "spoof_logit": spoof,
+            "llr": self.llr,
+            "status": self.status,
+        }
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -72,6 +84,17 @@ class Segment:
     def seconds(self) -> float:
         """Length of the segment."""
         return self.end - self.start
+
+    def to_dict(self) -> dict[str, Any]:
+        """The segment as a flat dictionary of JSON values."""
+        return {
+            "start": self.start,
+            "end": self.end,
+            "label": self.label,
+            "p_synthetic": self.p_synthetic,
+            "score": self.score,
+            "windows": self.windows,
+        }
 
 
 @dataclass(frozen=True)

@@ -1,130 +1,182 @@
-"""Draws the timeline of a recording: waveform, spectrogram and scores, in bounded memory."""
+"""Draws a recording over time: waveform, spectrogram, and what was heard when, legible for seconds and for hours.
 
-from collections.abc import Iterable, Iterator
+Nothing is drawn finer than a screen shows: segments and windows are merged into columns first.
+"""
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.detection.result import Timeline
-from aasist_jax.detection.stream import BLOCK
-from aasist_jax.detection.timeline_text import clock
+from aasist_jax.detection.figures import plain, png_of
+from aasist_jax.detection.timeline import (
+    SEGMENT_LABELS,
+    JudgedWindow,
+    Segment,
+    SegmentLabel,
+    WindowScore,
+    judge_windows,
+)
+from aasist_jax.detection.timeline_text import clock, sentence
+from aasist_jax.errors import ConfigError
 from aasist_jax.runtime.colours import VERDICTS
 from aasist_jax.runtime.files import replacing
-from aasist_jax.runtime.memory import return_freed_memory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FFT, HOP = 512, 256
-COLUMNS = 1500
-"""The overview has at least this many columns once the recording is long enough, and fewer than twice as many."""
-
-RANGE_DB = 80.0
-
-
-class Overview:
-    """Envelope and spectrogram of a signal that arrives in pieces.
-
-    It begins with one column per 256 samples; whenever there are too many columns, neighbouring ones are merged.
-    """
-
-    def __init__(self) -> None:
-        self._rest = np.zeros(0, np.float32)
-        self._taper = np.hanning(FFT).astype(np.float32)
-        self._merge = 1  # spectra per column
-        self._samples = 0
-        # Each row is one column of the picture: lowest and highest sample, then the mean power of every frequency.
-        self._pending = np.zeros((0, 2 + FFT // 2 + 1), np.float32)
-        self._columns = self._pending
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the signal received so far."""
-        return self._samples / SAMPLE_RATE
-
-    @property
-    def column_seconds(self) -> float:
-        """Seconds of the signal that a column covers."""
-        return self._merge * HOP / SAMPLE_RATE
-
-    def push(self, wave: Float32[np.ndarray, " samples"]) -> None:
-        """Take the next samples, 16 kHz, full scale 1."""
-        for start in range(0, wave.size, FFT * HOP):
-            self._take(wave[start : start + FFT * HOP])
-
-    def _take(self, wave: Float32[np.ndarray, " samples"]) -> None:
-        self._samples += wave.size
-        wave = np.concatenate([self._rest, wave])
-        count = max((wave.size - FFT) // HOP + 1, 0)
-        self._rest = wave[count * HOP :]
-        if count == 0:
-            return
-        self._pending = np.concatenate([self._pending, _measure(wave, count, self._taper)])
-        whole = len(self._pending) // self._merge * self._merge
-        self._columns = np.concatenate([self._columns, _merged(self._pending[:whole], self._merge)])
-        self._pending = self._pending[whole:]
-        while len(self._columns) >= 2 * COLUMNS:
-            even = len(self._columns) // 2 * 2
-            # A column without a partner goes back to the pending spectra, repeated once for each of its spectra.
-            odd = np.repeat(self._columns[even:], self._merge, axis=0)
-            self._pending = np.concatenate([odd, self._pending])
-            self._columns = _merged(self._columns[:even], 2)
-            self._merge *= 2
-
-    def columns(
-        self,
-    ) -> tuple[Float32[np.ndarray, " t"], Float32[np.ndarray, " t"], Float[np.ndarray, "f t"]]:
-        """Lowest and highest sample of each column, and the power of each frequency in dB below the loudest."""
-        count = -(-self._rest.size // HOP)
-        last = _measure(np.pad(self._rest, (0, FFT)), count, self._taper)
-        pending = np.concatenate([self._pending, last])
-        # The last column may consist of fewer spectra than the others.
-        groups = [pending[i : i + self._merge] for i in range(0, len(pending), self._merge)]
-        table = np.concatenate([self._columns, *(_merged(group, len(group)) for group in groups)])
-        decibels = 10 * np.log10(np.maximum(table[:, 2:].astype(np.float64), 1e-14))
-        decibels -= decibels.max(initial=-140.0)
-        return table[:, 0], table[:, 1], decibels.T
-
-
-def watched(
-    blocks: Iterable[Float32[np.ndarray, " samples"]], overview: Overview | None
-) -> Iterator[Float32[np.ndarray, " samples"]]:
-    """Yield blocks of a recording in pieces of bounded size and add them to the overview, in bounded memory."""
-    for block in blocks:
-        for start in range(0, block.size, BLOCK):
-            piece = block[start : start + BLOCK]
-            if overview is not None:
-                overview.push(piece)
-            yield piece
-            return_freed_memory()
-
-
-def _measure(wave: np.ndarray, count: int, taper: np.ndarray) -> Float32[np.ndarray, "t values"]:
-    frames = np.lib.stride_tricks.sliding_window_view(wave, FFT)[::HOP][:count]
-    spectra = np.fft.rfft(frames * taper, axis=1)
-    power = (spectra.real**2 + spectra.imag**2) / taper.sum() ** 2
-    blocks = frames[:, :HOP]
-    return np.column_stack([blocks.min(axis=1), blocks.max(axis=1), power]).astype(np.float32)
-
-
-def _merged(rows: Float32[np.ndarray, "t values"], count: int) -> Float32[np.ndarray, "t2 values"]:
-    groups = rows.reshape(-1, count, rows.shape[1])
-    return np.column_stack([groups[..., 0].min(1), groups[..., 1].max(1), groups[..., 2:].mean(1, dtype=np.float32)])
-
-
-def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline) -> None:
-    """Draw waveform, spectrogram and scores one below the other, and write a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 6.6), layout="constrained")
-    waveform, spectrogram, scores = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.5, 1.7))
+    from aasist_jax.detection.overview import Overview
+    from aasist_jax.detection.result import Score, Timeline
+
+RANGE_DB = 80.0
+"""Range of the spectrogram's colours, in decibels below the loudest point."""
+
+SPAN_COLUMNS = 500
+"""Columns that the segments are merged into: each is about two pixels wide, which an eye can still find."""
+
+SINGLE_WINDOWS = 150
+"""Up to so many windows are drawn one by one; more are merged into columns."""
+
+WINDOW_COLUMNS = 300
+
+NARROW = 1 / 60
+"""A synthetic span narrower than this share of the picture gets an arrow, so that it is not overlooked."""
+
+MARGIN = 0.08
+LEAST_LLR = 1.0
+"""The evidence is shown up to this, either way, however small it is."""
+
+LINE_LETTERS = 145
+TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+MOST_TICKS = 10
+
+Row = Float[np.ndarray, " columns"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A run of columns with the same label; `start` and `end` in seconds."""
+
+    start: float
+    end: float
+    label: SegmentLabel
+
+
+def spans_of(segments: Sequence[Segment], seconds: float, columns: int = SPAN_COLUMNS) -> list[Span]:
+    """Merge segments into spans of whole columns that cover the recording.
+
+    A column is synthetic if anything in it is; otherwise it has the label that lasts longest in it.
+    """
+    edges = np.linspace(0.0, seconds, columns + 1)
+    lasting = np.zeros((len(SEGMENT_LABELS), columns))
+    for segment in segments:
+        inside = np.minimum(edges[1:], segment.end) - np.maximum(edges[:-1], segment.start)
+        lasting[SEGMENT_LABELS.index(segment.label)] += np.maximum(inside, 0.0)
+    lasting[SEGMENT_LABELS.index("synthetic")] *= np.inf if seconds == 0 else 1e9 / seconds
+    found = lasting.argmax(axis=0)
+    starts = [0, *(np.flatnonzero(np.diff(found)) + 1).tolist(), columns]
+    return [
+        Span(float(edges[start]), float(edges[end]), SEGMENT_LABELS[found[start]])
+        for start, end in itertools.pairwise(starts)
+    ]
+
+
+def ranges_of(starts: Row, ends: Row, values: Row, seconds: float, columns: int = WINDOW_COLUMNS) -> tuple[Row, Row]:
+    """The lowest and the highest of the values of windows in each column; NaN where there is no window.
+
+    Args:
+        starts: of the windows, in seconds.
+        ends: of the windows, in seconds.
+        values: of the windows.
+        seconds: length of the recording.
+        columns: count of columns.
+    """
+    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+    first = np.clip((starts / seconds * columns).astype(int), 0, columns - 1)
+    last = np.clip(np.ceil(ends / seconds * columns).astype(int), first + 1, columns)
+    for begin, end, value in zip(first, last, values, strict=True):
+        np.minimum(low[begin:end], value, out=low[begin:end])
+        np.maximum(high[begin:end], value, out=high[begin:end])
+    low[np.isinf(low)] = high[np.isinf(high)] = np.nan
+    return low, high
+
+
+def draw_timeline(path: Path, title: str, overview: "Overview", timeline: "Timeline") -> None:
+    """Draw a recording over time and write a PNG."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(timeline_png(title, overview, timeline))
+
+
+def timeline_png(title: str, overview: "Overview", timeline: "Timeline") -> bytes:
+    """A recording over time as the content of a PNG: see `timeline_figure`."""
+    return png_of(timeline_figure(title, overview, timeline))
+
+
+def timeline_figure(title: str, overview: "Overview", timeline: "Timeline") -> "Figure":
+    """Draw waveform and spectrogram, the verdict on each span, and the evidence of the windows.
+
+    Args:
+        title: the name of the recording.
+        overview: of the signal, which must have been pushed to its end.
+        timeline: what was heard.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6.8), layout="constrained")
+    waveform, spectrogram, verdicts, evidence = figure.subplots(4, 1, sharex=True, height_ratios=(0.8, 1.3, 0.22, 1.6))
+    seconds = timeline.score.seconds
+    _draw_signal(waveform, spectrogram, overview, seconds)
+    spans = spans_of(timeline.segments, seconds)
+    _draw_spans(verdicts, spans, seconds)
+    _draw_evidence(evidence, timeline.score, timeline.windows, spans)
+    _mark_time(evidence, seconds)
+    _draw_legend(figure, spans)
+    verdict = timeline.verdict
+    box = {"facecolor": VERDICTS[verdict.label], "alpha": 0.35, "linewidth": 0, "boxstyle": "round"}
+    figure.suptitle(f"{plain(title)}: {verdict}", fontsize=13, bbox=box)
+    waveform.set_title("\n".join(textwrap.wrap(sentence(timeline.score), LINE_LETTERS)), fontsize=9)
+    return figure
+
+
+def verdict_figure(score: "Score", windows: Sequence[WindowScore], segments: Sequence[Segment]) -> "Figure":
+    """Draw the verdict on each span and the evidence of the windows, without the signal, which a result does not hold.
+
+    Args:
+        score: the result for the recording.
+        windows: to draw.
+        segments: that the windows make.
+
+    Raises:
+        ConfigError: it is a published score, which has no verdict.
+    """
+    from matplotlib.figure import Figure
+
+    if score.verdict is None:
+        raise ConfigError("a published score has no verdict to draw; score without `published`")
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    verdicts, evidence = figure.subplots(2, 1, sharex=True, height_ratios=(0.2, 1.6))
+    spans = spans_of(segments, score.seconds)
+    _draw_spans(verdicts, spans, score.seconds)
+    _draw_evidence(evidence, score, windows, spans)
+    _mark_time(evidence, score.seconds)
+    _draw_legend(figure, spans)
+    figure.suptitle(str(score.verdict), fontsize=12)
+    return figure
+
+
+def _draw_signal(waveform: "Axes", spectrogram: "Axes", overview: "Overview", seconds: float) -> None:
     low, high, decibels = overview.columns()
-    edges = np.minimum(np.arange(low.size + 1) * overview.column_seconds, timeline.score.seconds)
+    edges = np.minimum(np.arange(low.size + 1) * overview.column_seconds, seconds)
     waveform.stairs(high, edges, baseline=low, fill=True, color="0.35")
-    waveform.set(ylabel="Waveform", xlim=(0, timeline.score.seconds))
+    waveform.set(ylabel="Waveform", xlim=(0, seconds))
+    waveform.spines[["top", "right"]].set_visible(False)
     spectrogram.imshow(
         decibels,
         origin="lower",
@@ -136,38 +188,80 @@ def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline
         interpolation="nearest",
     )
     spectrogram.set(ylabel="Frequency, kHz")
-    _draw_scores(scores, timeline)
-    for axes in (waveform, scores):
-        axes.spines[["top", "right"]].set_visible(False)
-    # Matplotlib would typeset text between dollar signs as a formula.
-    name = "".join(c if c.isprintable() else "?" for c in title).replace("$", r"\$")
-    figure.suptitle(f"{name}: {timeline.verdict}", fontsize=12)
-    with replacing(path) as scratch:
-        figure.savefig(scratch, format="png", dpi=110)
 
 
-def _draw_scores(axes: "Axes", timeline: Timeline) -> None:
-    """The colour of the verdict on each span, and the log-likelihood ratio of every window."""
-    shown = dict.fromkeys(segment.label for segment in timeline.segments)
-    for segment in timeline.segments:
-        unheard = segment.label == "unheard"
-        options: dict[str, Any] = {"hatch": "//", "fill": False} if unheard else {"linewidth": 0, "alpha": 0.22}
-        axes.axvspan(segment.start, segment.end, color=VERDICTS[segment.label], **options)
-    is_calibrated = any(window.llr is not None for window in timeline.windows)
-    values = [window.llr if is_calibrated else window.score for window in timeline.windows]
-    starts, ends = ([getattr(window, name) for window in timeline.windows] for name in ("start", "end"))
-    heights = np.array([np.nan if value is None else value for value in values], np.float64)
-    axes.hlines(heights, starts, ends, color="0.2", linewidth=1.2)
-    axes.set(ylabel="LLR of windows\n(above: human)" if is_calibrated else "Raw score", xlabel="Time")
+def _draw_spans(axes: "Axes", spans: Sequence[Span], seconds: float) -> None:
+    """The label of each span as a band of its colour; what was not heard is hatched."""
+    for span in spans:
+        axes.axvspan(span.start, span.end, **_look(span.label))
+        if span.label == "synthetic" and span.end - span.start < NARROW * seconds:
+            middle = (span.start + span.end) / 2
+            axes.plot(middle, 1.35, "v", color=VERDICTS["synthetic"], markersize=7, clip_on=False)
+    axes.set(ylim=(0, 1), yticks=[])
+    axes.set_ylabel("Each part", rotation=0, ha="right", va="center")
+
+
+def _look(label: SegmentLabel) -> dict[str, Any]:
+    if label == "unheard":
+        return {"facecolor": "white", "edgecolor": VERDICTS[label], "hatch": "////", "linewidth": 0}
+    return {"color": VERDICTS[label], "linewidth": 0}
+
+
+def _draw_evidence(axes: "Axes", score: "Score", windows: Sequence[WindowScore], spans: Sequence[Span]) -> None:
+    """The log-likelihood ratio of the windows, or without a calibration their raw score, in the colours of labels."""
+    assert score.verdict is not None
+    judged = judge_windows(windows, score.windows, score.verdict)
+    is_calibrated = any(each.window.llr is not None for each in judged)
+    heard = [each for each in judged if each.window.logits is not None]
+    axes.margins(y=MARGIN)
     if is_calibrated:
-        axes.axhline(0, color="0.6", linewidth=0.8, linestyle="--")
-    axes.xaxis.set_major_formatter(lambda seconds, _: clock(max(seconds, 0)).removesuffix(".0"))
-    handles = [
-        axes.axvspan(
-            0, 0, color=VERDICTS[label], **({"hatch": "//", "fill": False} if label == "unheard" else {"alpha": 0.4})
-        )
-        for label in VERDICTS
-        if label in shown
-    ]
-    names = [label for label in VERDICTS if label in shown]
-    axes.legend(handles, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=8)
+        axes.set_ylabel("Evidence, LLR\n← synthetic      human →")
+    else:
+        axes.set_ylabel("Raw score\n(not calibrated:\nsays little by itself)")
+    for label in ("human", "unsure", "synthetic"):
+        _draw_windows(axes, [each for each in heard if each.label == label], label, score.seconds, len(heard))
+    for span in spans:
+        if span.label == "unheard":
+            axes.axvspan(span.start, span.end, facecolor="none", edgecolor="0.85", hatch="////", linewidth=0, zorder=0)
+    low, high = axes.get_ylim()
+    if is_calibrated:
+        low, high = min(low, -LEAST_LLR), max(high, LEAST_LLR)
+        low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+        axes.axhspan(0, high, color=VERDICTS["human"], alpha=0.07, linewidth=0, zorder=0)
+        axes.axhspan(low, 0, color=VERDICTS["synthetic"], alpha=0.07, linewidth=0, zorder=0)
+    axes.set_ylim(low, high)
+    if not heard:
+        axes.set_yticks([])
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_windows(axes: "Axes", judged: Sequence[JudgedWindow], label: str, seconds: float, count: int) -> None:
+    """The values of windows of one label, as a line each or, where they are many, as a range in each column."""
+    if not judged:
+        return
+    starts, ends = (np.array([getattr(each.window, name) for each in judged]) for name in ("start", "end"))
+    values = np.array(
+        [each.window.score if each.window.llr is None else each.window.llr for each in judged], np.float64
+    )
+    if count <= SINGLE_WINDOWS:
+        axes.hlines(values, starts, ends, color=VERDICTS[label], linewidth=3)
+        return
+    low, high = ranges_of(starts, ends, values, seconds)
+    middles = (np.arange(low.size) + 0.5) * seconds / low.size
+    axes.vlines(middles, low, high, color=VERDICTS[label], linewidth=2.6, capstyle="round")
+
+
+def _mark_time(axes: "Axes", seconds: float) -> None:
+    step = next((step for step in TICK_SECONDS if seconds / step <= MOST_TICKS), 4 * TICK_SECONDS[-1])
+    ticks = np.arange(0, seconds + 1e-9, step)
+    axes.set_xticks(ticks, [clock(tick).removesuffix(".0") for tick in ticks])
+    axes.set(xlim=(0, seconds), xlabel="Time, h:mm:ss" if seconds >= 3600 else "Time, mm:ss")
+
+
+def _draw_legend(figure: "Figure", spans: Sequence[Span]) -> None:
+    from matplotlib.patches import Patch
+
+    shown = {span.label for span in spans}
+    words = {"unheard": "not heard (no speech)"}
+    handles = [Patch(**_look(label), label=words.get(label, label)) for label in SEGMENT_LABELS if label in shown]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)

@@ -23,7 +23,8 @@ UNCALIBRATED = "uncalibrated"
 NO_SPEECH = "no speech"
 UNLIKE = "unlike anything it was calibrated on"
 WINDOWS_DISAGREE = "windows disagree"
-CAUTIONS = (WINDOWS_DISAGREE,)
+CHANNELS_DIFFER = "channels differ"
+CAUTIONS = (WINDOWS_DISAGREE, CHANNELS_DIFFER)
 """Reasons that stand beside a verdict. Any other reason makes it unsure, and leaves no number to act on."""
 
 SCALE = (

@@ -39,31 +39,28 @@ class Nodes:
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """Why a window got its score.
+    """Why a window got its score. It has no label: that is the verdict's, on the whole recording.
 
     Attributes:
-        label: `bonafide` or `spoof`.
         score: the raw logit of bona fide; higher means more likely human.
         duration: seconds of the recording.
         window: seconds that are explained. They begin with the recording: the first window or, where a shorter
             recording is padded with zeros, the recording alone. If longer than `duration`, the recording is repeated.
-        model_id: identifies the model that gave the score.
+        weights_id: identifies the weights that gave the score.
         time: the spans of time.
         frequency: the bands of frequency.
     """
 
-    label: str
     score: float
     duration: float
     window: float
-    model_id: str
+    weights_id: str
     time: Nodes
     frequency: Nodes
 
     def __repr__(self) -> str:
-        result = f"label={self.label!r}, score={self.score:.3f}"
         parts = f"{len(self.time.occlusion)} spans of time, {len(self.frequency.occlusion)} bands of frequency"
-        return f"Explanation({result}, window={self.window:.2f}, duration={self.duration:.2f}: {parts})"
+        return f"Explanation(score={self.score:.3f}, window={self.window:.2f}, duration={self.duration:.2f}: {parts})"
 
 
 @runtime_checkable
@@ -71,7 +68,7 @@ class Explainer(Protocol):
     """Explains the scores of one model."""
 
     def __call__(
-        self, wave: Float32[np.ndarray, " samples"], *, length: int, duration: float, model_id: str
+        self, wave: Float32[np.ndarray, " samples"], *, length: int, duration: float, weights_id: str
     ) -> Explanation:
         """Explain the score of one window.
 
@@ -80,6 +77,6 @@ class Explainer(Protocol):
             length: valid samples at its start. Zeros follow them, which are not to be explained. In a family with a
                 fixed window it is always the whole window.
             duration: seconds of the recording.
-            model_id: identifies the model.
+            weights_id: identifies the weights.
         """
         ...

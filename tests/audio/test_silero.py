@@ -33,7 +33,7 @@ def test_the_network_is_that_of_the_native_code() -> None:
     found, _, _ = _recur(model, encode(model, seen), START.hidden, START.cell)
     assert np.ptp(expected) > 0.95
     assert np.abs(found - expected).max() < 0.02
-    assert np.quantile(np.abs(found - expected), 0.99) < 3e-3
+    assert np.quantile(np.abs(found - expected), 0.99) < 5e-3
     assert np.median(np.abs(found - expected)) < 3e-5
 
 

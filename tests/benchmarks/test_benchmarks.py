@@ -31,6 +31,7 @@ from benchmarks import (
     onnx_programs,
     operations,
     recordings,
+    speech,
     training_runs,
 )
 from benchmarks.ceilings import count
@@ -300,6 +301,24 @@ def test_the_share_of_the_ceiling_is_that_of_the_counted_work(
 def test_a_recording_shorter_than_a_window_is_refused(options: Options) -> None:
     with pytest.raises(BenchmarkError, match=r"^--length: expected at least a window, 0\.2875 s, got 0\.1 s$"):
         recordings.timeline(dataclasses.replace(options, length=(1.0, 0.1)))
+
+
+def test_noise_is_dropped_by_the_detector_of_speech(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "SECONDS", 3.0)
+    monkeypatch.setattr(speech, "TIMED", 2.0)
+    corpus = write_corpus(tmp_path / "corpus", {"dev": 2, "eval": 2})
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "hiss").symlink_to(corpus / "ASVspoof2019_LA_eval" / "flac")
+    kept, dropped, times = speech.speech(dataclasses.replace(options, corpus=corpus, sounds=tmp_path / "sounds"))
+    assert {row[0] for row in kept.rows} == {
+        f"{split}, {key}" for split in ("dev", "eval") for key in ("bonafide", "spoof")
+    }
+    assert [row[3:] for row in kept.rows if row[1] == "detector"] == [(0.0,) * 6] * 4
+    assert [row[2] for row in dropped.rows] == [1.0] * 4
+    assert dropped.rows[-1][0] == "hiss"
+    assert min(row[1] for row in times.rows) > 0
 
 
 def test_a_recording_is_made_of_the_corpus(options: Options, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from aasist_jax.audio.facts import SignalFacts
 from aasist_jax.calibration.evidence import window_posteriors
-from aasist_jax.detection.files import result_dict
 from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.timeline import SEGMENT_LABELS, JudgedWindow, WindowScore, judge_windows, segments
 from aasist_jax.detection.timeline_text import COLUMNS, as_csv, as_json, clock, heard_of, sentence
@@ -175,7 +174,7 @@ def test_json_and_csv_hold_the_timeline() -> None:
     score = score_of(windows, seconds, verdict)
     timeline = Timeline(score, WINDOW, HOP, False, tuple(windows), tuple(segments(judged, seconds)))
     document = json.loads(as_json("a b.wav", timeline))
-    assert {name: document[name] for name in result_dict(score)} == result_dict(score)
+    assert {name: document[name] for name in score.to_dict()} == score.to_dict()
     assert (document["label"], document["llr"]) == (verdict.label, verdict.llr)
     assert document["rule"] == {"prior": 0.4, "sure": 0.8}
     assert [segment["label"] for segment in document["segments"]] == [each.label for each in timeline.segments]

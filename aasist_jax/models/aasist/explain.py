@@ -35,7 +35,7 @@ class AASISTExplainer:
         self._observe = observer(AASIST(config), variables)
 
     def __call__(
-        self, wave: Float32[np.ndarray, " samples"], *, length: int, duration: float, model_id: str
+        self, wave: Float32[np.ndarray, " samples"], *, length: int, duration: float, weights_id: str
     ) -> Explanation:
         """Explain the score of one window of `config.nb_samp` samples at 16 kHz, all of them valid.
 
@@ -50,11 +50,10 @@ class AASISTExplainer:
         falls = scores[0] - scores[1:]
         time_share, band_share = rollout(sown)
         return Explanation(
-            label=LABELS[int(np.argmax(logits[0]))],
             score=float(scores[0]),
             duration=duration,
             window=config.nb_samp / SAMPLE_RATE,
-            model_id=model_id,
+            weights_id=weights_id,
             time=_nodes(sown, "t", spans / SAMPLE_RATE, time_share, falls[: len(spans) - 1]),
             frequency=_nodes(sown, "s", edges, band_share, falls[len(spans) - 1 :]),
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.models.explanation import Explanation, Nodes
-from aasist_jax.models.family import LABELS, CheckpointNames, Family, Window
+from aasist_jax.models.family import CheckpointNames, Family, Window
 from aasist_jax.models.layers import Linear
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.models.network import Outputs, build_network, score_function
@@ -57,7 +57,7 @@ class OcclusionExplainer:
     def __init__(self, config: AnyLengthConfig, variables: dict[str, Any]) -> None:
         self.score = jax.jit(functools.partial(score_function(config, build_network(config)), variables))
 
-    def __call__(self, wave: Any, *, length: int, duration: float, model_id: str) -> Explanation:
+    def __call__(self, wave: Any, *, length: int, duration: float, weights_id: str) -> Explanation:
         clip, spans = wave[:length], np.linspace(0, length, 5).astype(int)
         frequencies = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
         copies = [clip]
@@ -70,11 +70,10 @@ class OcclusionExplainer:
         logits = np.asarray(self.score(waves, np.full(len(waves), length, np.int32)))
         falls = (logits[0, 1] - logits[1:, 1]).tolist()
         return Explanation(
-            label=LABELS[int(logits[0].argmax())],
             score=float(logits[0, 1]),
             duration=duration,
             window=length / SAMPLE_RATE,
-            model_id=model_id,
+            weights_id=weights_id,
             time=Nodes(edges=tuple((spans / SAMPLE_RATE).tolist()), occlusion=tuple(falls[:4])),
             frequency=Nodes(edges=self.BANDS, occlusion=tuple(falls[4:])),
         )
