@@ -209,6 +209,19 @@ def test_real_speech_has_one_verdict_by_the_official_weights(count: int, tmp_pat
     assert_one_verdict(every_way(official_detector(), tmp_path / "joined.flac", DecisionRule()))
 
 
+def test_a_call_of_two_sides_has_one_verdict_and_one_of_each_side(tmp_path: Path) -> None:
+    detector, path = toy_detector(), tmp_path / "call.wav"
+    sides = np.stack([made_speech(3.0), made_speech(3.0, 2, gain=0.02)], axis=1)
+    soundfile.write(path, sides, RATE, subtype="FLOAT")
+    expected = detector.score(path)
+    assert [side.label for side in expected.channels] == ["human", "synthetic"]
+    assert "channels differ" in expected.reasons
+    assert list(expected.channels) == [detector.score(path, channel=side) for side in (0, 1)]
+    among = list(detector.score_many([(made_speech(2.0), RATE), path, (sides, RATE), (made_speech(5.0), RATE)]))
+    assert among[1] == among[2] == detector.score((sides, RATE)) == expected
+    assert detector.timeline(path).score == detector.timeline((sides, RATE), hop=0.1).score == expected
+
+
 def test_without_a_calibration_every_way_says_so(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", made_speech(3.0), RATE)
     found = every_way(Detector(toy.toy_weights()), tmp_path / "a.wav", DecisionRule())
