@@ -52,19 +52,18 @@ def calibration_of(detector: Detector, features: int) -> DetectorCalibration:
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scratch(tmp_path_factory: pytest.TempPathFactory, toy_family: None) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    with toy.registered():
-        weights = toy.save_toy(folder / "weights")
-        detector = Detector.from_pretrained(weights)
-        wave = load_audio(sorted(EVAL_CLIPS.glob("*.flac"))[0])
-        with soundfile.SoundFile(folder / "call.wav", "w", 16_000, 1, "PCM_16") as file:
-            file.title = "</table><script>alert(2)</script>"
-            file.write(wave)
-        prepared = detector.prepare(folder / "call.wav")
-        values = detector.read_out(prepared.cuts, "call.wav")
-        assert len(values)
-        save_detector_calibration(calibration_of(detector, values.shape[1] - 2), weights / "calibration.json")
+    weights = toy.save_toy(folder / "weights")
+    detector = Detector.from_pretrained(weights)
+    wave = load_audio(sorted(EVAL_CLIPS.glob("*.flac"))[0])
+    with soundfile.SoundFile(folder / "call.wav", "w", 16_000, 1, "PCM_16") as file:
+        file.title = "</table><script>alert(2)</script>"
+        file.write(wave)
+    prepared = detector.prepare(folder / "call.wav")
+    values = detector.read_out(prepared.cuts, "call.wav")
+    assert len(values)
+    save_detector_calibration(calibration_of(detector, values.shape[1] - 2), weights / "calibration.json")
     shutil.copyfile(folder / "call.wav", folder / HOSTILE)
     return folder
 
