@@ -1,19 +1,22 @@
 """Audio deepfake detection on JAX: detectors in Flax, with their published weights to the last digit."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aasist_jax.detection.detector import Detector
-    from aasist_jax.detection.result import Score
+    from aasist_jax.detection.frame import to_frame
+    from aasist_jax.detection.result import Score, Timeline
 
 __version__ = "0.1.0"
-__all__ = ["Detector", "Score", "__version__"]
+__all__ = ["Detector", "Score", "Timeline", "__version__", "to_frame"]
+
+_HOMES = {"Detector": "detector", "Score": "result", "Timeline": "result", "to_frame": "frame"}
+"""The modules of `aasist_jax.detection` that the names are from."""
 
 
 def __getattr__(name: str) -> Any:
     # On first use: commands that need no JAX must not wait for it.
-    if name in ("Detector", "Score"):
-        from aasist_jax.detection import detector, result
-
-        return detector.Detector if name == "Detector" else result.Score
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"aasist_jax.detection.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

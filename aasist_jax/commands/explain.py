@@ -40,7 +40,6 @@ def explain(
 
     from aasist_jax.detection.detector import Detector
     from aasist_jax.detection.explanation_text import explanation_dict, explanation_sentence
-    from aasist_jax.detection.files import result_dict
     from aasist_jax.runtime.start_up import prepare_to_compute
 
     prepare_to_compute()
@@ -52,7 +51,7 @@ def explain(
     if plot is not None:
         _draw(plot, file, explanation, result, detector, channel)
     if json:
-        found = {"file": str(file), **result_dict(result), "explanation": explanation_dict(explanation)}
+        found = {"file": str(file), **result.to_dict(), "explanation": explanation_dict(explanation)}
         print(dumps(found, indent=2))
     else:
         _print(file, result, explanation_sentence(explanation))

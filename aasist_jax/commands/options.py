@@ -1,5 +1,6 @@
 """The options that several verbs share, and those that every verb has."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,11 +129,13 @@ def decision_rule(prior: float, sure: float) -> Any:
 
 def tell_uncalibrated(detector: Any, weights: str | None) -> None:
     """Warn, where there is no calibration, that no verdict is sure, and name the command that mends it."""
+    from aasist_jax.weights.published import default_weights
+
     if detector.calibration is None:
-        name = weights or detector.weights.weights_id
+        name = weights or default_weights()
         print_warning(
-            f"{name}: not calibrated, so every verdict is unsure; on recordings whose truth you know, run "
-            f"`aasist-jax calibrate {name} --data clips.csv` (columns path,label,speaker)"
+            f"{name}: not calibrated, so every verdict is unsure; calibrate with recordings whose truth you know: "
+            f"`aasist-jax calibrate {shlex.quote(name)} --data clips.csv` (columns path,label,speaker)"
         )
 
 

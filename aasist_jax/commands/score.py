@@ -199,9 +199,7 @@ def score_recordings(
         if counts["error"] and not options.continue_on_error:
             left = []
 
-        rows = score_files(
-            detector, left, rule=rule, published=options.published, channel=options.channel, of=len(recordings)
-        )
+        rows = score_files(detector, left, rule=rule, published=options.published, channel=options.channel)
         if options.reports:
             rows = with_reports(rows, options.reports, detector, weights, options.channel)
         if not options.shows_rows:
@@ -262,7 +260,7 @@ def _cells(row: Any, published: bool) -> list[Any]:
     """The cells of a row but the first, as text."""
     from rich.text import Text
 
-    from aasist_jax.detection.timeline_text import heard_of
+    from aasist_jax.detection.timeline_text import heard_of, told_reasons
 
     result = row.result
     if result is None:
@@ -272,7 +270,7 @@ def _cells(row: Any, published: bool) -> list[Any]:
     if published:
         return [*numbers, result.status]
     p_synthetic = "" if result.p_synthetic is None else f"{result.p_synthetic:.3f}"
-    return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, ", ".join(result.reasons)]
+    return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, told_reasons(result)]
 
 
 def summary(counts: Counter[str]) -> str:

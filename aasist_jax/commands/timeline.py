@@ -5,6 +5,7 @@ The verdict is the one of `score`. Exit codes: 0 judged; 1 failure; 2 usage; 4 -
 
 import enum
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,11 +62,8 @@ def timeline(
         raise typer.BadParameter(f"{file}: names {len(recordings)} recordings; give one recording at a time")
     rule = decision_rule(prior, sure)
 
-    from aasist_jax.audio.damage import find_damage
-    from aasist_jax.audio.load import iter_audio
     from aasist_jax.detection.detector import Detector
     from aasist_jax.detection.overview import Overview, watched
-    from aasist_jax.detection.stream import score_timeline
     from aasist_jax.detection.timeline_plot import draw_timeline
     from aasist_jax.detection.timeline_text import as_csv, as_json
     from aasist_jax.runtime.files import write_text
@@ -77,9 +75,9 @@ def timeline(
     overview = Overview() if plot is not None else None
     name = recordings[0].name
     source = open_recording(recordings[0])
-    blocks = watched(iter_audio(source, channel=channel), overview)
-    is_damaged = find_damage(source) is not None
-    found = score_timeline(detector, blocks, hop=hop, exact=exact, rule=rule, is_damaged=is_damaged)
+    found = detector.timeline(
+        source, hop=hop, exact=exact, rule=rule, channel=channel, watch=partial(watched, overview=overview)
+    )
     if segments is not None:
         write_text(segments, as_csv(name, found) if segments.suffix.lower() == ".csv" else as_json(name, found))
     if plot is not None and overview is not None:

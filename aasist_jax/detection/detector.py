@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -23,6 +23,7 @@ from aasist_jax.calibration.detector_calibration import (
 )
 from aasist_jax.detection.batches import score_many
 from aasist_jax.detection.cutting import Cut, Cutter
+from aasist_jax.detection.estimator import Estimator
 from aasist_jax.detection.judging import judge_recording, with_channels
 from aasist_jax.detection.model import Model, ReadOut
 from aasist_jax.detection.recordings import has_two_sides, recording_blocks
@@ -38,8 +39,10 @@ logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "calibration.json"
 
+Blocks = Iterable[Float32[np.ndarray, " samples"]]
 
-class Detector(Model):
+
+class Detector(Model, Estimator):
     """A model with its weights and, where there is one, its calibration, ready to judge recordings."""
 
     def __init__(
@@ -135,13 +138,16 @@ class Detector(Model):
         exact: bool = False,
         rule: DecisionRule | None = None,
         channel: int | None = None,
+        watch: Callable[[Blocks], Blocks] | None = None,
     ) -> Timeline:
         """Judge one recording over time; see `Stream` for the options.
 
-        Its verdict is the one of `score`. `audio`, `rule` and `channel` are what `score` takes.
+        Its verdict is the one of `score`. `audio`, `rule` and `channel` are what `score` takes. `watch` gets the blocks
+        of samples at 16 kHz as they are read, to draw them for example, and returns them.
         """
         is_damaged = is_source(audio) and find_damage(audio) is not None
         blocks = recording_blocks(audio, channel)
+        blocks = blocks if watch is None else watch(blocks)
         timeline = score_timeline(self, blocks, hop=hop, exact=exact, rule=rule, is_damaged=is_damaged)
         if channel is not None or not has_two_sides(audio):
             return timeline

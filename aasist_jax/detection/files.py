@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from aasist_jax.detection.batches import InTurn, Source, batch_size_for, score_in_batches
+from aasist_jax.detection.batches import InTurn, Source, score_in_batches
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
 from aasist_jax.detection.result import Score
@@ -47,28 +47,8 @@ class Row:
         """The row as a flat dictionary with the keys `COLUMNS`; `reasons` is one text, separated by semicolons."""
         if self.result is None:
             return dict.fromkeys(COLUMNS) | {"file": self.file, "status": "error", "error": self.error}
-        values = result_dict(self.result)
+        values = self.result.to_dict()
         return {"file": self.file} | {name: values[name] for name in COLUMNS[1:-1]} | {"error": None}
-
-
-def result_dict(result: Score) -> dict[str, object]:
-    """A result as a flat dictionary."""
-    spoof, bonafide = result.logits or (None, None)
-    return {
-        "label": result.label,
-        "p_synthetic": result.p_synthetic,
-        "llr": result.llr,
-        "reasons": "; ".join(result.reasons) or None,
-        "score": result.score,
-        "seconds": result.seconds,
-        "heard_seconds": result.heard_seconds,
-        "speech_seconds": result.speech_seconds,
-        "status": result.status,
-        "spoof_logit": spoof,
-        "bonafide_logit": bonafide,
-        "weights_id": result.weights_id,
-        "model_id": result.model_id,
-    }
 
 
 def score_files(
@@ -78,7 +58,6 @@ def score_files(
     rule: DecisionRule | None = None,
     published: bool = False,
     channel: int | None = None,
-    of: int | None = None,
 ) -> Iterator[Row]:
     """Score recordings in batches and yield one row each, in order; a row without a score holds the error.
 
@@ -88,7 +67,6 @@ def score_files(
         rule: as in `Detector.score`.
         published: as in `Detector.score`.
         channel: as in `Detector.score`.
-        of: number of recordings of the whole job, if these are only the remaining ones.
     """
     results = score_in_batches(
         detector,
@@ -96,7 +74,6 @@ def score_files(
         channel=channel,
         rule=rule,
         published=published,
-        batch_size=batch_size_for(len(recordings) if of is None else of),
     )
     for recording, result in zip(recordings, results, strict=True):
         if isinstance(result, AudioError):

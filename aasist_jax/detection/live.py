@@ -4,11 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from aasist_jax.detection.files import result_dict
 from aasist_jax.detection.result import Score
 from aasist_jax.detection.stream import Stream
 from aasist_jax.detection.timeline import JudgedWindow, Segment, segments
-from aasist_jax.detection.timeline_text import segment_dict, window_dict
 from aasist_jax.errors import AudioError
 
 
@@ -88,9 +86,9 @@ def event_dict(event: Event) -> dict[str, Any]:
     """An event as a dictionary for JSON; its `type` is window, alarm or verdict."""
     match event:
         case Heard(judged, result):
-            values = window_dict(judged.window) | {"label": judged.label, "p_synthetic": judged.p_synthetic}
+            values = judged.window.to_dict() | {"label": judged.label, "p_synthetic": judged.p_synthetic}
             return {"type": "window", **values, "verdict": result.label, "verdict_p_synthetic": result.p_synthetic}
         case Alarm():
             return {"type": "alarm", **vars(event)}
         case Ended(result, found):
-            return {"type": "verdict", **result_dict(result), "segments": [segment_dict(each) for each in found]}
+            return {"type": "verdict", **result.to_dict(), "segments": [each.to_dict() for each in found]}

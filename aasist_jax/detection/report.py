@@ -11,9 +11,8 @@ from aasist_jax.audio.content_credentials import Credentials
 from aasist_jax.audio.own_words import OwnWords
 from aasist_jax.calibration.detector_calibration import DetectorCalibration
 from aasist_jax.detection.explanation_text import explanation_dict
-from aasist_jax.detection.files import result_dict
 from aasist_jax.detection.result import Score
-from aasist_jax.detection.timeline_text import segment_dict, sentence, window_dict
+from aasist_jax.detection.timeline_text import sentence
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.models.explanation import Explanation
 
@@ -94,12 +93,12 @@ def report_facts(
         "report": REPORT,
         **facts,
         "result": {
-            **result_dict(result),
+            **result.to_dict(),
             "evidence": result.verdict.evidence,
             "sentence": sentence(result),
             "rule": dataclasses.asdict(result.verdict.rule),
-            "segments": [segment_dict(segment) for segment in result.segments],
-            "windows": [window_dict(window) for window in result.windows],
+            "segments": [segment.to_dict() for segment in result.segments],
+            "windows": [window.to_dict() for window in result.windows],
         },
         "calibration": None if calibration is None else _calibration_facts(calibration),
         "explanation": None if explanation is None else explanation_dict(explanation),

@@ -1,12 +1,18 @@
 """What a Detector makes of one recording: before the model, `Prepared`; after it, `Score`."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from aasist_jax.audio.condition import Condition
 from aasist_jax.audio.facts import SignalFacts
 from aasist_jax.detection.cutting import Cut
+from aasist_jax.detection.result_html import result_html
 from aasist_jax.detection.timeline import Segment, WindowScore, judge_windows, segments
+from aasist_jax.detection.timeline_plot import verdict_figure
 from aasist_jax.detection.verdict import Label, Reason, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,6 +75,42 @@ class Score:
             return ()
         return tuple(segments(judge_windows(self.windows, self.windows, self.verdict), self.seconds))
 
+    def to_dict(self) -> dict[str, Any]:
+        """The result as a flat dictionary of JSON values, as `aasist-jax score` writes it.
+
+        `reasons` is one text, separated by semicolons, or None.
+        """
+        spoof, bonafide = self.logits or (None, None)
+        return {
+            "label": self.label,
+            "p_synthetic": self.p_synthetic,
+            "llr": self.llr,
+            "reasons": "; ".join(self.reasons) or None,
+            "score": self.score,
+            "seconds": self.seconds,
+            "heard_seconds": self.heard_seconds,
+            "speech_seconds": self.speech_seconds,
+            "status": self.status,
+            "spoof_logit": spoof,
+            "bonafide_logit": bonafide,
+            "weights_id": self.weights_id,
+            "model_id": self.model_id,
+        }
+
+    def plot(self) -> "Figure":
+        """Draw the verdict over time: the segments, and the log-likelihood ratio of every window.
+
+        Without a calibration the windows have their raw scores. A notebook shows the figure; `figure.savefig(path)`
+        writes it.
+
+        Raises:
+            ConfigError: it is a published score, which has no verdict.
+        """
+        return verdict_figure(self, self.windows, self.segments)
+
+    def _repr_html_(self) -> str:
+        return result_html(self)
+
     def __repr__(self) -> str:
         score = None if self.score is None else round(self.score, 3)
         heard = f"heard_seconds={self.heard_seconds:.2f}, seconds={self.seconds:.2f}"
@@ -104,6 +146,30 @@ class Timeline:
         """The verdict on the whole recording."""
         assert self.score.verdict is not None
         return self.score.verdict
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return self.score.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """The timeline as a dictionary of JSON values, as `aasist-jax timeline` writes it; times in seconds."""
+        return {
+            **self.score.to_dict(),
+            "rule": asdict(self.verdict.rule),
+            "window": self.window,
+            "hop": self.hop,
+            "exact": self.exact,
+            "segments": [segment.to_dict() for segment in self.segments],
+            "windows": [window.to_dict() for window in self.windows],
+        }
+
+    def plot(self) -> "Figure":
+        """Draw the verdict over time, as `Score.plot` does, by the windows of the timeline."""
+        return verdict_figure(self.score, self.windows, self.segments)
+
+    def _repr_html_(self) -> str:
+        return result_html(self.score, self.segments)
 
     def __repr__(self) -> str:
         counts = f"{len(self.windows)} windows, {len(self.segments)} segments"

@@ -15,22 +15,25 @@ from jaxtyping import Float
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.detection.figures import plain, png_of
-from aasist_jax.detection.overview import Overview
-from aasist_jax.detection.result import Timeline
 from aasist_jax.detection.timeline import (
     SEGMENT_LABELS,
     JudgedWindow,
     Segment,
     SegmentLabel,
+    WindowScore,
     judge_windows,
 )
 from aasist_jax.detection.timeline_text import clock, sentence
+from aasist_jax.errors import ConfigError
 from aasist_jax.runtime.colours import VERDICTS
 from aasist_jax.runtime.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from aasist_jax.detection.overview import Overview
+    from aasist_jax.detection.result import Score, Timeline
 
 RANGE_DB = 80.0
 """Range of the spectrogram's colours, in decibels below the loudest point."""
@@ -107,18 +110,18 @@ def ranges_of(
     return low, high
 
 
-def draw_timeline(path: Path, title: str, overview: Overview, timeline: Timeline) -> None:
+def draw_timeline(path: Path, title: str, overview: "Overview", timeline: "Timeline") -> None:
     """Draw a recording over time and write a PNG."""
     with replacing(path) as scratch:
         scratch.write_bytes(timeline_png(title, overview, timeline))
 
 
-def timeline_png(title: str, overview: Overview, timeline: Timeline) -> bytes:
+def timeline_png(title: str, overview: "Overview", timeline: "Timeline") -> bytes:
     """A recording over time as the content of a PNG: see `timeline_figure`."""
     return png_of(timeline_figure(title, overview, timeline))
 
 
-def timeline_figure(title: str, overview: Overview, timeline: Timeline) -> "Figure":
+def timeline_figure(title: str, overview: "Overview", timeline: "Timeline") -> "Figure":
     """Draw waveform and spectrogram, the verdict on each span, and the evidence of the windows.
 
     Args:
@@ -134,7 +137,7 @@ def timeline_figure(title: str, overview: Overview, timeline: Timeline) -> "Figu
     _draw_signal(waveform, spectrogram, overview, seconds)
     spans = spans_of(timeline.segments, seconds)
     _draw_spans(verdicts, spans, seconds)
-    _draw_evidence(evidence, timeline)
+    _draw_evidence(evidence, timeline.score, timeline.windows, spans)
     _mark_time(evidence, seconds)
     _draw_legend(figure, spans)
     verdict = timeline.verdict
@@ -144,7 +147,33 @@ def timeline_figure(title: str, overview: Overview, timeline: Timeline) -> "Figu
     return figure
 
 
-def _draw_signal(waveform: "Axes", spectrogram: "Axes", overview: Overview, seconds: float) -> None:
+def verdict_figure(score: "Score", windows: Sequence[WindowScore], segments: Sequence[Segment]) -> "Figure":
+    """Draw the verdict on each span and the evidence of the windows, without the signal, which a result does not hold.
+
+    Args:
+        score: the result for the recording.
+        windows: to draw.
+        segments: that the windows make.
+
+    Raises:
+        ConfigError: it is a published score, which has no verdict.
+    """
+    from matplotlib.figure import Figure
+
+    if score.verdict is None:
+        raise ConfigError("a published score has no verdict to draw; score without `published`")
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    verdicts, evidence = figure.subplots(2, 1, sharex=True, height_ratios=(0.2, 1.6))
+    spans = spans_of(segments, score.seconds)
+    _draw_spans(verdicts, spans, score.seconds)
+    _draw_evidence(evidence, score, windows, spans)
+    _mark_time(evidence, score.seconds)
+    _draw_legend(figure, spans)
+    figure.suptitle(str(score.verdict), fontsize=12)
+    return figure
+
+
+def _draw_signal(waveform: "Axes", spectrogram: "Axes", overview: "Overview", seconds: float) -> None:
     low, high, decibels = overview.columns()
     edges = np.minimum(np.arange(low.size + 1) * overview.column_seconds, seconds)
     waveform.stairs(high, edges, baseline=low, fill=True, color="0.35")
@@ -180,9 +209,10 @@ def _look(label: SegmentLabel) -> dict[str, Any]:
     return {"color": VERDICTS[label], "linewidth": 0}
 
 
-def _draw_evidence(axes: "Axes", timeline: Timeline) -> None:
+def _draw_evidence(axes: "Axes", score: "Score", windows: Sequence[WindowScore], spans: Sequence[Span]) -> None:
     """The log-likelihood ratio of the windows, or without a calibration their raw score, in the colours of labels."""
-    judged = judge_windows(timeline.windows, timeline.score.windows, timeline.verdict)
+    assert score.verdict is not None
+    judged = judge_windows(windows, score.windows, score.verdict)
     is_calibrated = any(each.window.llr is not None for each in judged)
     heard = [each for each in judged if each.window.logits is not None]
     axes.margins(y=MARGIN)
@@ -191,8 +221,8 @@ def _draw_evidence(axes: "Axes", timeline: Timeline) -> None:
     else:
         axes.set_ylabel("Raw score\n(not calibrated:\nsays little by itself)")
     for label in ("human", "unsure", "synthetic"):
-        _draw_windows(axes, [each for each in heard if each.label == label], label, timeline.score.seconds, len(heard))
-    for span in spans_of(timeline.segments, timeline.score.seconds):
+        _draw_windows(axes, [each for each in heard if each.label == label], label, score.seconds, len(heard))
+    for span in spans:
         if span.label == "unheard":
             axes.axvspan(span.start, span.end, facecolor="none", edgecolor="0.85", hatch="////", linewidth=0, zorder=0)
     low, high = axes.get_ylim()

@@ -30,8 +30,13 @@ from aasist_jax.training.state import RunState
 from aasist_jax.weights.folder import Source, load_weights, save_weights
 
 
-def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Reporter) -> dict[str, Any]:
+def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Reporter | None = None) -> dict[str, Any]:
     """Train as configured, or resume a run that was stopped in the same folder.
+
+    Args:
+        config: configuration of the experiment.
+        folder: folder of the run, made if it is missing.
+        reporter: shows progress; by default on standard error.
 
     Returns:
         The content of `summary.json`.
@@ -41,6 +46,9 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
         TrainingError: the run cannot start, continue or be resumed, or the loss is no longer finite.
         DataError: clips are missing or unreadable; this is checked before the first step.
     """
+    if reporter is None:
+        with Reporter(quiet=jax.process_index() != 0) as own:
+            return train(config, folder, own)
     run_folder = RunFolder(folder, is_writer=jax.process_index() == 0)
     selection = make_selection(config)
     setup, state = set_up(config, run_folder.root)

@@ -81,7 +81,7 @@ def toy_weights(gain: float = 1.0) -> Weights:
             "norm": {"mean": np.zeros(WIDTH, f32), "var": np.ones(WIDTH, f32), "count": np.array(3, np.int32)}
         },
     }
-    return Weights(ToyConfig(WINDOW, WIDTH), variables, Source("toy.pth", "0"), "toy-0123")
+    return Weights(ToyConfig(WINDOW, WIDTH), variables, Source("toy.pth", "0"), "toy-0123", "0123")
 
 
 def save_toy(folder: Path) -> Path:

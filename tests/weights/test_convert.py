@@ -1,7 +1,9 @@
 """Whole checkpoints to weights folders and back, from the command too; damage is refused in one line."""
 
+import dataclasses
 import hashlib
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -17,11 +19,12 @@ from safetensors.numpy import load_file, save_file
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import AasistError, CheckpointError, ConfigError, ScoreFileError, WeightsError
 from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
-from aasist_jax.weights.folder import CONFIG_FILE, MODEL_FILE, load_weights
+from aasist_jax.weights.folder import CONFIG_FILE, MODEL_FILE, Source, load_weights, save_weights
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
 from tests.blocked_imports import run_without
 from tests.conftest import REFERENCE, REPOSITORY, extra
 from tests.models import toy
+from tests.models.aasist import tiny
 from tests.models.test_family import toy_tensors
 
 OFFICIAL = ("AASIST", "AASIST-L")
@@ -88,7 +91,31 @@ def test_the_folder_tells_all_that_is_needed(converted: tuple[str, Path, Path]) 
     count = {"AASIST": 297_866, "AASIST-L": 85_306}[name]
     assert sum(value.size for path, value in tensors.items() if path.startswith("params/")) == count
     digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
-    assert load_weights(folder).model_id == f"{name}-{digest[:12]}"
+    weights = load_weights(folder)
+    assert weights.tensors_id == f"{name}-{digest[:12]}"
+    assert re.fullmatch(f"{name}-[0-9a-f]{{12}}", weights.weights_id)
+    assert weights.weights_id != weights.tensors_id
+
+
+def test_weights_are_known_by_configuration_and_tensors(tmp_path: Path) -> None:
+    """Other pool ratios over the same tensors are other weights; the words of the source are not."""
+    ratios = (0.5, 0.7, 0.5, 0.9)
+    other = dataclasses.replace(tiny.CONFIG, pool_ratios=ratios)
+    variables = tiny.random_variables()
+    found = {}
+    for name, config, seed in (
+        ("a", tiny.CONFIG, None),
+        ("again", tiny.CONFIG, None),
+        ("ratios", other, None),
+        ("tensors", tiny.CONFIG, 1),
+    ):
+        values = variables if seed is None else tiny.random_variables(seed)
+        found[name] = load_weights(save_weights(tmp_path / name, config, values, Source("t.pth", name)))
+    assert found["a"].weights_id == found["again"].weights_id
+    assert found["a"].tensors_id == found["again"].tensors_id == found["ratios"].tensors_id
+    assert found["a"].weights_id != found["ratios"].weights_id
+    assert found["tensors"].tensors_id != found["a"].tensors_id
+    assert len({each.weights_id for each in found.values()}) == 3
 
 
 @pytest.mark.reference

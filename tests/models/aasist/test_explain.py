@@ -15,7 +15,6 @@ from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.explanation_text import explanation_dict, explanation_sentence
-from aasist_jax.detection.files import result_dict
 from aasist_jax.detection.timeline_text import sentence
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.features.sinc import sinc_filters
@@ -31,7 +30,7 @@ from tests.models.aasist.tiny import scaled_variables
 SAMPLES = 14_000
 NODES = {"t": 6, "s": 8}
 CONFIG = dataclasses.replace(TINY, nb_samp=SAMPLES, pool_ratios=(0.7, 0.9, 0.7, 0.5))
-WEIGHTS = Weights(CONFIG, scaled_variables(10), Source("tiny.pth", "0"), "tiny-0123")
+WEIGHTS = Weights(CONFIG, scaled_variables(10), Source("tiny.pth", "0"), "tiny-0123", "0123")
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +174,7 @@ def test_the_command_prints_and_draws(command: Any, wave: np.ndarray, tmp_path: 
     detector = Detector.from_pretrained(folder)
     expected, result = detector.explain(file), detector.score(file)
     numbers = json.loads(json.dumps(explanation_dict(expected)))
-    assert json.loads(out) == {"file": str(file), **result_dict(result), "explanation": numbers}
+    assert json.loads(out) == {"file": str(file), **result.to_dict(), "explanation": numbers}
     assert "rollout" in numbers["time"]
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     code, out, err = command("explain", file, "--weights", folder)
