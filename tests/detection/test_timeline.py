@@ -174,14 +174,14 @@ def test_json_and_csv_hold_the_timeline() -> None:
     windows = [each.window for each in judged]
     score = score_of(windows, seconds, verdict)
     timeline = Timeline(score, WINDOW, HOP, False, tuple(windows), tuple(segments(judged, seconds)))
-    document = json.loads(as_json("a b.wav", timeline))
+    document = json.loads(as_json([("a b.wav", timeline)]))
     assert {name: document[name] for name in score.to_dict()} == score.to_dict()
     assert (document["label"], document["llr"]) == (verdict.label, verdict.llr)
     assert document["rule"] == {"prior": 0.4, "sure": 0.8}
     assert [segment["label"] for segment in document["segments"]] == [each.label for each in timeline.segments]
     assert [window["score"] for window in document["windows"]] == [2.5, -4.5, None, -4.5]
     assert [window["llr"] for window in document["windows"]] == [5.0, -9.0, None, -9.0]
-    rows = list(csv.DictReader(io.StringIO(as_csv("a b.wav", timeline))))
+    rows = list(csv.DictReader(io.StringIO(as_csv([("a b.wav", timeline)]))))
     assert tuple(rows[0]) == COLUMNS
     for row, segment in zip(rows, document["segments"], strict=True):
         assert row == {"file": "a b.wav"} | {k: "" if v is None else str(v) for k, v in segment.items()}
