@@ -37,6 +37,7 @@ SECTIONS = {
     "timeline": ("recordings", "time and memory of the timeline, and of live scoring"),
     "starts": ("recordings", "start-up time of the command, with and without the cache of compiled programs"),
     "speech": ("speech", "the detector of speech: what it keeps and drops, its time; compared with a gate by levels"),
+    "verdicts": ("verdicts", "verdicts on clips under every condition, and on sound without speech"),
     "calibration": ("calibrations", "how well a calibration holds for speakers it was not fitted on"),
 }
 """Module and help of every section; its function has the section's name. Imported when its turn comes: the loader's

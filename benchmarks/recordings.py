@@ -14,8 +14,10 @@ import numpy as np
 import soundfile
 
 from aasist_jax.audio.load import iter_audio
-from aasist_jax.detection.batches import BATCH_SIZE, score_in_batches
+from aasist_jax.detection.batches import score_in_batches
+from aasist_jax.detection.cutting import Cut
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.model import GROUP
 from aasist_jax.detection.overview import watched
 from aasist_jax.detection.stream import score_timeline
 from benchmarks.inputs import RATE, recording
@@ -28,36 +30,38 @@ TURN, COMPARED, LIVE = 120 * RATE, 120 * RATE, 60 * RATE
 
 
 def scoring(options: Options) -> list[Table]:
-    """Score clips of 1 to 4 s; each turn begins with nothing decoded, and the command's with its process."""
+    """Score the first window of clips of 1 to 4 s; a turn begins with nothing decoded, the command's with its process.
+
+    The published score, because a clip of the corpus may hold no speech, and would then not be scored otherwise.
+    """
     detector, folder = Detector.from_pretrained(options.weights), options.scratch / "clips"
     folder.mkdir()
     for i, clip in enumerate(np.split(recording(options, 4.0 * options.clips), options.clips)):
         soundfile.write(folder / f"{i:06}.flac", clip[: (1 + i % 4) * RATE], RATE)
     files = sorted(folder.iterdir())
-    windows = np.concatenate([detector.prepare(path).windows for path in files])
+    cuts = [cut for path in files for cut in detector.prepare(path, published=True).heard]
     found = {
-        "model alone": Implementation(functools.partial(_model_alone, detector, windows)),
+        "model alone": Implementation(functools.partial(_model_alone, detector, cuts)),
         "from FLAC files": Implementation(functools.partial(_from_files, detector, files)),
         "aasist-jax score": Implementation(lambda: score_by_command(folder, options.weights), 1e-6),
     }
     turns = take_turns("scoring", found, rounds=options.rounds)
-    return [timing_table(f"scoring, batches of {BATCH_SIZE}", [("scoring", len(files), one) for one in turns])]
+    return [timing_table(f"scoring, {GROUP} windows at once", [("scoring", len(files), one) for one in turns])]
 
 
-def _model_alone(detector: Detector, windows: np.ndarray) -> np.ndarray:
-    padded = np.pad(windows, ((0, -len(windows) % BATCH_SIZE), (0, 0)))
-    batches = padded.reshape(-1, BATCH_SIZE, windows.shape[1])
-    return np.concatenate([detector.batch_logits(batch) for batch in batches])[: len(windows), 1]
+def _model_alone(detector: Detector, cuts: list[Cut]) -> np.ndarray:
+    return detector.read_out(cuts, "the clips")[:, 1]
 
 
 def _from_files(detector: Detector, files: list[Path]) -> np.ndarray:
-    scores: Any = score_in_batches(detector, [functools.partial(str, path) for path in files], batch_size=BATCH_SIZE)
+    scores: Any = score_in_batches(detector, [functools.partial(str, path) for path in files], published=True)
     return np.array([score.score for score in scores], np.float32)
 
 
 def score_by_command(path: Path, weights: str, env: Any = None) -> np.ndarray:
     """Score files by a process of `aasist-jax score`; the scores."""
-    command = [sys.executable, "-m", "aasist_jax", "score", str(path), "--weights", weights, "--format", "jsonl"]
+    command = [sys.executable, "-m", "aasist_jax", "score", str(path), "--weights", weights, "--published"]
+    command += ["--format", "jsonl"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=env)
     if done.returncode:
         raise BenchmarkError(f"aasist-jax score: {done.stderr.strip()}")
@@ -101,16 +105,23 @@ def timeline(options: Options) -> list[Table]:
 def score_file(weights: str, path: str) -> Callable[[], int]:
     """Make a call that scores a recording over time and counts its windows; a program of a child process."""
     detector = Detector.from_pretrained(weights)
-    return lambda: len(score_timeline(detector, watched(iter_audio(path), None)).windows)
+    return lambda: len(score_timeline(detector, watched(iter_audio(path), None), hop=_frame(detector)).windows)
 
 
 def _fine(detector: Detector, wave: np.ndarray) -> Any:
     # Giving memory back, as the command does. In the exact mode that would cost much, and flatter the ratio.
-    return score_timeline(detector, watched([wave], None))
+    return score_timeline(detector, watched([wave], None), hop=_frame(detector))
 
 
 def _exact(detector: Detector, wave: np.ndarray, hop: float | None = None) -> Any:
-    return score_timeline(detector, [wave], exact=True, hop=hop or detector.window / RATE)
+    """The windows of the verdict, without overlap; with a hop, those, and each of a finer hop by itself."""
+    return score_timeline(detector, [wave], exact=True, hop=hop)
+
+
+def _frame(detector: Detector) -> float:
+    """Seconds of an encoder frame; of a quarter of a window, for a model without frames."""
+    geometry = detector.frame_geometry
+    return (detector.window // 4 if geometry is None else geometry.stride) / RATE
 
 
 def _beside_no_overlap(detector: Detector, wave: np.ndarray) -> tuple[float, ...]:
@@ -143,8 +154,14 @@ def _memory(options: Options, wave: np.ndarray) -> list[tuple[str, float]]:
 def _beside_exact(detector: Detector, wave: np.ndarray) -> list[tuple[str, float]]:
     shared = _fine(detector, wave)
     exact = _exact(detector, wave[: round(shared.windows[-2].end * RATE)], shared.hop)
-    one, other = (np.array([window.logits for window in found.windows if window.logits]) for found in (shared, exact))
-    one = one[: len(other)]
+    both = [
+        (window.logits, alone.logits)
+        for window, alone in zip(shared.windows, exact.windows, strict=False)
+        if window.logits and alone.logits
+    ]
+    if not both:
+        raise BenchmarkError("timeline: no window holds speech; give a corpus of speech, --corpus FOLDER")
+    one, other = (np.array(logits) for logits in zip(*both, strict=True))
     off, same = np.abs(one[:, 1] - other[:, 1]), one.argmax(axis=1) == other.argmax(axis=1)
     found = [("windows in both modes", len(one)), ("same label (%)", 100 * same.mean())]
     found += [("scores: correlation", np.corrcoef(one[:, 1], other[:, 1])[0, 1]), ("difference on average", off.mean())]
@@ -161,5 +178,6 @@ def _live(detector: Detector, wave: np.ndarray, hop: float | None, exact: bool) 
         taken.append((1e3 * (time.perf_counter() - began), bool(windows)))
         late += [(start + chunk) / RATE - window.end for window in windows]
     scored = [ms for ms, gave_windows in taken if gave_windows]
-    mode, share = "exact" if stream.exact else "shared encoder", sum(ms for ms, _ in taken) * RATE / wave.size / 1e3
+    mode = "windows of the verdict" if hop is None else "exact" if stream.exact else "shared encoder"
+    share = sum(ms for ms, _ in taken) * RATE / wave.size / 1e3
     return mode, stream.hop, max(late), *np.percentile(scored, [50, 99]), share

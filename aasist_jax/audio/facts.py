@@ -61,8 +61,8 @@ class SignalFacts:
         speech_seconds: how much of it is speech.
         level_dbfs: the root mean square of all samples in dB of full scale, an offset left out; at least -120.
         peak: the largest magnitude; full scale is 1.
-        clipped_share: `aasist_jax.audio.condition.clipped_share` of all samples, in [0, 1]; the level that it counts
-            from is rounded down by at most 0.2 %.
+        clipped_share: share of the samples that dwell at the extreme (see `aasist_jax.audio.condition`), in [0, 1]; the
+            level that it counts from is rounded down by at most 0.2 %.
         bandwidth_hz: the upper edge of the highest band of 125 Hz that has content; 0 for silence.
     """
 
@@ -77,9 +77,9 @@ class SignalFacts:
 def reasons(facts: SignalFacts) -> tuple[str, ...]:
     """Why a verdict of such a recording is less sure: those of `REASONS` that hold, in that order.
 
-    - `short`: less than 0.5 s, as `aasist_jax.audio.condition.condition` has it.
+    - `short`: less than 0.5 s, as `aasist_jax.audio.condition` has it.
     - `little speech`: less than 1 s of speech.
-    - `clipped`: at least 2.5 % of the samples dwell at the extreme, as `condition` has it.
+    - `clipped`: at least 2.5 % of the samples dwell at the extreme, as `aasist_jax.audio.condition` has it.
     - `band-limited`: nothing above 6 kHz. Not said of a recording without any sound.
     """
     holds = (

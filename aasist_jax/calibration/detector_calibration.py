@@ -5,6 +5,7 @@ on voices that were left out of the fit. `calibration.json` in a weights folder 
 published weights.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -19,6 +20,12 @@ from aasist_jax.calibration.domain import Domain
 from aasist_jax.calibration.llr import LogisticCalibration
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.runtime.files import read_text, write_text
+
+LARGEST = 1e9
+"""No score and no log-likelihood ratio is as large."""
+
+
+LONGEST_NAME = 200
 
 
 def score_rule(window: int) -> str:
@@ -129,7 +136,7 @@ class DetectorCalibration:
         """Log-likelihood ratios of human over synthetic of windows, from their raw bona fide logits."""
         return self.logistic.apply(np.clip(np.asarray(scores, np.float64), self.lowest, self.highest))
 
-    @property
+    @functools.cached_property
     def calibration_id(self) -> str:
         """Twelve hex digits of a SHA-256 over all of it."""
         return hashlib.sha256(self.to_text().encode()).hexdigest()[:12]
@@ -169,11 +176,24 @@ def parse_detector_calibration(text: str) -> DetectorCalibration:
         found = msgspec.json.decode(text, type=DetectorCalibration, dec_hook=_as_array)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    for text in (found.weights_id, found.rule):
+        # They stand in messages of one line.
+        if not text.isprintable() or len(text) > LONGEST_NAME:
+            raise ValueError("it names its weights or its rule in no plain text")
     found.domain.check()
-    numbers = (found.logistic.slopes[0], found.logistic.offset, found.lowest, found.highest, found.domain.farthest)
-    if not np.isfinite(numbers).all() or found.logistic.slopes[0] <= 0 or found.lowest > found.highest:
-        raise ValueError("its map does not rise, or is not finite")
+    _check_map(found)
     return found
+
+
+def _check_map(found: DetectorCalibration) -> None:
+    if len(found.logistic.slopes) != 1:
+        raise ValueError(f"its map has {len(found.logistic.slopes)} slopes, not one")
+    numbers = (*found.logistic.slopes, found.logistic.offset, found.lowest, found.highest, found.domain.farthest)
+    # Of a finite number the double may not be.
+    if not (np.abs(numbers) < LARGEST).all() or not (np.abs(found.llrs(np.array(numbers[2:4]))) < LARGEST).all():
+        raise ValueError(f"its map holds numbers beyond {LARGEST:g}")
+    if found.logistic.slopes[0] <= 0 or found.lowest > found.highest:
+        raise ValueError("its map does not rise")
 
 
 def _as_array(type: Any, values: Any) -> np.ndarray:
@@ -186,7 +206,8 @@ def _as_array(type: Any, values: Any) -> np.ndarray:
 
 def shipped_calibration(weights_id: str) -> DetectorCalibration | None:
     """The calibration of published weights that the package carries; None if it has none for these."""
-    for file in resources.files("aasist_jax.calibration").joinpath("published").iterdir():
+    published = resources.files("aasist_jax.calibration").joinpath("published")
+    for file in published.iterdir() if published.is_dir() else ():
         if file.name == f"{weights_id}.json":
             return parse_detector_calibration(file.read_text(encoding="utf-8"))
     return None

@@ -58,8 +58,8 @@ def window_posteriors(
     reached = np.log(ranks / windows.size) - windows[order]
     adjusted = np.empty(windows.size)
     adjusted[order] = np.maximum.accumulate(reached[::-1])[::-1]
-    share = np.exp(np.minimum(adjusted - _log_mean_exp(-windows), 0.0))
+    log_share = np.minimum(adjusted - _log_mean_exp(-windows), 0.0)
     log_odds = math.log(prior / (1 - prior))
     log_whole, log_part = log_odds + wholly, log_odds + partly
     log_total = np.logaddexp(0.0, np.logaddexp(log_whole, log_part))
-    return np.exp(np.logaddexp(log_whole - log_total, log_part - log_total + np.log(share)))
+    return np.exp(np.logaddexp(log_whole - log_total, log_part - log_total + log_share))

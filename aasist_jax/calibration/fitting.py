@@ -159,7 +159,9 @@ def _joined(recordings: Sequence[Recording], duration: int) -> list[Recording]:
     for members in groups.values():
         pieces = [piece for each in members for piece in _pieces(each)]
         for start in range(0, len(pieces) - duration + 1, duration):
-            joined.append(replace(members[0], scores=np.concatenate(pieces[start : start + duration])))
+            scores = np.concatenate(pieces[start : start + duration])
+            # Only the scores count here; embeddings would have to be joined as well.
+            joined.append(replace(members[0], scores=scores, embeddings=np.empty((len(scores), 0))))
     return joined
 
 

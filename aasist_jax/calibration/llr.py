@@ -212,7 +212,8 @@ def load_calibration(path: Path) -> Calibration:
 def _by_system(scores: np.ndarray, systems: int | None) -> np.ndarray:
     """The scores as an array (trials, systems)."""
     columns = np.asarray(scores, dtype=np.float64)
-    columns = columns.reshape(len(scores), int(np.prod(columns.shape[1:])))
+    if columns.ndim == 1:
+        columns = columns[:, np.newaxis]
     if systems is not None and columns.shape[1] != systems:
         raise ScoresError(f"scores of {columns.shape[1]} systems for a calibration of {systems}; give as many")
     return columns

@@ -71,9 +71,11 @@ def calibrate(
         _calibrate_scores(scores, out, keys, where, method, prior, name, bonafide_is)
         return
     if weights is None or data is None:
-        raise typer.BadParameter("name the weights, and labelled recordings, as in AASIST-L --data clips.csv")
+        raise typer.BadParameter("name the weights, and labelled recordings, as in WEIGHTS --data clips.csv")
     if plot is not None:
         check_output(plot, (".png",))
+    if out is not None:
+        check_output(out, (".json",))
     from aasist_jax.detection.detector import CALIBRATION_FILE
 
     folder = weights_folder(weights)
@@ -93,6 +95,7 @@ def calibrate(
     if not any(recording.voice != "-" for recording in recordings):
         print_warning(f"{data}: names no speakers, so each recording counts as a voice: errors will seem smaller")
     command = shlex.join(["aasist-jax", *sys.argv[1:]])
+    split = split or ("dev" if data.is_dir() else None)
     name = str(data.name or data) + (f", split {split}" if split else "")
     calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
     path = out or folder / CALIBRATION_FILE
@@ -114,7 +117,7 @@ def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -
         return find_layout("asvspoof2019_la").read(data, split or usual, "LA")
     if not data.is_file():
         raise DataError(f"{data}: no such file or folder; give a CSV with the columns path,label,speaker")
-    return read_csv(data, split, bonafide_is)
+    return read_csv(data, split, bonafide_is, way_out="--bonafide-is 1")
 
 
 def _print_report(calibration: Any) -> None:

@@ -87,18 +87,22 @@ def listen(
     def begin() -> Any:
         return detector.stream(rate, hop=hop, exact=exact, rule=rule)
 
-    _rehearse(begin(), detector.window / SAMPLE_RATE, rate)
+    rehearse(detector, begin(), rate)
     label = _print_events(begin(), source, as_json=format is Format.jsonl)
     if fail_on_synthetic and label == "synthetic":
         raise typer.Exit(exit_codes.SYNTHETIC)
 
 
-def _rehearse(stream: Any, window_seconds: float, rate: int) -> None:
+def rehearse(detector: Any, stream: Any, rate: int) -> None:
     """Have everything compiled before the first window comes, which then need not wait for it."""
     import numpy as np
 
-    stream.push(np.zeros(round((window_seconds + 1) * rate), np.float32))
+    from aasist_jax.audio.limits import SAMPLE_RATE
+
+    stream.push(np.zeros(round((detector.window / SAMPLE_RATE + 1) * rate), np.float32))
     stream.finish()
+    # The windows of the verdict that are silent, as those were, do not reach the model.
+    detector.logits(np.random.default_rng(0).normal(0, 0.01, (1, detector.window)).astype(np.float32))
 
 
 def _print_events(stream: Any, source: Callable[[Callable[[], bool]], Iterable[Any]], *, as_json: bool) -> str:

@@ -1,7 +1,8 @@
 """The options that several verbs share, and those that every verb has."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +23,14 @@ Channel = Annotated[
     typer.Option(
         min=0,
         help="Score this channel alone, counted from 0, not the mean of all channels.",
+        rich_help_panel=RARE,
+    ),
+]
+ChannelOrEach = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        help="A channel alone, counted from 0, not the mean of all; or `each`, as a recording of its own.",
         rich_help_panel=RARE,
     ),
 ]
@@ -112,6 +121,19 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
 
 
+def chosen_channel(text: str | None) -> int | Literal["each"] | None:
+    """The value of `--channel`.
+
+    Raises:
+        BadParameter: it is neither a count from 0 nor `each`.
+    """
+    if text is None or text == "each":
+        return text  # type: ignore[return-value]  # the checker of types does not narrow a text
+    if not text.isascii() or not text.isdecimal():
+        raise typer.BadParameter(f"--channel {text}: give a channel, counted from 0, or each")
+    return int(text)
+
+
 def decision_rule(prior: float, sure: float) -> Any:
     """The `DecisionRule` of `--prior` and `--sure`.
 
@@ -128,11 +150,13 @@ def decision_rule(prior: float, sure: float) -> Any:
 
 def tell_uncalibrated(detector: Any, weights: str | None) -> None:
     """Warn, where there is no calibration, that no verdict is sure, and name the command that mends it."""
+    from aasist_jax.weights.published import default_weights
+
     if detector.calibration is None:
-        name = weights or detector.weights.weights_id
+        name = weights or default_weights()
         print_warning(
-            f"{name}: not calibrated, so every verdict is unsure; on recordings whose truth you know, run "
-            f"`aasist-jax calibrate {name} --data clips.csv` (columns path,label,speaker)"
+            f"{name}: not calibrated, so every verdict is unsure; calibrate with recordings whose truth you know: "
+            f"`aasist-jax calibrate {shlex.quote(name)} --data clips.csv` (columns path,label,speaker)"
         )
 
 

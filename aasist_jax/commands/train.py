@@ -78,7 +78,7 @@ def _build_corpus(folder: Path, reporter: Any, *, quiet: bool) -> None:
 def _show_what_it_can(corpus: Path, weights: Path) -> None:
     """Calibrate on voices of the dev split, count verdicts on those of the eval split, and judge one clip of each kind.
 
-    Training heard none of them.
+    No voice of either was trained on. Where the detector cannot be calibrated, every verdict is unsure.
     """
     from aasist_jax.calibration.detector_calibration import save_detector_calibration
     from aasist_jax.commands.score import ScoreOptions, score_recordings
@@ -89,14 +89,20 @@ def _show_what_it_can(corpus: Path, weights: Path) -> None:
     from aasist_jax.detection.inputs import find_recordings
     from aasist_jax.detection.verdict import DecisionRule
     from aasist_jax.detection.verdict_shares import judge_all
+    from aasist_jax.errors import DataError
+    from aasist_jax.runtime.messages import print_warning
 
     read = find_layout("asvspoof2019_la").read
     detector = Detector.from_pretrained(weights)
     recordings = [each for each in read_recordings(detector, read(corpus, "dev", "LA")) if each is not None]
     command = f"aasist-jax calibrate {weights} --data {corpus} --split dev"
-    calibration = calibrate_on(detector, recordings, data=f"{corpus.name}, split dev", command=command)
-    save_detector_calibration(calibration, weights / CALIBRATION_FILE)
-    detector = Detector.from_pretrained(weights)
+    try:
+        calibration = calibrate_on(detector, recordings, data=f"{corpus.name}, split dev", command=command)
+    except DataError as error:
+        print_warning(f"{weights}: cannot be calibrated on the dev split: {error}")
+    else:
+        save_detector_calibration(calibration, weights / CALIBRATION_FILE)
+        detector = Detector.from_pretrained(weights)
     print("\nVerdicts on voices that it never met (they must be 90 % sure; a detector this small is often unsure):")
     print_shares(list(judge_all(detector, read(corpus, "eval", "LA"))), makers=False)
     files = [corpus / "examples" / "human.flac", corpus / "examples" / "synthetic.flac"]

@@ -65,6 +65,8 @@ def verdicts(
     utterances = utterances_of(data, split, "eval", bonafide_is)
     found = judge_all(detector, utterances, rule=rule, change=None if degrade is None else DEGRADATIONS[degrade])
     judged = list(with_progress(found, description="Judging", total=len(utterances)))
+    if all(each.label is None for each in judged):
+        raise DataError(f"{data}: none of its recordings could be read")
     print_shares(judged, makers=True)
 
 

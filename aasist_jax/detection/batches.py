@@ -1,5 +1,6 @@
 """Scores many recordings: threads decode ahead, and windows of several recordings share batches."""
 
+import functools
 import os
 import threading
 from collections import deque
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aasist_jax.audio.source import is_source, source_name
-from aasist_jax.detection.model import BATCH_SIZE, ReadOut
+from aasist_jax.detection.cutting import Cut
+from aasist_jax.detection.model import GROUP, ReadOut
 from aasist_jax.detection.result import Prepared, Score
 from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError
@@ -39,12 +41,12 @@ class InTurn:
     source: Source
 
 
-def batch_size_for(recordings: int) -> int:
-    """The batch size for a job: a single size, so that one program is compiled, but small for a small job.
+@dataclass(frozen=True)
+class OneChannel:
+    """What a source returns of which one channel is meant, whatever is meant of the others."""
 
-    It depends only on the whole job, so that a resumed job computes the same numbers.
-    """
-    return min(BATCH_SIZE, 1 << max(recordings - 1, 0).bit_length())
+    audio: Any
+    channel: int
 
 
 def score_many(
@@ -61,9 +63,8 @@ def score_many(
     if is_source(recordings) or _is_wave(recordings) or not isinstance(recordings, Iterable):
         raise AudioError(f"score_many: expected many recordings, got {one}; `score` takes one, or give a list of one")
     count = len(recordings) if isinstance(recordings, Sized) else None
-    size = BATCH_SIZE if count is None else batch_size_for(count)
     sources = (partial(_itself, recording) for recording in recordings)
-    results = score_in_batches(detector, sources, channel=channel, rule=rule, published=published, batch_size=size)
+    results = score_in_batches(detector, sources, channel=channel, rule=rule, published=published)
     if progress:
         return with_progress(results, description="Scoring", total=count, lines="now and then")
     return results
@@ -86,7 +87,6 @@ def score_in_batches(
     channel: int | None = None,
     rule: DecisionRule | None = None,
     published: bool = False,
-    batch_size: int = BATCH_SIZE,
 ) -> Iterator[Score | AudioError]:
     """Score recordings as `Detector.score` does; for a recording that cannot be scored, yield the error.
 
@@ -96,12 +96,11 @@ def score_in_batches(
         channel: as in `Detector.score`.
         rule: as in `Detector.score`.
         published: as in `Detector.score`.
-        batch_size: as in `read_in_batches`.
 
     Yields:
         One result per source, in the order of the sources, as soon as its batches are done.
     """
-    for read in read_in_batches(detector, sources, channel=channel, published=published, batch_size=batch_size):
+    for read in read_in_batches(detector, sources, channel=channel, published=published):
         if isinstance(read, AudioError):
             yield read
             continue
@@ -117,7 +116,6 @@ def read_in_batches(
     *,
     channel: int | None = None,
     published: bool = False,
-    batch_size: int = BATCH_SIZE,
 ) -> Iterator[tuple[Prepared, ReadOut] | AudioError]:
     """Run the model over recordings: what `Detector.judge` takes of each, or the error of one that cannot be read.
 
@@ -130,15 +128,16 @@ def read_in_batches(
         sources: the recordings.
         channel: as in `Detector.score`.
         published: as in `Detector.score`.
-        batch_size: windows per batch; the last batch is filled up with zeros.
     """
 
     def prepare(source: Source) -> Prepared | AudioError:
         name = "the recording"
         try:
-            audio = source()
+            audio, side = source(), channel
+            if isinstance(audio, OneChannel):
+                audio, side = audio.audio, audio.channel
             name = source_name(audio) if is_source(audio) else "the audio"
-            return detector.prepare(audio, channel=channel, published=published)
+            return detector.prepare(audio, channel=side, published=published)
         except AudioError as error:
             return error
         except MemoryError:
@@ -151,19 +150,19 @@ def read_in_batches(
         for result in results:
             if isinstance(result, InTurn):
                 if batch:
-                    _run(detector, batch, batch_size)
+                    _run(detector, batch)
                     yield from _finished(waiting)
                 unfinished = _Unfinished(prepare(result.source))
             else:
                 unfinished = _Unfinished(result)
             waiting.append(unfinished)
-            for row in range(unfinished.count()):
+            for row in range(len(unfinished.heard)):
                 batch.append((unfinished, row))
-                if len(batch) == batch_size:
-                    _run(detector, batch, batch_size)
+                if len(batch) == GROUP:
+                    _run(detector, batch)
             yield from _finished(waiting)
         if batch:
-            _run(detector, batch, batch_size)
+            _run(detector, batch)
             yield from _finished(waiting)
 
 
@@ -174,25 +173,19 @@ class _Unfinished:
     result: Prepared | AudioError
     values: list[np.ndarray] = field(default_factory=list)
 
-    def count(self) -> int:
-        return len(self.result.heard) if isinstance(self.result, Prepared) else 0
+    @functools.cached_property
+    def heard(self) -> tuple[Cut, ...]:
+        return self.result.heard if isinstance(self.result, Prepared) else ()
 
     def is_finished(self) -> bool:
-        return len(self.values) == self.count()
+        return len(self.values) == len(self.heard)
 
 
-def _run(detector: "Detector", batch: list[tuple[_Unfinished, int]], batch_size: int) -> None:
-    waves = np.zeros((batch_size, detector.window), np.float32)
-    # The rows that fill up the batch get the full length, because a length must not be 0.
-    lengths = None if detector.window_rule.fixed else np.full(batch_size, detector.window, np.int32)
-    for i, (unfinished, row) in enumerate(batch):
-        prepared = unfinished.result
-        assert isinstance(prepared, Prepared)
-        cut = prepared.heard[row]
-        waves[i] = cut.wave
-        if lengths is not None and cut.length is not None:
-            lengths[i] = cut.length
-    for (unfinished, _), values in zip(batch, detector.batch_read_out(waves, lengths), strict=False):
+def _run(detector: "Detector", batch: list[tuple[_Unfinished, int]]) -> None:
+    cuts = [unfinished.heard[row] for unfinished, row in batch]
+    waves = np.stack([cut.wave for cut in cuts if cut.wave is not None])
+    lengths = None if detector.window_rule.fixed else np.array([cut.length for cut in cuts], np.int32)
+    for (unfinished, _), values in zip(batch, detector.batch_read_out(waves, lengths), strict=True):
         unfinished.values.append(values)
     batch.clear()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from aasist_jax.data.pipeline import eval_dataset
 from aasist_jax.data.splits import Split
 from aasist_jax.detection.detector import Detector
-from aasist_jax.detection.model import BATCH_SIZE
+from aasist_jax.detection.model import GROUP
 from aasist_jax.detection.resumable_rows import as_written, opened_to_append, take_up_rows
 from aasist_jax.errors import ScoreFileError
 
@@ -49,7 +49,7 @@ def score_dataset(
         batches = eval_dataset(
             split.source,
             window=window,
-            batch_size=BATCH_SIZE,
+            batch_size=GROUP,
             start=done,
             workers=workers,
         )

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -38,6 +38,8 @@ from aasist_jax.weights.published import find_weights
 logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "calibration.json"
+
+Blocks = Iterable[Float32[np.ndarray, " samples"]]
 
 
 class Detector(Model, Estimator):
@@ -101,8 +103,12 @@ class Detector(Model, Estimator):
         way_out = "calibrate again with `aasist-jax calibrate`"
         if calibration.weights_id != self.weights.weights_id:
             return f"it was fitted on the weights {calibration.weights_id}, not {self.weights.weights_id}; {way_out}"
-        rule = score_rule(self.window)
-        return "" if calibration.rule == rule else f"it is for another score ({calibration.rule}); {way_out}"
+        if calibration.rule != score_rule(self.window):
+            return f"it is for another score ({calibration.rule}); {way_out}"
+        features = calibration.domain.mean.size
+        return (
+            "" if features == self.features else f"its domain has {features} features, not {self.features}; {way_out}"
+        )
 
     @property
     def model_id(self) -> str:
@@ -136,13 +142,16 @@ class Detector(Model, Estimator):
         exact: bool = False,
         rule: DecisionRule | None = None,
         channel: int | None = None,
+        watch: Callable[[Blocks], Blocks] | None = None,
     ) -> Timeline:
         """Judge one recording over time; see `Stream` for the options.
 
-        Its verdict is the one of `score`. `audio`, `rule` and `channel` are what `score` takes.
+        Its verdict is the one of `score`. `audio`, `rule` and `channel` are what `score` takes. `watch` gets the blocks
+        of samples at 16 kHz as they are read, to draw them for example, and returns them.
         """
         is_damaged = is_source(audio) and find_damage(audio) is not None
         blocks = recording_blocks(audio, channel)
+        blocks = blocks if watch is None else watch(blocks)
         timeline = score_timeline(self, blocks, hop=hop, exact=exact, rule=rule, is_damaged=is_damaged)
         if channel is not None or not has_two_sides(audio):
             return timeline

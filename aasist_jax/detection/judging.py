@@ -114,6 +114,7 @@ def reasons_to_doubt(
         return [condition] if condition in ("silent", "constant") else [NO_SPEECH, *set(found) & {"damaged", "short"}]
     if calibration is not None:
         distance = float(calibration.domain.distances(embeddings.astype(np.float64)).mean())
-        if distance > calibration.domain.farthest:
+        # Written so that a distance that is not finite counts as far.
+        if not distance <= calibration.domain.farthest:
             found.append(UNLIKE)
     return found

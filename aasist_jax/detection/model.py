@@ -1,6 +1,7 @@
 """A network with its weights, compiled: from windows of samples to logits and embeddings."""
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -16,8 +17,8 @@ from aasist_jax.models.network import build_network, class_logits, read_out_func
 from aasist_jax.models.variables import split_variables
 from aasist_jax.weights.folder import Weights
 
-BATCH_SIZE = 8
-"""Windows that are scored at once."""
+GROUP = 8
+"""Windows that are in hand at once."""
 
 ReadOut = Float32[np.ndarray, "batch values"]
 """Of each window: the logits (spoof, bona fide), then the embedding."""
@@ -37,6 +38,9 @@ class Model:
         self.network = network = build_network(weights.config, dtype=dtype)
         self.variables = variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
         params, state = split_variables(variables)
+        # Each shape of a batch is rounded its own way. With one shape, a window has one score to the bit, on every way
+        # to a verdict. A CPU has nothing to gain from more rows: its cores share the work on one.
+        self._rows = 1 if jax.default_backend() == "cpu" else GROUP
         read, index = read_out_function(weights.config, network), self.family.bonafide_index
 
         self._read_out = jax.jit(lambda waves, lengths=None: read(variables, waves, lengths))
@@ -52,6 +56,15 @@ class Model:
     def window(self) -> int:
         """Length of a window in samples at 16 kHz."""
         return self.window_rule.samples
+
+    @functools.cached_property
+    def features(self) -> int:
+        """Length of an embedding."""
+        waves = jax.ShapeDtypeStruct((self._rows, self.window), np.float32)
+        lengths = () if self.window_rule.fixed else (jax.ShapeDtypeStruct((self._rows,), np.int32),)
+        with jax.default_matmul_precision("highest"):
+            _, embedding = jax.eval_shape(self._read_out, waves, *lengths)
+        return int(embedding.shape[1])
 
     @property
     def frame_geometry(self) -> FrameGeometry | None:
@@ -124,16 +137,11 @@ class Model:
     def _finite_read_out(
         self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None, name: str
     ) -> ReadOut:
-        batches = []
-        for rows in _fixed_batches(len(waves), BATCH_SIZE):
-            inside = min(rows.stop, len(waves)) - rows.start
-            missing = rows.stop - rows.start - inside
-            padded = np.pad(waves[rows], ((0, missing), (0, 0)))
-            # The rows that fill up the batch get the full length, because a length must not be 0.
-            full = waves.shape[1]
-            padded_lengths = None if lengths is None else np.pad(lengths[rows], (0, missing), constant_values=full)
-            batches.append(self.batch_read_out(padded, padded_lengths)[:inside])
-        return self.finite(np.concatenate(batches), name) if batches else np.empty((0, 2), np.float32)
+        found = []
+        for start in range(0, len(waves), GROUP):
+            rows = slice(start, start + GROUP)
+            found.append(self.batch_read_out(waves[rows], None if lengths is None else lengths[rows]))
+        return self.finite(np.concatenate(found), name) if found else np.empty((0, 2), np.float32)
 
     def finite(self, values: ReadOut, name: str) -> ReadOut:
         """Return the values of windows if their logits are finite.
@@ -182,13 +190,24 @@ class Model:
     def batch_read_out(
         self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None = None
     ) -> ReadOut:
-        """Run the model on one batch without checks; each shape is compiled once.
+        """Run the model on a few windows, at most `GROUP`, without checks.
 
-        The values of a row do not depend on the other rows or on its position in the batch.
+        The values of a window depend neither on the others nor on how many there are.
         """
+        count, size = len(waves), self._rows
+        missing = -count % size
+        waves = np.pad(waves, ((0, missing), (0, 0)))
+        # The rows that fill up the last batch get the full length, because a length must not be 0.
+        if lengths is not None:
+            lengths = np.pad(lengths, (0, missing), constant_values=waves.shape[1])
         with jax.default_matmul_precision("highest"):
-            logits, embedding = self._read_out(waves) if lengths is None else self._read_out(waves, lengths)
-        return np.concatenate([np.asarray(logits), np.asarray(embedding, np.float32)], axis=1)
+            # All are begun before the first is waited for.
+            begun = [
+                self._read_out(waves[at : at + size], None if lengths is None else lengths[at : at + size])
+                for at in range(0, count, size)
+            ]
+        found = [np.concatenate([np.asarray(logits), np.asarray(embedding)], axis=1) for logits, embedding in begun]
+        return np.concatenate(found)[:count].astype(np.float32, copy=False)
 
     def batch_logits(
         self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None = None
@@ -200,12 +219,3 @@ class Model:
 def _as_float32(x: np.ndarray) -> np.ndarray:
     # Half-precision weights are converted to float32: epsilon and variances are too small for half precision.
     return x.astype(np.float32) if x.dtype == np.float16 else x
-
-
-def _fixed_batches(rows: int, largest: int) -> Iterator[slice]:
-    """Cut rows into batches whose sizes are powers of two, so that few shapes are compiled.
-
-    The last slice may reach beyond the rows.
-    """
-    for start in range(0, rows, largest):
-        yield slice(start, start + (1 << (min(largest, rows - start) - 1).bit_length()))

@@ -135,8 +135,8 @@ def limits(calibration: DetectorCalibration | None) -> list[str]:
         )
     return [
         measured,
-        "`unsure` is no finding either way. `human` does not mean unedited: cuts, replays and imitators are not looked "
-        "for. `synthetic` does not say who made it, with what, or why.",
+        '"Unsure" is no finding either way. "Human" does not mean unedited: cuts, replays and imitators are not looked '
+        'for. "Synthetic" does not say who made it, with what, or why.',
         "It says nothing about who speaks, nor whether what is said is true.",
         "P(synthetic) rests on the prior that is stated beside it. The log-likelihood ratio (LLR) is the part that "
         "rests on the recording alone.",

@@ -104,9 +104,10 @@ def _segments(segments: list[Facts]) -> str:
         )
         for segment in segments[:MOST_SEGMENTS]
     ]
+    count = f"{len(segments):,} segment{'s' if len(segments) != 1 else ''}"
     left = len(segments) - len(rows)
     more = f"<p>{left} more segments are in the JSON report.</p>" if left else ""
-    return f"<details><summary>{len(segments)} segments</summary>{_table(rows)}{more}</details>"
+    return f"<details><summary>{count}</summary>{_table(rows)}{more}</details>"
 
 
 def _table(rows: Iterable[tuple[Any, ...]]) -> str:

@@ -107,20 +107,21 @@ class JudgedWindow:
 
 
 def judge_windows(windows: Sequence[WindowScore], heard: Sequence[WindowScore], verdict: Verdict) -> list[JudgedWindow]:
-    """Label windows of a recording so that none contradicts its verdict; see `verdict.window_posteriors`.
+    """Label windows of a recording so that none contradicts its verdict; see `window_posteriors`.
 
     Args:
         windows: the windows to label, which may overlap.
         heard: the windows that the verdict rests on.
         verdict: on the recording.
     """
-    if verdict.llr is None:
+    if verdict.llr is None or verdict.p_synthetic is None:
         return [JudgedWindow(window, "unheard" if window.logits is None else "unsure", None) for window in windows]
     rule: DecisionRule = verdict.rule
     probabilities = iter(window_posteriors(_llrs(windows), _llrs(heard), rule.prior).tolist())
     judged = []
     for window in windows:
-        p_synthetic = None if window.llr is None else next(probabilities)
+        # The least is taken for the last bit, in which two ways to one number may differ.
+        p_synthetic = None if window.llr is None else min(next(probabilities), verdict.p_synthetic)
         judged.append(JudgedWindow(window, "unheard" if p_synthetic is None else rule.label(p_synthetic), p_synthetic))
     return judged
 

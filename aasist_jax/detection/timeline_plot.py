@@ -49,6 +49,7 @@ WINDOW_COLUMNS = 300
 NARROW = 1 / 60
 """A synthetic span narrower than this share of the picture gets an arrow, so that it is not overlooked."""
 
+MARGIN = 0.08
 LEAST_LLR = 1.0
 """The evidence is shown up to this, either way, however small it is."""
 
@@ -186,14 +187,14 @@ def _draw_signal(waveform: "Axes", spectrogram: "Axes", overview: "Overview", se
 
 
 def _draw_spans(axes: "Axes", spans: Sequence[Span], seconds: float) -> None:
-    """The verdict on each span as a band of its colour; what was not heard is hatched."""
+    """The label of each span as a band of its colour; what was not heard is hatched."""
     for span in spans:
         axes.axvspan(span.start, span.end, **_look(span.label))
         if span.label == "synthetic" and span.end - span.start < NARROW * seconds:
             middle = (span.start + span.end) / 2
             axes.plot(middle, 1.35, "v", color=VERDICTS["synthetic"], markersize=7, clip_on=False)
     axes.set(ylim=(0, 1), yticks=[])
-    axes.set_ylabel("Verdict", rotation=0, ha="right", va="center")
+    axes.set_ylabel("Each part", rotation=0, ha="right", va="center")
 
 
 def _look(label: SegmentLabel) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def _draw_evidence(axes: "Axes", score: "Score", windows: Sequence[WindowScore],
     judged = judge_windows(windows, score.windows, score.verdict)
     is_calibrated = any(each.window.llr is not None for each in judged)
     heard = [each for each in judged if each.window.logits is not None]
-    axes.margins(y=0.12)
+    axes.margins(y=MARGIN)
     if is_calibrated:
         axes.set_ylabel("Evidence, LLR\n← synthetic      human →")
     else:
@@ -221,6 +222,7 @@ def _draw_evidence(axes: "Axes", score: "Score", windows: Sequence[WindowScore],
     low, high = axes.get_ylim()
     if is_calibrated:
         low, high = min(low, -LEAST_LLR), max(high, LEAST_LLR)
+        low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
         axes.axhspan(0, high, color=VERDICTS["human"], alpha=0.07, linewidth=0, zorder=0)
         axes.axhspan(low, 0, color=VERDICTS["synthetic"], alpha=0.07, linewidth=0, zorder=0)
     axes.set_ylim(low, high)

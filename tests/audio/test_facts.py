@@ -1,4 +1,4 @@
-"""The facts of a recording: lengths and levels, clipping as `clipped_share` has it, bandwidth, and what they mean."""
+"""The facts of a recording: lengths and levels, clipping by its definition, bandwidth, and what they mean."""
 
 from dataclasses import replace
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soxr
 
-from aasist_jax.audio import condition
-from aasist_jax.audio.condition import CLIPPED_SHARE, STEP, clipped_share
+from aasist_jax.audio.condition import CLIPPED_BAND, CLIPPED_SHARE, STEP
 from aasist_jax.audio.facts import BAND_LIMITED_HZ, BLOCK, REASONS, SignalFacts, SignalMeter, reasons
 from aasist_jax.audio.load import load_audio
 from benchmarks.sounds import noise, telephoned
+from tests.audio.clipping import clipped_share
 from tests.audio.recordings import voice
 from tests.conftest import CORPUS, needs_corpus
 
@@ -65,7 +65,7 @@ def test_what_is_pushed_may_be_changed_afterwards() -> None:
     assert meter.facts(2.0) == expected
 
 
-def test_runs_are_counted_as_in_the_condition() -> None:
+def test_runs_of_three_are_counted() -> None:
     wave = np.zeros(1000, np.float32)
     wave[600::3] = 1  # 134 single samples, which set the level
     wave[100:102] = 1  # two in a row: no run
@@ -84,18 +84,14 @@ def test_runs_are_counted_as_in_the_condition() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100, 511, 512, 513, 8000, 200_001])
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
-def test_the_level_of_clipping_is_rounded_down_a_little(
-    size: int, share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_level_of_clipping_is_rounded_down_a_little(size: int, share: float) -> None:
     wave = overdriven(voice(size / 16_000)[:, 0].astype(np.float32), share)
     found = facts(wave).clipped_share
-    least = clipped_share(wave)
-    monkeypatch.setattr(condition, "CLIPPED_BAND", 1 - 0.998 * (1 - condition.CLIPPED_BAND))
-    assert least <= found <= clipped_share(wave)
+    assert clipped_share(wave) <= found <= clipped_share(wave, 1 - 0.998 * (1 - CLIPPED_BAND))
 
 
 @needs_corpus
-def test_clipping_of_speech_is_found_as_in_the_condition() -> None:
+def test_clipping_of_speech_is_found_as_defined() -> None:
     for wave in clips(40):
         for share in (0.0, 0.05):
             clipped = overdriven(wave, share) if share else wave

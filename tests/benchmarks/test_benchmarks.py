@@ -11,6 +11,7 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 from flax.traverse_util import unflatten_dict
 
 from tests.conftest import CORPUS, extra, needs_corpus
@@ -38,6 +39,7 @@ from benchmarks.comparison import BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_
 from benchmarks.inputs import recording, write_corpus, write_random_weights
 from benchmarks.options import Options, parse
 from benchmarks.rounds import BenchmarkError, take_turns
+from tests.made_speech import made_speech
 from tests.models.aasist.tiny import CONFIG, scaled_variables
 from tests.models.toys import any_length, attack_types
 
@@ -256,14 +258,20 @@ def test_two_runs_give_the_same_bits_and_the_pipeline_is_timed(options: Options)
 
 
 @pytest.mark.slow
-def test_recordings_are_scored_three_ways_and_over_time(options: Options) -> None:
+def test_recordings_are_scored_three_ways_and_over_time(options: Options, tmp_path: Path) -> None:
     [table] = recordings.scoring(dataclasses.replace(options, clips=3))
     assert [row[2] for row in table.rows] == ["model alone", "from FLAC files", "aasist-jax score"]
     assert [row[-1] for row in table.rows] == [0, 0, pytest.approx(0, abs=1e-6)]
-    passes, modes, live = recordings.timeline(dataclasses.replace(options, length=(1.0, 2.0)))
+    with pytest.raises(BenchmarkError, match="no window holds speech; give a corpus of speech, --corpus FOLDER"):
+        recordings.timeline(dataclasses.replace(options, length=(1.0, 2.0)))
+    spoken = tmp_path / "corpus" / "ASVspoof2019_LA_eval" / "flac"
+    spoken.mkdir(parents=True)
+    soundfile.write(spoken / "a.flac", made_speech(3.0), 16_000)
+    corpus = dataclasses.replace(options, corpus=tmp_path / "corpus", length=(1.0, 2.0))
+    passes, modes, live = recordings.timeline(corpus)
     assert [row[:2] for row in passes.rows] == [(1.0, 6), (2.0, 13)]
     assert dict(modes.rows)["windows in both modes"] == 12
-    assert [row[0] for row in live.rows] == ["shared encoder", "shared encoder", "exact"]
+    assert [row[0] for row in live.rows] == ["windows of the verdict", "shared encoder", "exact"]
 
 
 @pytest.mark.slow

@@ -12,15 +12,16 @@ import pytest
 import soundfile
 
 from aasist_jax.commands import exit_codes
+from tests.commands.over_time import write_talk
 from tests.conftest import REPOSITORY
-from tests.detection.call import write_call
+from tests.made_speech import made_speech
 
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model, a recording, and the scores and keys of a system."""
-    folder = write_call(tmp_path_factory.mktemp("pipes"))
-    soundfile.write(folder / "other.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 20_000), 16_000)
+    folder = write_talk(tmp_path_factory.mktemp("pipes"))
+    soundfile.write(folder / "other.wav", made_speech(1.25, 1), 16_000)
     (folder / "text.wav").write_text("no audio")
     random = np.random.default_rng(0)
     rows = [(f"u{i}", "-" if i % 2 else f"A{i % 6}", "bonafide" if i % 2 else "spoof") for i in range(60)]
@@ -55,7 +56,7 @@ def test_metrics_writes_its_report_and_its_numbers(scratch: Path, tmp_path: Path
 
 def test_timeline_writes_its_segments_and_its_picture(scratch: Path, tmp_path: Path) -> None:
     segments, plot = tmp_path / "s.json", tmp_path / "p.png"
-    options = ("--weights", scratch / "weights", "--segments", segments, "--plot", plot)
+    options = ("--weights", scratch / "human", "--segments", segments, "--plot", plot)
     for format in ("table", "csv", "json"):
         done = run("timeline", scratch / "call.wav", *options, "--format", format)
         assert (done.returncode, done.stderr) == (exit_codes.FAILURE, b"")
@@ -70,7 +71,7 @@ def test_score_writes_every_row(scratch: Path, tmp_path: Path, closed: str) -> N
     """Also where nobody reads what is said of a file that cannot be scored, and the summary."""
     out = tmp_path / "scores.jsonl"
     files = (scratch / "text.wav", scratch / "call.wav", scratch / "other.wav")
-    done = run("score", *files, "--weights", scratch / "weights", "--out", out, closed=closed)
+    done = run("score", *files, "--weights", scratch / "human", "--out", out, closed=closed)
     assert done.returncode == exit_codes.SOME_FAILED
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["status"] for row in rows] == ["error", "ok", "ok"]
@@ -79,7 +80,7 @@ def test_score_writes_every_row(scratch: Path, tmp_path: Path, closed: str) -> N
 def test_quiet_leaves_errors_alone(scratch: Path, tmp_path: Path) -> None:
     files = (scratch / "text.wav", scratch / "call.wav")
     for number, before in enumerate((True, False)):
-        options = ("--weights", scratch / "weights", "--out", tmp_path / f"{number}.jsonl")
+        options = ("--weights", scratch / "human", "--out", tmp_path / f"{number}.jsonl")
         quiet = ("--quiet", "score", *files, *options) if before else ("score", *files, *options, "--quiet")
         done = subprocess.run(
             [sys.executable, "-m", "aasist_jax", *map(str, quiet)], cwd=REPOSITORY, capture_output=True, timeout=300
@@ -100,7 +101,7 @@ def closed_from_the_start(*arguments: object) -> tuple[int, bytes]:
 
 def test_a_standard_output_that_is_not_there_is_told_in_a_line(scratch: Path, tmp_path: Path) -> None:
     complaint = b"error: standard output: is closed, and the results have no place to go; redirect it to a file\n"
-    options = ("score", scratch / "call.wav", "--weights", scratch / "weights")
+    options = ("score", scratch / "call.wav", "--weights", scratch / "human")
     for arguments in ((*options, "--format", "csv"), options, ("models",), ("--version",)):
         assert closed_from_the_start(*arguments) == (exit_codes.FAILURE, complaint)
     out = tmp_path / "scores.csv"

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax.detection.batches import score_in_batches
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.files import COLUMNS, score_files
 from aasist_jax.detection.inputs import find_recordings
-from aasist_jax.detection.result import Score
 from tests.commands.toy_recordings import make_scratch
-from tests.models import toy
+from tests.made_speech import made_speech
 
 pytestmark = pytest.mark.usefixtures("toy_family")
 
@@ -33,9 +33,10 @@ def rows(command: Any, scratch: Path, *arguments: object) -> tuple[int, list[dic
 
 
 def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None:
-    files = [scratch / "long.wav", scratch / "stereo.wav"]
+    files = [scratch / "human.wav", scratch / "stereo.wav"]
     code, found, err = rows(command, scratch, *files)
     assert (code, err) == (0, "")
+    assert [row["label"] for row in found] == ["human", "unsure"]
     detector = Detector.from_pretrained(scratch / "weights")
     for file, row in zip(files, found, strict=True):
         result = detector.score(file)
@@ -44,14 +45,17 @@ def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None
         assert row == {
             "file": str(file),
             "label": result.label,
+            "p_synthetic": pytest.approx(result.p_synthetic, rel=1e-5),
+            "llr": pytest.approx(result.llr, rel=1e-5),
+            "reasons": "; ".join(result.reasons) or None,
             "score": pytest.approx(result.score, rel=1e-6),
-            "duration": result.duration,
+            "seconds": result.seconds,
             "heard_seconds": result.heard_seconds,
+            "speech_seconds": result.speech_seconds,
             "status": result.status,
             "spoof_logit": pytest.approx(result.logits[0], rel=1e-6),
             "bonafide_logit": pytest.approx(result.logits[1], rel=1e-6),
-            "llr": None,
-            "p_spoof": None,
+            "weights_id": result.weights_id,
             "model_id": result.model_id,
             "error": None,
         }
@@ -67,6 +71,10 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
         scores.append(json.loads(out)["score"])
         assert scores[side] == pytest.approx(detector.score(scratch / "stereo.wav", channel=side).score, abs=1e-6)
     assert scores[0] != scores[1]
+    # Without the option the mean of both is scored, and it is said that the sides are not alike.
+    for verb in ("score", "timeline"):
+        _, told, _ = command(verb, scratch / "stereo.wav", "--weights", scratch / "weights")
+        assert "channels differ (human and synthetic)" in told
     code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 2)
     assert code == 1
     assert "no channel 2; there are 2" in errors
@@ -78,30 +86,75 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
     assert "of another channel" in errors
 
 
-@pytest.mark.parametrize("prior", ["0", "1", "-0.5", "1.5", "nan", "inf"])
-def test_a_prior_that_is_none_claims_no_file(command: Any, scratch: Path, tmp_path: Path, prior: str) -> None:
+@pytest.mark.parametrize("option", ["--prior", "--sure"])
+@pytest.mark.parametrize("value", ["0", "1", "-0.5", "1.5", "nan", "inf"])
+def test_a_rule_that_is_none_claims_no_file(
+    command: Any, scratch: Path, tmp_path: Path, option: str, value: str
+) -> None:
     out = tmp_path / "scores.csv"
-    options = ("--weights", scratch / "weights", "--out", out, f"--p-spoof={prior}")
-    code, _, err = command("score", scratch / "long.wav", *options)
+    options = ("--weights", scratch / "weights", "--out", out, f"{option}={value}")
+    code, _, err = command("score", scratch / "human.wav", *options)
     assert code == 2
-    assert "the prior of a spoof must lie between 0 and 1" in err
+    complaint = {"--prior": "the probability of synthetic speech must lie between 0 and 1", "--sure": "above 0.5 and"}
+    assert f"{option}: " in err
+    assert complaint[option] in " ".join(err.split())
     assert not out.exists()
 
 
-def test_all_windows_are_an_option(command: Any, scratch: Path) -> None:
-    code, (row,), _ = rows(command, scratch, scratch / "long.wav", "--windows", "all")
-    # In batches of the same size: in others XLA sums the graph part in another order on some processors.
-    detector = Detector.from_pretrained(scratch / "weights")
-    (result,) = score_in_batches(detector, [lambda: scratch / "long.wav"], windows="all")
-    assert isinstance(result, Score)
+def test_prior_and_sureness_decide(command: Any, scratch: Path) -> None:
+    """The evidence stays the same; what is made of it changes."""
+    file = scratch / "unsure.wav"
+    found = [
+        rows(command, scratch, file, *options)[1][0]
+        for options in ((), ("--prior", 0.99), ("--prior", 0.01), ("--sure", 0.52))
+    ]
+    assert [row["label"] for row in found] == ["unsure", "synthetic", "human", "human"]
+    assert len({row["llr"] for row in found}) == 1
+    plain, likely, unlikely, _ = (row["p_synthetic"] for row in found)
+    assert unlikely < plain < likely
+
+
+def test_without_a_calibration_every_verdict_is_unsure_and_a_line_says_what_mends_it(
+    command: Any, scratch: Path, tmp_path: Path
+) -> None:
+    """No confident label without a calibration."""
+    weights = scratch / "uncalibrated"
+    code, out, err = command("score", scratch / "human.wav", scratch / "noise.wav", "--weights", weights)
     assert code == 0
-    assert len(row["window_scores"]) == 3
-    assert row["window_scores"] == list(result.window_scores)
-    assert row["score"] == result.score
+    assert err == (
+        f"warning: {weights}: not calibrated, so every verdict is unsure; calibrate with recordings whose truth you "
+        f"know: `aasist-jax calibrate {weights} --data clips.csv` (columns path,label,speaker)\n"
+    )
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert f"{scratch / 'human.wav'} unsure +0.525 2.2 s uncalibrated" in lines
+    assert f"{scratch / 'noise.wav'} unsure 0.0 s of 2.0 s uncalibrated, no speech" in lines
+    # A raw score claims nothing, so nothing needs mending.
+    assert command("score", scratch / "human.wav", "--weights", weights, "--published")[2] == ""
+    spaced = shutil.copytree(weights, tmp_path / "my weights")
+    assert f"`aasist-jax calibrate '{spaced}' --data" in command("score", scratch / "human.wav", "--weights", spaced)[2]
+
+
+def test_a_published_score_is_the_first_window_and_no_verdict(command: Any, scratch: Path) -> None:
+    files = [scratch / name for name in ("human.wav", "synthetic.wav", "silent.wav")]
+    code, found, err = rows(command, scratch, *files, "--published")
+    assert (code, err) == (0, "")
+    detector = Detector.from_pretrained(scratch / "weights")
+    for file, row in zip(files, found, strict=True):
+        assert row["label"] is row["llr"] is row["p_synthetic"] is row["reasons"] is None
+        expected = detector.score(file, published=True)
+        assert row["heard_seconds"] == expected.heard_seconds == (0 if file == files[2] else 0.25)
+        assert row["score"] == (expected.score and pytest.approx(expected.score, rel=1e-6))
+    _, table, _ = command("score", *files, "--weights", scratch / "weights", "--published")
+    lines = [" ".join(line.split()) for line in table.splitlines()]
+    assert "file score heard status" in lines
+    assert f"{files[0]} {found[0]['score']:+.3f} 0.2 s of 2.2 s ok" in lines
+    assert f"{files[2]} 0.0 s of 1.0 s silent" in lines
+    # No label can fail.
+    assert rows(command, scratch, *files, "--published", "--fail-on-synthetic")[0] == 0
 
 
 def test_json_and_csv_hold_the_same_as_jsonl(command: Any, scratch: Path) -> None:
-    files = [scratch / name for name in ("long.wav", "text.wav", "silent.wav")]
+    files = [scratch / name for name in ("human.wav", "text.wav", "silent.wav", "noise.wav")]
     _, expected, _ = rows(command, scratch, *files)
     code, out, _ = command("score", *files, "--weights", scratch / "weights", "--format", "json")
     assert code == 3
@@ -114,25 +167,30 @@ def test_json_and_csv_hold_the_same_as_jsonl(command: Any, scratch: Path) -> Non
 
 
 def test_the_table_shows_every_file(command: Any, scratch: Path) -> None:
-    files = [scratch / name for name in ("long.wav", "silent.wav", "text.wav")]
+    files = [scratch / f"{name}.wav" for name in ("human", "unsure", "synthetic", "silent", "noise", "text")]
     code, out, err = command("score", *files, "--weights", scratch / "weights")
-    result = Detector.from_pretrained(scratch / "weights").score(files[0])
     assert code == 3
-    lines = [line.split() for line in out.splitlines()]
-    assert ["file", "label", "score", "seconds", "status"] in lines
-    assert [str(files[0]), result.label, f"{result.score:+.3f}", "0.25", "of", "0.62", "ok"] in lines
-    assert [str(files[1]), "-", "1.00", "silent"] in lines
-    assert [str(files[2]), "error"] in lines
-    assert err.startswith(f"error: {files[2]}: not audio that can be decoded")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "file verdict P(synthetic) score heard why" in lines
+    detector = Detector.from_pretrained(scratch / "weights")
+    for file in files[:3]:
+        result = detector.score(file)
+        assert result.label == file.stem
+        assert f"{file} {result.label} {result.p_synthetic:.3f} {result.score:+.3f} 2.2 s" in lines
+    assert f"{files[3]} unsure 0.0 s of 1.0 s silent" in lines
+    assert f"{files[4]} unsure 0.0 s of 2.0 s no speech" in lines
+    assert f"{files[5]} error" in lines
+    assert err.startswith(f"error: {files[5]}: not audio that can be decoded")
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["long.wav"], 0),
+        (["human.wav"], 0),
         (["silent.wav"], 0),
-        (["long.wav", "text.wav", "none.wav"], 3),
+        (["noise.wav"], 0),
+        (["human.wav", "text.wav", "none.wav"], 3),
         (["text.wav"], 1),
         (["none.wav", "text.wav"], 1),
     ],
@@ -149,7 +207,7 @@ def test_the_exit_code_tells_how_many_failed(command: Any, scratch: Path, names:
 @pytest.mark.parametrize("format", ["table", "json", "jsonl", "csv"])
 def test_a_missing_weights_folder_is_one_line_and_no_output(command: Any, scratch: Path, format: str) -> None:
     for weights in (scratch / "none", scratch):
-        code, out, err = command("score", scratch / "long.wav", "--weights", weights, "--format", format)
+        code, out, err = command("score", scratch / "human.wav", "--weights", weights, "--format", format)
         assert (code, out) == (1, "")
         assert err.startswith(f"error: {weights}: ")
         assert err.count("\n") == 1
@@ -160,7 +218,9 @@ def test_a_missing_weights_folder_is_one_line_and_no_output(command: Any, scratc
     [
         ["score"],
         ["score", "a.wav", "--format", "xml"],
-        ["score", "a.wav", "--windows", "some"],
+        ["score", "a.wav", "--windows", "all"],
+        ["score", "a.wav", "--p-spoof", "0.5"],
+        ["score", "a.wav", "--fail-on-spoof"],
         ["score", "a.wav", "--colour"],
         ["score", "a.wav", "--segments", "b.json"],
         ["score", "a.wav", "--vad"],
@@ -178,7 +238,7 @@ def test_wrong_usage_exits_with_2(command: Any, arguments: list[str]) -> None:
 def test_names_that_are_no_text_are_printed_safely(command: Any, scratch: Path, tmp_path: Path) -> None:
     for name in (b"caf\xe9.wav", b"red\x1b[31m\n.wav"):
         file = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
-        file.write_bytes((scratch / "long.wav").read_bytes())
+        file.write_bytes((scratch / "human.wav").read_bytes())
         for format in ("table", "json", "jsonl", "csv"):
             code, out, err = command("score", file, "--weights", scratch / "weights", "--format", format)
             assert (code, err) == (0, "")
@@ -194,7 +254,7 @@ def test_names_that_are_no_text_are_printed_safely(command: Any, scratch: Path, 
 def folder(scratch: Path, tmp_path: Path) -> Path:
     """A folder as people have them: two sound recordings, and all sorts of other things."""
     for name in (b"b b.wav", b"caf\xe9\n.wav"):
-        os.link(scratch / "long.wav", os.path.join(os.fsencode(tmp_path), name))
+        os.link(scratch / "human.wav", os.path.join(os.fsencode(tmp_path), name))
     (tmp_path / "empty.wav").touch()
     (tmp_path / "gone.wav").symlink_to("nowhere.wav")
     (tmp_path / "list.txt").write_text("not meant")
@@ -225,24 +285,27 @@ def test_a_folder_with_bad_files_in_it(command: Any, scratch: Path, folder: Path
         assert reason in error
 
 
-def test_what_was_heard_stands_beside_what_there_is(command: Any, scratch: Path) -> None:
-    """A 28 min MP3 through `score`: the seconds heard beside the seconds there are. The toy's window is 0.25 s."""
-    files = [scratch / name for name in ("long.wav", "silent.wav")]
-    for windows, heard, shown in (("first", 0.25, "0.25 of 0.62"), ("all", 0.625, "  0.62")):
-        code, (row, silent), _ = rows(command, scratch, *files, "--windows", windows)
-        assert (code, row["heard_seconds"], row["duration"]) == (0, heard, 0.625)
-        assert (silent["heard_seconds"], silent["duration"]) == (0, 1)
-        _, table, _ = command("score", *files, "--windows", windows, "--weights", scratch / "weights")
-        lines = table.splitlines()
-        assert next(line for line in lines if "long.wav" in line).partition("  ok")[0].rstrip().endswith(shown)
-        assert " of 1.00" not in table
+def test_what_was_heard_stands_beside_what_there_is(command: Any, scratch: Path, tmp_path: Path) -> None:
+    """A 28 min MP3 through `score`: the whole of it is heard, and what is not stands beside what there is."""
+    speech, pause = made_speech(2.0), np.zeros(16_000 * 62)
+    soundfile.write(tmp_path / "talk.mp3", np.concatenate([speech, pause, speech]), 16_000)
+    code, (row,), _ = rows(command, scratch, tmp_path / "talk.mp3")
+    assert code == 0
+    assert 4 <= row["heard_seconds"] < 6
+    assert row["seconds"] == pytest.approx(66, abs=0.2)
+    assert 3 < row["speech_seconds"] < 5
+    _, table, _ = command("score", tmp_path / "talk.mp3", "--weights", scratch / "weights")
+    assert re.search(r"  [45]\.\d s of 01:0[56]\.\d  ", table), table
+    _, table, _ = command("score", scratch / "human.wav", "--weights", scratch / "weights")
+    assert " 2.2 s " in table
+    assert " of " not in table
 
 
 def test_files_left_out_of_subfolders_are_told(command: Any, scratch: Path, tmp_path: Path) -> None:
     """A folder with subfolders, no `-r`: a warning counts what is left out; with `-r` there is none."""
     (tmp_path / "deep").mkdir()
     for name in ("a.wav", "deep/b.wav", "deep/c.wav"):
-        (tmp_path / name).hardlink_to(scratch / "long.wav")
+        (tmp_path / name).hardlink_to(scratch / "human.wav")
     code, found, err = rows(command, scratch, tmp_path)
     assert (code, len(found)) == (0, 1)
     assert err == (f"warning: 2 audio files are left out, in subfolders of {tmp_path}; for them add --recursive (-r)\n")
@@ -268,18 +331,18 @@ def test_a_folder_without_audio_and_a_pattern_without_a_match(command: Any, scra
         f"error: {tmp_path}: no audio files in this folder; for its subfolders add --recursive\n"
         f"error: {tmp_path}/*.wav: matches no file; check the pattern\n"
     )
-    code, found, err = rows(command, scratch, scratch / "long.wav", tmp_path)
+    code, found, err = rows(command, scratch, scratch / "human.wav", tmp_path)
     assert (code, [row["status"] for row in found]) == (3, ["ok", "error"])
 
 
 def test_a_recording_given_twice_is_scored_once(command: Any, scratch: Path) -> None:
-    code, found, _ = rows(command, scratch, scratch / "long.wav", scratch / "*ng.wav", scratch / "long.wav")
-    assert (code, [row["file"] for row in found]) == (0, [str(scratch / "long.wav")])
+    code, found, _ = rows(command, scratch, scratch / "human.wav", scratch / "*man.wav", scratch / "human.wav")
+    assert (code, [row["file"] for row in found]) == (0, [str(scratch / "human.wav")])
 
 
 def test_a_file_that_vanishes_is_a_row_like_any_other(command: Any, scratch: Path, tmp_path: Path) -> None:
     for name in "abc":
-        (tmp_path / f"{name}.wav").hardlink_to(scratch / "long.wav")
+        (tmp_path / f"{name}.wav").hardlink_to(scratch / "human.wav")
     recordings = find_recordings([tmp_path])
     (tmp_path / "b.wav").unlink()
     (tmp_path / "c.wav").chmod(0)
@@ -290,7 +353,7 @@ def test_a_file_that_vanishes_is_a_row_like_any_other(command: Any, scratch: Pat
 
 
 def test_stop_on_error_ends_with_the_first(command: Any, scratch: Path) -> None:
-    files = [scratch / name for name in ("long.wav", "text.wav", "stereo.wav")]
+    files = [scratch / name for name in ("human.wav", "text.wav", "stereo.wav")]
     code, found, err = rows(command, scratch, *files, "--stop-on-error")
     assert (code, [row["status"] for row in found], err.count("\n")) == (1, ["ok", "error"], 1)
     code, found, _ = rows(command, scratch, *files, "--continue-on-error")
@@ -299,25 +362,20 @@ def test_stop_on_error_ends_with_the_first(command: Any, scratch: Path) -> None:
     assert (code, len(found), err) == (0, 1, "")
 
 
-def test_fail_on_spoof_has_an_exit_code_of_its_own(command: Any, scratch: Path, tmp_path: Path) -> None:
-    judge = toy.toy_weights().variables["params"]["judge"]["kernel"]
-    for name, is_louder in (("one.wav", judge[:, 1] > judge[:, 0]), ("other.wav", judge[:, 1] < judge[:, 0])):
-        # What the toy hears is where in a period of its width the sound is loud.
-        soundfile.write(tmp_path / name, np.tile(np.where(is_louder, 0.5, 0.01), 100), 16_000)
-    _, found, _ = rows(command, scratch, tmp_path, scratch / "silent.wav")
-    by_label = {row["label"]: row["file"] for row in found}
-    assert set(by_label) == {"bonafide", "spoof", None}
-    bad = scratch / "text.wav"
+def test_fail_on_synthetic_has_an_exit_code_of_its_own(command: Any, scratch: Path) -> None:
+    human, unsure, synthetic, silent, bad = (
+        scratch / f"{name}.wav" for name in ("human", "unsure", "synthetic", "silent", "text")
+    )
     for inputs, expected in (
-        ([by_label["bonafide"], by_label[None]], 0),
-        ([by_label["bonafide"], by_label["spoof"]], 4),
-        ([by_label["spoof"], bad], 4),
-        ([by_label["bonafide"], bad], 3),
+        ([human, unsure, silent], 0),
+        ([human, synthetic], 4),
+        ([synthetic, bad], 4),
+        ([human, bad], 3),
         ([bad], 1),
     ):
-        assert rows(command, scratch, *inputs, "--fail-on-spoof")[0] == expected
-    assert rows(command, scratch, by_label["spoof"], bad, "--fail-on-spoof", "--stop-on-error")[0] == 1
-    assert rows(command, scratch, by_label["spoof"])[0] == 0
+        assert rows(command, scratch, *inputs, "--fail-on-synthetic")[0] == expected
+    assert rows(command, scratch, synthetic, bad, "--fail-on-synthetic", "--stop-on-error")[0] == 1
+    assert rows(command, scratch, synthetic)[0] == 0
 
 
 @pytest.mark.parametrize("format", ["json", "jsonl", "csv"])
@@ -328,7 +386,7 @@ def test_a_file_holds_what_is_printed_otherwise(command: Any, scratch: Path, fol
     code, nothing, err = command("score", *inputs, "--out", out)
     assert (code, nothing) == (3, "")
     assert out.read_text() == printed
-    assert err.splitlines()[-1] == f"{out}: 7 recordings: {summary_of(printed)}, 5 failed"
+    assert err.splitlines()[-1] == f"{out}: 7 recordings: 2 human, 5 failed"
     code, nothing, err = command("score", *inputs, "--out", out)
     assert (code, nothing) == (1, "")
     assert err == f"error: {out}: is there already; go on with it by --resume, or remove it\n"
@@ -337,35 +395,41 @@ def test_a_file_holds_what_is_printed_otherwise(command: Any, scratch: Path, fol
         # As if never ended: nothing is done again, and the exit code is that of all.
         code, nothing, err = command("score", *inputs, "--out", out, "--resume")
         assert (code, nothing) == (3, "")
-        assert err == f"{out}: 7 recordings: {summary_of(printed)}, 5 failed\n"
+        assert err == f"{out}: 7 recordings: 2 human, 5 failed\n"
         assert out.read_text() == printed
         assert command("score", *inputs, "--out", out, "--resume", "--stop-on-error")[0] == 1
         assert out.read_text() == printed
 
 
-def summary_of(printed: str) -> str:
-    return "2 bona fide" if "bonafide" in printed.replace("bonafide_logit", "") else "2 spoof"
-
-
 def test_a_file_resumed_grows_by_what_is_new(command: Any, scratch: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     common = ("--weights", scratch / "weights", "--out", out, "--resume")
-    assert command("score", scratch / "long.wav", *common)[0] == 0
+    assert command("score", scratch / "human.wav", *common)[0] == 0
     first = out.read_text()
-    code, _, err = command("score", scratch / "stereo.wav", scratch / "long.wav", *common)
+    code, _, err = command("score", scratch / "stereo.wav", scratch / "human.wav", *common)
     assert code == 0
     assert out.read_text().startswith(first)
     assert [row["file"] for row in csv.DictReader(io.StringIO(out.read_text()))] == [
-        str(scratch / n) for n in ("long.wav", "stereo.wav")
+        str(scratch / n) for n in ("human.wav", "stereo.wav")
     ]
     assert "2 recordings" in err
-    code, _, err = command("score", scratch / "long.wav", *common, "--windows", "all")
-    assert (code, err) == (1, f"error: {out}: its scores are of another windows; give another --out\n")
+    for option, told in (
+        (("--published",), "published"),
+        (("--prior", 0.1), "prior"),
+        (("--sure", 0.8), "sure"),
+        (("--channel", 0), "channel"),
+        (("--weights", scratch / "uncalibrated"), "model_id"),
+    ):
+        code, _, err = command("score", scratch / "human.wav", *common, *option)
+        assert (code, err.splitlines()[-1]) == (
+            1,
+            f"error: {out}: its scores are of another {told}; give another --out",
+        )
 
 
 def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
-    arguments = (scratch / "stereo.wav", scratch / "long.wav", "--weights", scratch / "weights", "--out", out)
+    arguments = (scratch / "stereo.wav", scratch / "human.wav", "--weights", scratch / "weights", "--out", out)
     assert command("score", *arguments)[0] == 0
     whole = out.read_text()
     out.write_text("".join(whole.splitlines(keepends=True)[:2]))
@@ -385,7 +449,7 @@ def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path,
     ],
 )
 def test_options_that_do_not_go_together(command: Any, scratch: Path, options: list[str], reason: str) -> None:
-    code, out, err = command("score", scratch / "long.wav", "--weights", scratch / "weights", *options)
+    code, out, err = command("score", scratch / "human.wav", "--weights", scratch / "weights", *options)
     assert (code, out) == (2, "")
     assert reason in err
     assert not Path("x.csv").exists()

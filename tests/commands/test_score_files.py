@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from aasist_jax.audio.facts import SignalFacts
 from aasist_jax.commands.app import app
 from aasist_jax.detection.files import Row
 from aasist_jax.detection.result import Score
 from aasist_jax.detection.row_text import write_rows
+from aasist_jax.detection.verdict import DecisionRule, Verdict
 from aasist_jax.errors import AasistError
 from aasist_jax.evaluation.report import METRIC_NAMES
 from aasist_jax.evaluation.score_files import read_scores
@@ -157,40 +159,69 @@ def test_a_long_breakdown_is_cut_on_the_terminal(files):
     assert "... and 5 more, in --report and --json" in result.stdout
 
 
-def write_as_score_does(folder, format):
-    """The scores of good.txt as `score` writes them, of recordings in folders, one of which failed."""
-    rows = [Row("eval/none.flac", None, 'eval/none.flac: no such file, \n"none"')]
+def scored(score, *, published):
+    """A result of the command `score`: of a published one, or calibrated so that its LLR is a tenth of the score."""
+    verdict = Verdict("unsure", score and score / 10, score and 0.5, () if score else ("silent",), DecisionRule())
+    return Score(
+        verdict=None if published else verdict,
+        score=score,
+        logits=score and (0.0, score),
+        seconds=2.0,
+        heard_seconds=2.0 if score else 0.0,
+        speech_seconds=1.5,
+        status="ok" if score else "silent",
+        facts=SignalFacts(2.0, 1.5, -20.0, 0.5, 0.0, 8000.0),
+        weights_id="x",
+        model_id="x" if published else "x+y",
+        windows=(),
+    )
+
+
+def write_as_score_does(folder, format, *, published):
+    """The scores of good.txt as `score` writes them, of recordings in folders; one failed, one is silent."""
+    rows = [
+        Row("eval/none.flac", None, 'eval/none.flac: no such file, \n"none"'),
+        Row("eval/silent.flac", scored(None, published=published)),
+    ]
     for line in (folder / "good.txt").read_text().splitlines():
         name, score = line.split()
-        rows.append(
-            Row(
-                f"eval/{name}.flac",
-                Score("spoof", float(score), (0.0, float(score)), 2.0, "ok", "x", (), -1.0, heard_seconds=2.0),
-            )
-        )
+        rows.append(Row(f"eval/{name}.flac", scored(float(score), published=published)))
     path = folder / f"eval.{format}"
     with path.open("w") as file:
         write_rows(rows, format, file.write)
     return path
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("format", ["csv", "json", "jsonl"])
-def test_what_score_writes_is_read(files, format):
-    path, keys = write_as_score_does(files, format), ("--keys", files / "keys.txt")
+def test_what_score_writes_is_read(files, format, published):
+    """`metrics` and `calibrate` on `score --out`: read, and joined with `--keys`."""
+    path, keys = write_as_score_does(files, format, published=published), ("--keys", files / "keys.txt")
     plain = json.loads(run("metrics", "--scores", files / "good.txt", *keys, "--resamples", 0, "--json", "-").stdout)
     result = run("metrics", "--scores", path, *keys, "--resamples", 0, "--json", "-")
     assert json.loads(result.stdout) == plain | {"system": "eval"}
-    assert f"{path}: 1 recordings have no score and are left out, first eval/none.flac" in result.stderr
+    assert f"{path}: 2 recordings have no score and are left out, first eval/none.flac, eval/silent.flac" in (
+        result.stderr
+    )
     assert f"{path}: names are joined without folders and suffixes: eval/u" in result.stderr
     run("calibrate", "--scores", path, *keys, "--out", files / "c.json")
     run("calibrate", "--scores", files / "good.txt", *keys, "--out", files / "plain.json")
     assert json.loads((files / "c.json").read_text()) == json.loads((files / "plain.json").read_text())
     run("llr", "--scores", path, "--calibration", files / "c.json", "--out", files / "llr.txt")
+    assert len((files / "llr.txt").read_text().splitlines()) == 600
     run("fuse", "--scores", path, "--scores", files / "poor.txt", *keys, "--out", files / "f.json")
     with pytest.raises(AasistError, match="its labels are verdicts and not keys; give the keys with --keys"):
         run("metrics", "--scores", path)
-    with pytest.raises(AasistError, match=r"only 1 different scores \(-1.0\)"):
-        run("metrics", "--scores", path, *keys, "--name", "llr")
+    for name in ("p_synthetic", "spoof_logit"):
+        with pytest.raises(AasistError, match=f"--name {name}: this rises with spoofs"):
+            run("metrics", "--scores", path, *keys, "--name", name)
+    if published:
+        with pytest.raises(AasistError, match=r"no recording has a score \(--name llr\)"):
+            run("metrics", "--scores", path, *keys, "--name", "llr")
+    else:
+        told = json.loads(run("metrics", "--scores", path, *keys, "--name", "llr", "--json", "-").stdout)
+        assert told["eer"] == plain["eer"]
+        assert told["cllr_bits"] != plain["cllr_bits"]
 
 
 def test_scores_of_toolkits_with_suffix_and_numeric_key(files):

@@ -17,6 +17,7 @@ from aasist_jax.weights.folder import Source, save_weights
 from tests.blocked_imports import run_without
 from tests.commands.toy_recordings import make_scratch
 from tests.conftest import REPOSITORY
+from tests.made_calibration import calibrate_by_hand
 from tests.models.aasist.tiny import CONFIG, random_variables
 
 pytestmark = pytest.mark.usefixtures("toy_family")
@@ -35,9 +36,9 @@ def child(code_or_command: list[str], **options: Any) -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def aasist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny AASIST with random weights, which a process of its own can load."""
+    """A tiny AASIST with random weights, calibrated, which a process of its own can load."""
     folder = tmp_path_factory.mktemp("tiny") / "tiny"
-    return save_weights(folder, CONFIG, random_variables(), Source("tiny.pth", "0"))
+    return calibrate_by_hand(save_weights(folder, CONFIG, random_variables(), Source("tiny.pth", "0")))
 
 
 def test_a_real_run_without_pytorch(aasist_folder: Path, scratch: Path) -> None:
@@ -47,7 +48,8 @@ def test_a_real_run_without_pytorch(aasist_folder: Path, scratch: Path) -> None:
     (row,) = json.loads(done.stdout)
     result = Detector.from_pretrained(aasist_folder).score(scratch / "stereo.wav")
     assert row["score"] == pytest.approx(result.score, rel=1e-4)
-    assert row["duration"] == pytest.approx(1, abs=1e-3)
+    assert row["seconds"] == pytest.approx(1.5, abs=1e-3)
+    assert row["label"] == result.label
 
 
 def test_the_script_is_the_same_command(scratch: Path) -> None:
@@ -71,7 +73,7 @@ def test_a_start_imports_no_jax(code: str) -> None:
 def test_scoring_imports_only_what_it_needs(scratch: Path) -> None:
     heavy = "{'torch', 'matplotlib', 'scipy', 'orbax', 'grain', 'optax', 'tensorboardX'}"
     report = f"import atexit, sys; atexit.register(lambda: print('heavy:', sorted({heavy} & set(sys.modules)))); "
-    command = scoring(scratch, "jsonl", scratch / "long.wav")
+    command = scoring(scratch, "jsonl", scratch / "human.wav")
     command[2] = command[2].replace("import aasist_jax.commands.app", report + "import aasist_jax.commands.app")
     done = child(command[1:], env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""})
     assert done.returncode == 0, done.stderr
@@ -82,7 +84,7 @@ def test_scoring_imports_only_what_it_needs(scratch: Path) -> None:
 
 def test_a_platform_that_jax_lacks_is_one_line(aasist_folder: Path, scratch: Path) -> None:
     done = child(
-        ["-m", "aasist_jax.commands.app", "score", str(scratch / "long.wav"), "--weights", str(aasist_folder)],
+        ["-m", "aasist_jax.commands.app", "score", str(scratch / "human.wav"), "--weights", str(aasist_folder)],
         env=os.environ | {"JAX_PLATFORMS": "abacus"},
     )
     assert (done.returncode, done.stdout) == (1, "")
@@ -108,7 +110,7 @@ def test_an_output_that_cannot_be_written_is_one_line(scratch: Path) -> None:
     for format in ("table", "jsonl"):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                scoring(scratch, format, scratch / "long.wav"),
+                scoring(scratch, format, scratch / "human.wav"),
                 cwd=REPOSITORY,
                 stdout=full,
                 stderr=subprocess.PIPE,
@@ -121,7 +123,7 @@ def test_an_output_that_cannot_be_written_is_one_line(scratch: Path) -> None:
 def start(scratch: Path, folder: Path, files: int, format: str = "jsonl") -> subprocess.Popen[str]:
     """A process that scores so many recordings."""
     for index in range(files):
-        (folder / f"{index:05}.wav").hardlink_to(scratch / "long.wav")
+        (folder / f"{index:05}.wav").hardlink_to(scratch / "human.wav")
     return subprocess.Popen(
         scoring(scratch, format, folder),
         cwd=REPOSITORY,
@@ -163,7 +165,7 @@ def test_an_interruption_names_what_goes_on(scratch: Path, tmp_path: Path) -> No
     folder, out = tmp_path / "clips", tmp_path / "scores.csv"
     folder.mkdir()
     for index in range(10_000):
-        (folder / f"{index:05}.wav").hardlink_to(scratch / "long.wav")
+        (folder / f"{index:05}.wav").hardlink_to(scratch / "human.wav")
     command = scoring(scratch, "csv", folder)
     with subprocess.Popen([*command, "--out", str(out)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         while not (out.exists() and out.stat().st_size > 1000):

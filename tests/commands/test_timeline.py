@@ -14,52 +14,77 @@ import pytest
 from matplotlib.image import imread
 
 from aasist_jax.detection.detector import Detector
-from aasist_jax.detection.timeline import Rule
-from tests.commands.over_time import assert_scores, run_process
+from tests.commands.over_time import assert_scores, run_process, write_talk
 from tests.conftest import REPOSITORY
-from tests.detection.call import write_call
 from tests.models.aasist.tiny import CONFIG
 
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_call(tmp_path_factory.mktemp("timeline"))
+    return write_talk(tmp_path_factory.mktemp("timeline"))
 
 
 def test_segments_and_plot_of_a_file(scratch: Path, tmp_path: Path) -> None:
     files = tmp_path / "call.json", tmp_path / "call.png"
     done = run_process(
-        *("timeline", scratch / "call.wav", "--weights", scratch / "weights", "--vad", "--threshold", -5),
-        *("--segments", files[0], "--plot", files[1], "--hop", 0.25, "--hysteresis", 2, "--min-spoof", 1),
+        *("timeline", scratch / "call.wav", "--weights", scratch / "human", "--hop", 0.25),
+        *("--segments", files[0], "--plot", files[1]),
     )
     assert (done.returncode, done.stderr) == (0, b"")
     document = json.loads(files[0].read_text())
-    timeline = Detector.from_pretrained(scratch / "weights").timeline(
-        scratch / "call.wav", hop=0.25, vad=True, rule=Rule(-7.0, -3.0, 1.0)
-    )
+    timeline = Detector.from_pretrained(scratch / "human").timeline(scratch / "call.wav", hop=0.25)
     assert document["hop"] == timeline.hop == 2 * 2187 / 16_000
-    assert document["verdict"]["label"] == timeline.verdict.label
-    assert f"call.wav: {timeline.verdict.label};".encode() in done.stdout.replace(b"\n", b"")
-    assert len(document["windows"]) == len(timeline.windows) == 23
+    assert document["label"] == timeline.verdict.label == "human"
+    assert document["rule"] == {"prior": 0.5, "sure": 0.9}
+    assert document["p_synthetic"] == pytest.approx(timeline.verdict.p_synthetic, rel=1e-4)
+    assert "call.wav: human. P(synthetic) 0.0" in done.stdout.decode().replace("\n", "")
+    assert len(document["windows"]) == len(timeline.windows)
     assert_scores(document["windows"], timeline)
-    assert document["windows"][-1] == {**document["windows"][-1], "status": "silent", "score": None}
+    assert document["windows"][-1] == {**document["windows"][-1], "status": "silent", "score": None, "llr": None}
+    assert [segment["label"] for segment in document["segments"]] == ["human", "unheard"]
     picture = imread(files[1])
     assert picture.shape[0] > 500
     # Something of every part is drawn: no row of the middle column band is blank over its whole width.
     assert np.ptp(picture[:, 100:-20, :3], axis=(1, 2)).max() > 0.5
 
 
+@pytest.mark.parametrize("weights", ["human", "synthetic", "uncalibrated"])
+def test_score_and_timeline_say_the_same(command: Any, scratch: Path, weights: str) -> None:
+    """The same file through `score` and `timeline`: one rule, one wording, no contradiction, at every hop."""
+    options = (scratch / "call.wav", "--weights", scratch / weights)
+    score = json.loads(command("score", *options, "--format", "jsonl")[1])
+    for hop in ((), ("--hop", 0.14), ("--hop", 0.2, "--exact")):
+        document = json.loads(command("timeline", *options, *hop, "--format", "json")[1])
+        same = ("label", "reasons", "seconds", "heard_seconds", "speech_seconds", "status", "weights_id", "model_id")
+        assert {name: document[name] for name in same} == {name: score[name] for name in same}
+        for name in ("score", "llr", "p_synthetic"):
+            assert document[name] == (score[name] and pytest.approx(score[name], rel=1e-5))
+        labels = {segment["label"] for segment in document["segments"]}
+        assert ("synthetic" in labels) == (score["label"] == "synthetic")
+
+
+def test_without_a_calibration_a_line_says_what_mends_it(command: Any, scratch: Path) -> None:
+    code, out, err = command("timeline", scratch / "call.wav", "--weights", scratch / "uncalibrated")
+    assert code == 0
+    assert err.startswith(f"warning: {scratch / 'uncalibrated'}: not calibrated, so every verdict is unsure; ")
+    assert f"`aasist-jax calibrate {scratch / 'uncalibrated'} --data clips.csv`" in err
+    assert err.count("\n") == 1
+    assert "call.wav: unsure. No probability is given: uncalibrated. Heard" in out.replace("\n", "")
+
+
 def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
     path = tmp_path / "call.csv"
-    options = ("--weights", scratch / "weights", "--segments", path, "--exact", "--format", "jsonl")
+    options = ("--weights", scratch / "synthetic", "--segments", path, "--exact", "--format", "jsonl")
     done = run_process("timeline", scratch / "call.wav", *options)
     assert (done.returncode, done.stderr) == (0, b"")
     document = json.loads(done.stdout)
     assert document["exact"] is True
-    assert document["hop"] == CONFIG.nb_samp / 2 / 16_000
+    assert document["hop"] == CONFIG.nb_samp / 16_000
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["end"]) for row in rows] == [segment["end"] for segment in document["segments"]]
+    assert [row["label"] for row in rows] == ["synthetic", "unheard"]
+    assert rows[-1]["p_synthetic"] == rows[-1]["score"] == ""
 
 
 @pytest.mark.parametrize(
@@ -68,40 +93,32 @@ def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
         (["a.wav", "--segments", "b.txt"], 1, "error: b.txt: written as .json or .csv"),
         (["a.wav", "--plot", "b.pdf"], 1, "error: b.pdf: written as .png"),
         (["a.wav", "--segments", "b.json", "--hop", "9"], 1, "error: hop: expected more than 0 and at most"),
-        (["a.wav", "--segments", "b.json", "--threshold", "nan"], 1, "error: thresholds: expected"),
+        (["a.wav", "--segments", "b.json", "--sure", "nan"], 2, "--sure: expected a probability above 0.5"),
+        (["a.wav", "--segments", "b.json", "--prior", "1"], 2, "--prior: the probability of synthetic speech must lie"),
         (["a.wav", "--segments", "b.json"], 1, "error: a.wav: no such file"),
         (["a.wav", "c.wav", "--segments", "b.json"], 2, "unexpected extra argument(s) (c.wav)"),
         (["tests/commands/*.py", "--segments", "b.json"], 2, "give one recording at a time"),
         (["a.wav", "--segments", "b.json", "--out", "c.csv"], 2, "No such option: --out"),
         (["a.wav", "--plot", "b.png", "--windows", "all"], 2, "No such option: --windows"),
+        (["a.wav", "--threshold", "-5"], 2, "No such option: --threshold"),
         (["a.wav", "--segments", "nowhere/b.json"], 1, "error: nowhere/b.json: there is no folder nowhere"),
     ],
 )
 def test_wrong_use_is_one_line(command: Any, scratch: Path, arguments: list[str], code: int, complaint: str) -> None:
-    found, _, err = command("timeline", *arguments, "--weights", scratch / "weights")
+    found, _, err = command("timeline", *arguments, "--weights", scratch / "human")
     assert found == code
-    assert complaint in err
+    assert complaint in " ".join(err.split())
     assert not Path("b.json").exists()
 
 
-def test_a_spoof_over_time_fails_where_asked(scratch: Path, tmp_path: Path) -> None:
+def test_a_synthetic_verdict_fails_where_asked(scratch: Path, tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/\xff.wav"
     shutil.copyfile(scratch / "call.wav", name)
-    options = ["--weights", str(scratch / "weights"), "--segments", str(tmp_path / "call.JSON")]
-    line = [
-        sys.executable,
-        "-m",
-        "aasist_jax.commands.app",
-        "timeline",
-        name,
-        *options,
-        "--fail-on-spoof",
-        "--threshold",
-    ]
     codes = {}
-    for threshold in ("1e9", "-1e9"):
-        done = subprocess.run([*line, threshold], cwd=REPOSITORY, capture_output=True, timeout=300)
+    for weights in ("human", "synthetic", "uncalibrated"):
+        options = ["--weights", str(scratch / weights), "--segments", str(tmp_path / "call.JSON")]
+        line = [sys.executable, "-m", "aasist_jax.commands.app", "timeline", name, *options, "--fail-on-synthetic"]
+        done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, timeout=300)
         assert b"Traceback" not in done.stderr
-        label = json.loads((tmp_path / "call.JSON").read_text())["verdict"]["label"]
-        codes[label] = done.returncode
-    assert codes == {"spoof": 4, "bonafide": 0}
+        codes[json.loads((tmp_path / "call.JSON").read_text())["label"]] = done.returncode
+    assert codes == {"synthetic": 4, "human": 0, "unsure": 0}

@@ -1,4 +1,4 @@
-"""`aasist-jax train` as a process: stopped by a signal, gone on with, and quiet where that is asked for."""
+"""`aasist-jax train` as a process: stopped by a signal, gone on with, and quiet where that is asked for; its end."""
 
 import json
 import os
@@ -8,8 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from aasist_jax.calibration.detector_calibration import read_detector_calibration
 from aasist_jax.commands import exit_codes
+from aasist_jax.commands.train import _show_what_it_can
+from aasist_jax.detection.detector import CALIBRATION_FILE
+from tests.commands.labelled_clips import write_corpus as write_labelled
 from tests.conftest import REPOSITORY
+from tests.models import toy
 from tests.training.short_run import make_config, write_corpus
 
 
@@ -38,3 +45,37 @@ def test_a_run_that_is_stopped_goes_on_by_the_same_command(tmp_path: Path) -> No
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / "run" / "weights" / "model.safetensors").exists()
+
+
+@pytest.mark.usefixtures("toy_family")
+def test_at_the_end_it_is_calibrated_and_shows_what_it_can(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, weights = write_labelled(tmp_path / "corpus"), toy.save_toy(tmp_path / "weights")
+    _show_what_it_can(corpus, weights)
+    shown = capsys.readouterr()
+    fitted = read_detector_calibration(weights / CALIBRATION_FILE).fitted_on
+    assert (fitted.data, fitted.human, fitted.synthetic) == ("corpus, split dev", 24, 24)
+    lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert (
+        "Verdicts on voices that it never met (they must be 90 % sure; a detector this small is often unsure):" in lines
+    )
+    assert any(line.startswith("human (wrong: called synthetic) 24 ") for line in lines)
+    assert any(line.startswith("synthetic (wrong: called human) 24 ") for line in lines)
+    assert any(line.startswith("Unsure: ") and line.endswith(" of 48 recordings.") for line in lines)
+    assert any("human.flac human 0." in line for line in lines)
+    assert any("synthetic.flac synthetic 0." in line for line in lines)
+
+
+@pytest.mark.usefixtures("toy_family")
+def test_what_cannot_be_calibrated_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, weights = write_labelled(tmp_path / "corpus"), toy.save_toy(tmp_path / "weights")
+    listing = corpus / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.dev.trl.txt"
+    turned = {"bonafide": "spoof", "spoof": "bonafide"}
+    rows = [line.split() for line in listing.read_text().splitlines()]
+    listing.write_text(
+        "".join(" ".join([*row[:3], "A01" if row[3] == "-" else "-", turned[row[4]]]) + "\n" for row in rows)
+    )
+    _show_what_it_can(corpus, weights)
+    shown = capsys.readouterr()
+    assert "cannot be calibrated on the dev split: the scores of human recordings are not the higher ones" in shown.err
+    assert "Unsure: 100.0 % of 48 recordings." in shown.out
+    assert not (weights / CALIBRATION_FILE).exists()

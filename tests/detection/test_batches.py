@@ -14,10 +14,12 @@ import soundfile
 
 from aasist_jax import Score
 from aasist_jax.detection import batches
-from aasist_jax.detection.batches import BATCH_SIZE, InTurn, batch_size_for, score_in_batches
+from aasist_jax.detection.batches import InTurn, score_in_batches
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.model import GROUP
 from aasist_jax.errors import AudioError
 from aasist_jax.weights.folder import Source, save_weights
+from tests.made_speech import made_speech
 from tests.models import toy
 from tests.models.aasist.tiny import CONFIG, random_variables
 from tests.models.toy import WINDOW, toy_weights
@@ -32,22 +34,18 @@ def detector() -> Iterator[Detector]:
 def recordings(count: int) -> list[tuple[np.ndarray, int]]:
     """Of very different lengths: below a window, silent, many windows."""
     rng = np.random.default_rng(3)
-    waves = [rng.uniform(-0.5, 0.5, int(rng.integers(500, 9 * WINDOW))).astype(np.float32) for _ in range(count)]
+    waves = [made_speech(float(rng.uniform(500, 9 * WINDOW)) / 16_000, seed) for seed in range(count)]
     waves[4] = np.zeros(20_000, np.float32)
     return [(wave, 16_000) for wave in waves]
 
 
-@pytest.mark.parametrize("windows", ["first", "all"])
-def test_the_scores_are_those_of_one_at_a_time(detector: Detector, windows: Any) -> None:
+@pytest.mark.parametrize("is_published", [True, False])
+def test_the_scores_are_those_of_one_at_a_time(detector: Detector, is_published: bool) -> None:
+    """To the bit, whatever shares a batch with them."""
     audio = recordings(21)
     sources = [partial(lambda item: item, item) for item in audio]
-    found = list(score_in_batches(detector, sources, windows=windows))
-    for item, result in zip(audio, found, strict=True):
-        assert isinstance(result, Score)
-        expected = detector.score(item, windows=windows)
-        assert (result.status, result.label, result.duration) == (expected.status, expected.label, expected.duration)
-        assert result.window_scores == pytest.approx(expected.window_scores, rel=1e-6)
-        assert result.logits == (None if expected.logits is None else pytest.approx(expected.logits, rel=1e-6))
+    found = list(score_in_batches(detector, sources, published=is_published))
+    assert found == [detector.score(item, published=is_published) for item in audio]
 
 
 def test_many_recordings_of_any_kind_are_scored_in_order(
@@ -61,14 +59,12 @@ def test_many_recordings_of_any_kind_are_scored_in_order(
     inputs: list[Any] = [str(tmp_path / "a.wav"), tmp_path / "a.wav", (pcm, rate), content, io.BytesIO(content)]
     inputs[1:1] = [tmp_path / "none.wav", b"no audio", None]
     monkeypatch.setattr("aasist_jax.runtime.progress.LINE_SECONDS", -1.0)
-    for windows in ("first", "all"):
-        expected = detector.score((pcm, rate), windows=windows)
+    for is_published in (True, False):
+        expected = detector.score((pcm, rate), published=is_published)
         for many in (inputs, tuple(inputs), iter(inputs)):
-            found = list(detector.score_many(many, windows=windows, progress=True))
+            found = list(detector.score_many(many, published=is_published, progress=True))
             assert [type(result) for result in found] == [Score, AudioError, AudioError, AudioError, *[Score] * 4]
-            for result in found:
-                if isinstance(result, Score):
-                    assert result.window_scores == pytest.approx(expected.window_scores, rel=1e-6)
+            assert all(result == expected for result in found if isinstance(result, Score))
             assert [str(error).partition(":")[0] for error in found[1:4]] == [
                 *(str(tmp_path / "none.wav"), "audio of 8 bytes", "cannot score NoneType"),
             ]
@@ -81,11 +77,10 @@ def test_many_recordings_of_any_kind_are_scored_in_order(
 
 def test_one_side_of_many_calls(detector: Detector) -> None:
     (wave, rate), *_ = recordings(5)
-    call = np.stack([wave, wave[::-1]], axis=1)
-    for side in (0, 1):
-        (found,) = detector.score_many([(call, rate)], channel=side)
-        assert isinstance(found, Score)
-        assert found.score == pytest.approx(detector.score((call, rate), channel=side).score, rel=1e-6)
+    call = np.stack([wave, 0.1 * wave], axis=1)
+    found = [*detector.score_many([(call, rate)], channel=0), *detector.score_many([(call, rate)], channel=1)]
+    assert found == [detector.score((call, rate), channel=side) for side in (0, 1)]
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("one", ["a.wav", b"RIFF", io.BytesIO(b"RIFF"), (np.zeros(100), 16_000)])
@@ -94,31 +89,22 @@ def test_one_recording_is_not_many(detector: Detector, one: Any) -> None:
         detector.score_many(one)
 
 
-def test_every_batch_has_one_shape(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = []
-    run = detector.batch_logits
-    monkeypatch.setattr(
-        detector, "batch_logits", lambda waves, lengths: (shapes.append(waves.shape), run(waves, lengths))[1]
-    )
-    sources = [partial(lambda item: item, item) for item in recordings(21)]
-    list(score_in_batches(detector, sources, windows="first", batch_size=8))
-    assert shapes == [(8, WINDOW)] * 3
-    shapes.clear()
-    windows = [len(detector.prepare(source(), windows="all").windows) for source in sources]
-    list(score_in_batches(detector, sources, windows="all", batch_size=8))
-    assert shapes == [(8, WINDOW)] * -(-sum(windows) // 8)
-
-
-def test_a_small_job_has_a_small_batch() -> None:
-    assert [batch_size_for(count, "first") for count in (0, 1, 2, 3, 4, 5, 8, 9, 1000)] == [1, 1, 2, 4, 4, 8, 8, 8, 8]
-    assert batch_size_for(1, "all") == 8
+def test_every_batch_has_one_shape() -> None:
+    """One program is compiled, for one recording, for many, and for a single window."""
+    fresh = Detector(toy_weights())
+    list(fresh.score_many(recordings(21)))
+    for count in (1, 2, 3, 8, 11):
+        list(fresh.score_many(recordings(5)[:count]))
+        fresh.logits(np.zeros((count, WINDOW), np.float32))
+    fresh.score(recordings(5)[0])
+    assert fresh._read_out._cache_size() == 1
 
 
 def test_faults_stay_with_their_recording(detector: Detector) -> None:
     def broken() -> Any:
         raise AudioError("broken: on purpose")
 
-    loud = (np.full(WINDOW, 3e38, np.float32) * np.resize([1, -1], WINDOW).astype(np.float32), 16_000)
+    loud = (np.float32(1e38) * made_speech(0.5), 16_000)
     audio = recordings(9)
     sources: list[Any] = [partial(lambda item: item, item) for item in [*audio[:3], loud, *audio[5:]]]
     sources.insert(1, broken)
@@ -143,11 +129,10 @@ def test_what_does_not_fit_into_memory_is_a_fault_of_its_recording(
 
     monkeypatch.setattr(detector, "prepare", short_of_memory)
     sources: list[Any] = [partial(lambda item: item, item) for item in ["a\nday.wav", *recordings(5)]]
-    whole = list(score_in_batches(detector, [*sources, no_room], windows="all"))
+    whole = list(score_in_batches(detector, [*sources, no_room]))
     assert [isinstance(result, Score) for result in whole] == [False, *[True] * 5, False]
-    assert str(whole[0]) == "'a\\nday.wav': too long to hold in memory; split it, or score its first window alone"
-    assert str(whole[-1]).startswith("the recording: too long to hold in memory; split it")
-    assert str(next(score_in_batches(detector, sources))).endswith("memory; split it")
+    assert str(whole[0]) == "'a\\nday.wav': too long to hold in memory; `timeline` takes it, or split it"
+    assert str(whole[-1]) == "the recording: too long to hold in memory; `timeline` takes it, or split it"
 
 
 def test_what_comes_in_turn_is_waited_for_once_all_before_it_is_scored(detector: Detector) -> None:
@@ -162,12 +147,10 @@ def test_what_comes_in_turn_is_waited_for_once_all_before_it_is_scored(detector:
     sources: list[Any] = [partial(lambda item: item, item) for item in audio]
     sources[5] = InTurn(in_turn)
     found = []
-    for result in score_in_batches(detector, sources, batch_size=8):
-        assert isinstance(result, Score)
+    for result in score_in_batches(detector, sources):
         found.append(result)
         done += 1
-    for item, result in zip(audio, found, strict=True):
-        assert result.window_scores == pytest.approx(detector.score(item).window_scores, rel=1e-6)
+    assert found == [detector.score(item) for item in audio]
     assert threads == [threading.main_thread()]
     alone = list(score_in_batches(detector, [InTurn(partial(lambda: audio[0]))] * 3))
     assert [isinstance(result, Score) for result in alone] == [True] * 3
@@ -187,18 +170,20 @@ def test_decoding_runs_ahead_in_order_and_within_bounds(detector: Detector, monk
         time.sleep(0.02 if index % 3 else 0.06)
         with lock:
             running -= 1
-        return np.full(WINDOW, 1 + index, np.float32) * np.resize([1, -1], WINDOW).astype(np.float32) / 100, 16_000
+        return np.float32(0.02 * (1 + index)) * window, 16_000
 
-    results = score_in_batches(detector, [partial(source, index) for index in range(60)], batch_size=8)
+    window = made_speech(WINDOW / 16_000)
+
+    results = score_in_batches(detector, [partial(source, index) for index in range(60)])
     first = next(results)
     time.sleep(0.5)
     # Eight in the batch that was run, ten that wait, and what the four threads had in hand.
     assert 8 < len(begun) <= 8 + 10 + 4 + 1
     assert most > 1
-    scores = [result.score for result in (first, *results) if isinstance(result, Score)]
+    found = [first, *results]
     assert begun == list(range(60))
-    expected = [detector.score(source(index)).score for index in range(60)]
-    assert scores == pytest.approx(expected, rel=1e-6)
+    assert found == [detector.score(source(index)) for index in range(60)]
+    assert len({result.score for result in found if isinstance(result, Score)}) == 60
 
 
 def test_who_stops_listening_waits_for_no_decoder(detector: Detector) -> None:
@@ -207,9 +192,11 @@ def test_who_stops_listening_waits_for_no_decoder(detector: Detector) -> None:
     def source(index: int) -> tuple[np.ndarray, int]:
         if index >= 8:
             release.wait(20)
-        return np.linspace(-1, 1, WINDOW, dtype=np.float32), 16_000
+        return window, 16_000
 
-    results = score_in_batches(detector, [partial(source, index) for index in range(100)], batch_size=8)
+    window = made_speech(WINDOW / 16_000)
+
+    results = score_in_batches(detector, [partial(source, index) for index in range(100)])
     started = time.perf_counter()
     assert isinstance(next(results), Score)
     results.close()
@@ -227,9 +214,9 @@ def test_a_fault_of_the_programs_own_is_not_a_row(detector: Detector) -> None:
 
 def test_a_window_has_the_same_logits_wherever_it_stands(tmp_path: Path) -> None:
     detector = Detector.from_pretrained(save_weights(tmp_path, CONFIG, random_variables(), Source("tiny.pth", "0")))
-    waves = np.random.default_rng(5).uniform(-0.5, 0.5, (BATCH_SIZE, detector.window)).astype(np.float32)
+    waves = np.random.default_rng(5).uniform(-0.5, 0.5, (GROUP, detector.window)).astype(np.float32)
     expected = detector.batch_logits(waves)
-    for shift in range(1, BATCH_SIZE):
+    for shift in range(1, GROUP):
         np.testing.assert_array_equal(detector.batch_logits(np.roll(waves, shift, axis=0)), np.roll(expected, shift, 0))
-    alone = np.concatenate([waves[:1], np.zeros_like(waves[1:])])
-    np.testing.assert_array_equal(detector.batch_logits(alone)[0], expected[0])
+    for count in range(1, GROUP):
+        np.testing.assert_array_equal(detector.batch_logits(waves[:count]), expected[:count])

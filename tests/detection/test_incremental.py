@@ -20,7 +20,7 @@ from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 
 STRIDE, TAPS, OFFICIAL_TAPS = 2187, 9, 129
-TINY = Weights(CONFIG, jax.tree.map(np.asarray, random_variables()), Source("tiny.pth", "0"), "tiny-0123")
+TINY = Weights(CONFIG, jax.tree.map(np.asarray, random_variables()), Source("tiny.pth", "0"), "tiny-0123", "0123")
 
 
 pytestmark = pytest.mark.usefixtures("toy_family")

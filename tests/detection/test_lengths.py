@@ -10,6 +10,7 @@ from aasist_jax.errors import AudioError
 from aasist_jax.models.network import init
 from aasist_jax.models.variables import join_variables
 from aasist_jax.weights.folder import Source, Weights
+from tests.made_speech import made_speech
 from tests.models.toys.any_length import MODEL_CONFIG
 
 
@@ -18,15 +19,16 @@ def any_length(toys: None) -> Detector:
     """A detector whose windows hold up to 6,000 samples and at least 200."""
     config = parse_model_config(MODEL_CONFIG, "the test")
     variables = jax.tree.map(np.asarray, join_variables(*init(jax.random.key(0), config)))
-    return Detector(Weights(config, variables, Source("toy", "0"), "toy-0"))
+    return Detector(Weights(config, variables, Source("toy", "0"), "toy-0", "0"))
 
 
 @pytest.mark.parametrize("samples", [50, 200, 3_000, 6_000, 14_000])
 def test_a_wave_of_any_length_has_one_score_on_every_way(any_length: Detector, samples: int) -> None:
-    wave = np.random.default_rng(samples).uniform(-0.9, 0.9, samples).astype(np.float32)
+    wave = made_speech(1.0)[1000 : 1000 + samples]
     window = np.pad(wave[:6_000], (0, max(6_000 - samples, 0)))[None]
     (logits,) = any_length.logits(window, np.array([min(max(samples, 200), 6_000)]))
-    assert any_length.score((wave, 16_000)).logits == tuple(map(float, logits))
+    assert any_length.score((wave, 16_000), published=True).logits == tuple(map(float, logits))
+    np.testing.assert_array_equal(any_length.score((wave, 16_000)).windows[0].logits, logits)
     np.testing.assert_array_equal(any_length.start_logits(wave), logits)
     np.testing.assert_array_equal(any_length.timeline((wave, 16_000)).windows[0].logits, logits)
     if samples >= 6_000:

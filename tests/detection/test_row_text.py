@@ -3,27 +3,49 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from aasist_jax.audio.facts import SignalFacts
 from aasist_jax.commands import score
 from aasist_jax.detection.files import Row
 from aasist_jax.detection.result import Score
 from aasist_jax.detection.row_text import Format, Identity, opened_output, write_rows
+from aasist_jax.detection.verdict import DecisionRule, Verdict, judge
 from aasist_jax.errors import ScoreFileError
 
-IDENTITY = Identity("toy-0123", "", "first", None)
+IDENTITY = Identity("toy-0123", prior=0.5, sure=0.9, published=False)
+FACTS = SignalFacts(2.0, 1.5, level_dbfs=-26.0, peak=0.5, clipped_share=0.0, bandwidth_hz=7000.0)
 
+
+def result(verdict: Verdict | None, logits: tuple[float, float] | None, heard: float = 2.0) -> Score:
+    return Score(
+        verdict=verdict,
+        score=logits[1] if logits else None,
+        logits=logits,
+        seconds=2.0,
+        heard_seconds=heard,
+        speech_seconds=1.5,
+        status="ok",
+        facts=FACTS,
+        weights_id="toy-0123",
+        model_id="toy-0123",
+        windows=(),
+    )
+
+
+RULE = DecisionRule()
 ROWS = [
-    Row("plain.wav", Score("spoof", -1.5, (1.5, -1.5), 2.0, "ok", "toy-0123", (-1.5,), heard_seconds=1.0)),
-    Row(
-        'a "quoted", name\nof two\r lines\u2028.wav',
-        Score("bonafide", 0.1, (-1.0, 0.1), 2.0, "ok", "toy-0123", (0.1,), heard_seconds=2.0),
-    ),
+    Row("plain.wav", result(judge(np.array([-3.5]), RULE), (1.5, -1.5), heard=1.0)),
+    Row('a "quoted", name\nof two\r lines\u2028.wav', result(judge(np.array([2.5]), RULE), (-1.0, 0.1))),
     Row("caf\udce9 ö.wav", None, "caf: not audio"),
-    Row("silent.wav", Score(None, None, None, 1.0, "silent", "toy-0123", (), heard_seconds=0.0)),
+    Row("silent.wav", result(judge(np.zeros(0), RULE, ["silent", "short"]), None, heard=0.0)),
+    Row("published.wav", result(None, (0.25, 0.75))),
 ]
+OUTCOMES = ["synthetic", "human", "error", "unsure", ""]
 
 
 def write(
@@ -55,7 +77,7 @@ def test_a_file_cut_anywhere_ends_as_if_it_had_not_been(tmp_path: Path, format: 
 def test_outcomes_of_the_rows_there_are_told(tmp_path: Path, format: Format) -> None:
     assert write(tmp_path / "out", ROWS, format, resume=True) == {}
     outcomes = write(tmp_path / "out", ROWS, format, resume=True)
-    assert list(outcomes.values()) == ["spoof", "bonafide", "error", ""]
+    assert list(outcomes.values()) == OUTCOMES
     assert list(outcomes)[1] == ROWS[1].file
 
 
@@ -63,10 +85,23 @@ def test_csv_names_survive_any_reader(tmp_path: Path) -> None:
     write(tmp_path / "out", ROWS, "csv", resume=False)
     with (tmp_path / "out").open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file, strict=True))
-    assert [row["file"] for row in found] == ["plain.wav", ROWS[1].file, "caf\\udce9 ö.wav", "silent.wav"]
-    assert [row["score"] for row in found] == ["-1.5", "0.1", "", ""]
-    assert [(row["heard_seconds"], row["duration"]) for row in found] == [
-        *(("1.0", "2.0"), ("2.0", "2.0"), ("", ""), ("0.0", "1.0")),
+    assert [row["file"] for row in found] == [
+        "plain.wav",
+        ROWS[1].file,
+        "caf\\udce9 ö.wav",
+        "silent.wav",
+        "published.wav",
+    ]
+    assert [row["score"] for row in found] == ["-1.5", "0.1", "", "", "0.75"]
+    assert [row["label"] for row in found] == ["synthetic", "human", "", "unsure", ""]
+    assert [row["llr"] for row in found] == ["-3.5", "2.5", "", "", ""]
+    assert [float(row["p_synthetic"] or "nan") for row in found[:2]] == [
+        ROWS[0].result.p_synthetic,
+        ROWS[1].result.p_synthetic,
+    ]
+    assert [row["reasons"] for row in found] == ["", "", "", "silent; short", ""]
+    assert [(row["heard_seconds"], row["seconds"]) for row in found] == [
+        *(("1.0", "2.0"), ("2.0", "2.0"), ("", ""), ("0.0", "2.0"), ("2.0", "2.0")),
     ]
 
 
@@ -83,9 +118,11 @@ def test_a_file_that_is_there_is_not_touched(tmp_path: Path, format: Format) -> 
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (Identity("toy-4567", "", "first", None), "model_id"),
-        (Identity("toy-0123", "", "all", None), "windows"),
-        (Identity("toy-0123", "ab", "first", 0.5), "calibration and p_spoof"),
+        (replace(IDENTITY, model_id="toy-4567"), "model_id"),
+        (replace(IDENTITY, model_id="toy-0123+4567"), "model_id"),
+        (replace(IDENTITY, published=True), "published"),
+        (replace(IDENTITY, prior=0.1, sure=0.99), "prior and sure"),
+        (replace(IDENTITY, channel=1), "channel"),
     ],
 )
 def test_scores_of_another_kind_are_refused(tmp_path: Path, other: Identity, named: str) -> None:

@@ -13,9 +13,10 @@ import soxr
 
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.stream import _hop
-from aasist_jax.detection.timeline import Rule, WindowScore
+from aasist_jax.detection.timeline import WindowScore
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.weights.folder import Source, Weights
+from tests.made_speech import made_speech
 from tests.models import toy
 from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
@@ -31,7 +32,7 @@ def tiny_detector() -> Detector:
     variables = jax.tree.map(np.asarray, random_variables())
     # Random weights make large numbers: logits of about 1 are wanted.
     params = variables["params"] | {"out_layer": {k: v / 1e5 for k, v in variables["params"]["out_layer"].items()}}
-    return Detector(Weights(CONFIG, variables | {"params": params}, Source("tiny.pth", "0"), "tiny-0123"))
+    return Detector(Weights(CONFIG, variables | {"params": params}, Source("tiny.pth", "0"), "tiny-0123", "0123"))
 
 
 def detector(name: str) -> Detector:
@@ -39,10 +40,10 @@ def detector(name: str) -> Detector:
 
 
 def sound(samples: int) -> np.ndarray:
-    """Bursts of noise with pauses between them."""
+    """Speech that is louder and fainter by turns."""
     rng = np.random.default_rng(2)
-    gain = np.repeat(rng.choice([0.001, 0.1, 0.3], samples // 8000 + 1), 8000)[:samples]
-    return (rng.normal(size=samples) * gain).astype(np.float32)
+    gain = np.repeat(rng.choice([0.003, 0.3, 1.0], samples // 8000 + 1), 8000)[:samples]
+    return (made_speech(samples / 16_000) * gain).astype(np.float32)
 
 
 def streamed(detector: Detector, wave: np.ndarray, seed: int, rate: int = 16_000, **options: Any) -> list[WindowScore]:
@@ -66,7 +67,7 @@ def assert_same(found: list[WindowScore], expected: tuple[WindowScore, ...], tol
     ("name", "options"),
     [
         ("tiny", {}),
-        ("tiny", {"hop": 0.2, "vad": True}),
+        ("tiny", {"hop": 0.2}),
         ("tiny", {"exact": True, "hop": 0.1}),
         ("toy", {"hop": 0.1}),
     ],
@@ -75,9 +76,22 @@ def assert_same(found: list[WindowScore], expected: tuple[WindowScore, ...], tol
 def test_any_split_gives_the_scores_of_the_file(name: str, options: dict[str, Any], samples: int) -> None:
     model, wave = detector(name), sound(samples)
     whole = model.timeline((wave, 16_000), **options)
-    assert whole.exact == (name == "toy" or "exact" in options)
+    assert whole.exact == (name == "toy" or "hop" not in options or "exact" in options)
+    assert len(whole.windows) > 1 or samples == 3000
     for seed in range(3):
         assert_same(streamed(model, wave, seed, **options), whole.windows, 1e-5)
+
+
+def test_the_verdict_is_that_of_its_windows_whatever_the_hop() -> None:
+    """To the bit; a finer hop adds windows to look at and changes nothing."""
+    model, wave = tiny_detector(), sound(60_000)
+    plain = model.timeline((wave, 16_000))
+    assert plain.windows == plain.score.windows
+    assert (plain.window, plain.hop, plain.exact) == (SAMPLES / 16_000, SAMPLES / 16_000, True)
+    for options in ({"hop": 0.1}, {"hop": 0.1, "exact": True}, {"hop": 0.25}):
+        fine = model.timeline((wave, 16_000), **options)
+        assert fine.score == plain.score
+        assert len(fine.windows) > len(plain.windows)
 
 
 @pytest.mark.reference
@@ -87,13 +101,15 @@ def test_200_splits_of_speech_with_the_official_weights() -> None:
     model = official.detector("AASIST-L")
     clips = official.golden("AASIST-L").wave.astype(np.float32)
     wave = np.concatenate([clips[-1], clips[0], clips[-1]])[: 2 * 64_600 + 16_000]
-    whole = model.timeline((wave, 16_000))
+    whole = model.timeline((wave, 16_000), hop=STRIDE / 16_000)
     assert len(whole.windows) == 37
     worst = 0.0
     for seed in range(200):
-        found = streamed(model, wave, seed)
+        found = streamed(model, wave, seed, hop=STRIDE / 16_000)
         assert_same(found, whole.windows, 1e-5)
-        differences = [np.subtract(f.logits, w.logits) for f, w in zip(found, whole.windows, strict=True)]
+        differences = [
+            np.subtract(f.logits, w.logits) for f, w in zip(found, whole.windows, strict=True) if w.logits is not None
+        ]
         worst = max(worst, float(np.abs(differences).max()))
     print(f"200 random splits against the file: logits differ by at most {worst:.1e}")
 
@@ -122,7 +138,7 @@ def test_whole_numbers_are_scaled() -> None:
 def test_a_score_comes_as_soon_as_its_right_context() -> None:
     """The window from frame k is scored once its two frames, the one behind them and the tail have come."""
     model, wave = tiny_detector(), sound(40_000)
-    stream, arrival = model.stream(), {}
+    stream, arrival = model.stream(hop=STRIDE / 16_000), {}
     for i in range(0, wave.size, 50):
         for window in stream.push(wave[i : i + 50]):
             arrival[round(window.start * 16_000)] = i + 50
@@ -137,7 +153,7 @@ def test_a_score_comes_as_soon_as_its_right_context() -> None:
 def test_memory_stays_bounded(name: str, minutes: int) -> None:
     """Half-second chunks: what the stream holds after the whole is what it held after a twelfth of it."""
     model, chunk = detector(name), sound(8000)
-    stream = model.stream(vad=True)
+    stream = model.stream(hop=0.2)
     sizes = []
     tracemalloc.start()
     try:
@@ -150,26 +166,32 @@ def test_memory_stays_bounded(name: str, minutes: int) -> None:
         tracemalloc.stop()
     print(f"{minutes} min pushed: {sizes[0]} bytes held after a twelfth, {sizes[1]} at the end")
     assert stream.seconds == 60 * minutes
-    # What is known of each chunk comes and goes, 9 bytes; of all the audio it would be 34 kB in two minutes.
-    assert sizes[1] - sizes[0] < 30_000
+    # Of each window a few numbers are kept, which the result lists; of the samples, none.
+    kept = len(stream._fine_windows) + len(stream._cuts)
+    assert sizes[1] - sizes[0] < 30_000 + 1_000 * kept
+    assert 1_000 * kept < 0.1 * 4 * 16_000 * 60 * minutes
 
 
-def test_silence_is_not_judged() -> None:
+@pytest.mark.parametrize("hop", [None, 0.1])
+def test_silence_is_not_judged(hop: float | None) -> None:
     model = tiny_detector()
-    wave = np.concatenate([sound(30_000), np.zeros(30_000, np.float32)])
-    timeline = model.timeline((wave, 16_000))
-    assert {window.status for window in timeline.windows} == {"ok", "silent"}
+    wave = np.concatenate([made_speech(30_000 / 16_000), np.zeros(30_000, np.float32)])
+    timeline = model.timeline((wave, 16_000), hop=hop)
+    statuses = [window.status for window in timeline.windows]
+    assert (statuses[0], statuses[-1]) == ("ok", "silent")
     for window in timeline.windows:
-        assert (window.status == "silent") == (window.start > 30_000 / 16_000)
-        assert (window.logits is None) == (window.status == "silent")
-    assert timeline.segments[-1].label == "unjudged"
-    silent = model.timeline((np.zeros(40_000, np.float32), 16_000))
-    assert (silent.verdict.label, silent.verdict.score) == (None, None)
+        # A chunk that the border cuts is not all silent.
+        assert (window.status == "silent") == (window.start * 16_000 > 30_000 - 2 * 512)
+        assert (window.logits is None) == (window.status in ("silent", "no speech"))
+    assert timeline.segments[-1].label == "unheard"
+    silent = model.timeline((np.zeros(40_000, np.float32), 16_000), hop=hop)
+    assert (silent.verdict.label, silent.score.score) == ("unsure", None)
+    assert silent.verdict.reasons == ("uncalibrated", "silent")
 
 
 @pytest.mark.parametrize("samples", [200, 30_000])
 def test_what_a_score_calls_silent_is_silent_over_time(samples: int) -> None:
-    """A step of 16 bits to either side, and recordings of less than a block."""
+    """A step of 16 bits to either side, and recordings of less than a chunk."""
     model, dither = tiny_detector(), np.resize(np.float32([0, 1, 0, -1]) / 32768, samples)
     assert model.score((dither, 16_000)).status == "silent"
     timeline = model.timeline((dither, 16_000))
@@ -183,22 +205,40 @@ def test_samples_too_large_are_an_error(exact: bool) -> None:
         tiny_detector().stream(8000, exact=exact).push(signs)
 
 
-def test_noise_is_not_judged_where_only_speech_is() -> None:
-    model = tiny_detector()
-    rng = np.random.default_rng(0)
-    wave = (rng.normal(size=80_000) * 1e-3).astype(np.float32)
-    assert {window.status for window in model.timeline((wave, 16_000), vad=True).windows} == {"no speech"}
-    assert {window.status for window in model.timeline((wave, 16_000)).windows} == {"ok"}
+@pytest.mark.parametrize("hop", [None, 0.1])
+def test_noise_is_not_judged(hop: float | None) -> None:
+    wave = (np.random.default_rng(0).normal(size=80_000) * 1e-3).astype(np.float32)
+    timeline = tiny_detector().timeline((wave, 16_000), hop=hop)
+    assert {(window.status, window.logits) for window in timeline.windows} == {("no speech", None)}
+    assert [(segment.label, segment.start, segment.end) for segment in timeline.segments] == [("unheard", 0.0, 5.0)]
+    assert timeline.score.heard_seconds == 0
 
 
-def test_a_short_recording_is_scored_as_the_detector_does() -> None:
-    model, wave = tiny_detector(), sound(2000)
-    timeline = model.timeline((wave, 16_000), rule=Rule(0.0, 0.0, 2.0))
+@pytest.mark.parametrize("hop", [None, 0.1])
+def test_a_short_recording_is_scored_as_the_detector_does(hop: float | None) -> None:
+    model, wave = tiny_detector(), made_speech(2000 / 16_000)
+    timeline = model.timeline((wave, 16_000), hop=hop)
     score = model.score((wave, 16_000))
+    assert timeline.score == score
     (window,) = timeline.windows
     assert (window.logits, window.status) == (score.logits, "short")
-    assert (timeline.verdict.label, timeline.verdict.score) == (score.label, score.score)
     assert (timeline.segments[0].start, timeline.segments[0].end) == (0, 2000 / 16_000)
+
+
+def test_a_result_can_be_asked_for_on_the_way() -> None:
+    """It is that of what was heard so far, and asking changes nothing; samples that no window has yet are not heard."""
+    model, wave = tiny_detector(), made_speech(2.0)
+    model.calibration = None
+    stream = model.stream()
+    for piece in np.array_split(wave, 9):
+        stream.push(piece)
+        whole = stream.seconds * 16_000 // SAMPLES * SAMPLES
+        assert stream.result().heard_seconds == whole / 16_000
+        assert stream.result().seconds == stream.seconds
+    stream.finish()
+    assert stream.result() == model.score((wave, 16_000))
+    empty = model.stream().result()
+    assert (empty.label, empty.seconds, empty.windows) == ("unsure", 0.0, ())
 
 
 @pytest.mark.parametrize("hop", [0.0, -1.0, float("nan"), 5.0])
@@ -232,6 +272,7 @@ def test_a_chunk_that_is_refused_leaves_the_stream_as_it_was(rate: int, bad: flo
         stream.push(np.full(1000, bad, np.float32))
     windows += stream.push(wave[rate:]) + stream.finish()
     assert_same(windows, model.timeline((wave, rate)).windows, 2e-4)
+    assert stream.result().seconds == pytest.approx(wave.size / rate, abs=1e-4)
 
 
 @pytest.mark.parametrize("hop", ["a", True, [1]])

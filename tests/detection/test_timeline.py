@@ -1,172 +1,206 @@
-"""Segments with hysteresis and the verdict: properties that hold for any scores."""
+"""Segments of a recording: they cover it, follow the verdict, and never contradict it, whatever the scores."""
 
 import csv
-import dataclasses
 import io
 import itertools
 import json
 import math
+from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aasist_jax.detection.timeline import Rule, Segmenter, Timeline, WindowScore, segments, verdict
-from aasist_jax.detection.timeline_text import COLUMNS, as_csv, as_json, clock
-from aasist_jax.errors import ConfigError
+from aasist_jax.audio.facts import SignalFacts
+from aasist_jax.calibration.evidence import window_posteriors
+from aasist_jax.detection.result import Score, Timeline
+from aasist_jax.detection.timeline import SEGMENT_LABELS, JudgedWindow, WindowScore, judge_windows, segments
+from aasist_jax.detection.timeline_text import COLUMNS, as_csv, as_json, clock, heard_of, sentence
+from aasist_jax.detection.verdict import WINDOWS_DISAGREE, DecisionRule, Verdict, judge
 
 WINDOW, HOP = 4.0, 0.5
+FORMS = pytest.mark.parametrize("examples", [200, pytest.param(10_000, marks=pytest.mark.slow)])
 
 
-def timeline_of(margins: list[float | None]) -> tuple[list[WindowScore], float]:
-    """Windows of these margins every half second, and the recording's length."""
+def windows_of(llrs: list[float | None]) -> tuple[list[WindowScore], float]:
+    """Windows with these ratios every half second, and the recording's length."""
     windows = [
         WindowScore(
-            HOP * i, HOP * i + WINDOW, None if m is None else (-m / 2, m / 2), "ok" if m is not None else "silent"
+            HOP * i,
+            HOP * i + WINDOW,
+            None if llr is None else (-llr / 2, llr / 2),
+            "ok" if llr is not None else "no speech",
+            llr,
         )
-        for i, m in enumerate(margins)
+        for i, llr in enumerate(llrs)
     ]
-    return windows, HOP * (len(margins) - 1) + WINDOW + 0.3
+    return windows, HOP * (len(llrs) - 1) + WINDOW + 0.3
 
 
-margins = st.lists(st.none() | st.floats(-5, 5, allow_subnormal=False), min_size=1, max_size=60)
-rules = st.builds(lambda a, b, s: Rule(min(a, b), max(a, b), s), st.floats(-3, 3), st.floats(-3, 3), st.floats(0, 10))
+def judged_by(llrs: list[float | None], rule: DecisionRule) -> tuple[list[JudgedWindow], Verdict, float]:
+    windows, seconds = windows_of(llrs)
+    verdict = judge(np.array([llr for llr in llrs if llr is not None]), rule)
+    return judge_windows(windows, windows, verdict), verdict, seconds
 
 
-@given(margins, rules)
-def test_segments_cover_the_recording_without_gaps(values: list[float | None], rule: Rule) -> None:
-    windows, duration = timeline_of(values)
-    found = segments(windows, duration, rule)
-    assert found[0].start == 0
-    assert found[-1].end == duration
-    for one, next in itertools.pairwise(found):
-        assert one.end == next.start
-        assert one.label != next.label
-    assert all(segment.seconds > 0 for segment in found)
-    assert sum(segment.windows for segment in found) == len(windows)
+ratios = st.lists(st.none() | st.floats(-9, 9, allow_subnormal=False), min_size=1, max_size=60)
+rules = st.builds(DecisionRule, st.floats(0.01, 0.99), st.floats(0.51, 0.99))
 
 
-@given(margins, rules)
-def test_labels_follow_the_thresholds_with_hysteresis(values: list[float | None], rule: Rule) -> None:
-    windows, duration = timeline_of(values)
-    found = segments(windows, duration, rule)
-    labels = [segment.label for segment in found for _ in range(segment.windows)]
-    spoof = False
-    for window, label in zip(windows, labels, strict=True):
-        if window.margin is None:
-            assert label == "unjudged"
-            continue
-        # Outside the band the margin alone decides; inside it, what was before.
-        if window.margin <= rule.enter:
-            spoof = True
-        elif window.margin > rule.leave:
-            spoof = False
-        assert label == ("spoof" if spoof else "bonafide")
+def hold(examples: int, property: Any) -> None:
+    settings(max_examples=examples, deadline=None)(property)()
 
 
-@given(margins, rules)
-def test_a_wider_band_never_makes_more_segments(values: list[float | None], rule: Rule) -> None:
-    judged = [value for value in values if value is not None] or [0.0]
-    windows, duration = timeline_of(list(judged))
-    wider = Rule(rule.enter - 1, rule.leave + 1, rule.min_spoof)
-    changes = len(segments(windows, duration, wider)) - len(segments(windows, duration, rule))
-    # The first segment may begin as bona fide, where the narrow band has spoof throughout.
-    assert changes <= 1
+@FORMS
+def test_segments_cover_the_recording_without_gaps(examples: int) -> None:
+    @given(ratios, rules)
+    def property(llrs: list[float | None], rule: DecisionRule) -> None:
+        judged, _, seconds = judged_by(llrs, rule)
+        found = segments(judged, seconds)
+        assert (found[0].start, found[-1].end) == (0, seconds)
+        for one, other in itertools.pairwise(found):
+            assert one.end == other.start
+            assert one.label != other.label
+        assert all(segment.seconds > 0 for segment in found)
+        assert {segment.label for segment in found} <= set(SEGMENT_LABELS)
+        assert sum(segment.windows for segment in found) == len(llrs)
+
+    hold(examples, property)
 
 
-@given(margins, rules)
-def test_statistics_are_those_of_the_windows(values: list[float | None], rule: Rule) -> None:
-    windows, duration = timeline_of(values)
-    rest = iter(windows)
-    for segment in segments(windows, duration, rule):
-        own = list(itertools.islice(rest, segment.windows))
-        assert segment.lasting == own[-1].centre - own[0].centre
-        scores = [w.score for w in own if w.score is not None]
-        if segment.label == "unjudged":
-            assert (segment.mean, segment.lowest, segment.highest) == (None, None, None)
-        else:
-            assert segment.mean == pytest.approx(math.fsum(scores) / len(scores), abs=1e-12)
-            assert (segment.lowest, segment.highest) == (min(scores), max(scores))
+@FORMS
+def test_labels_are_those_of_the_posteriors(examples: int) -> None:
+    @given(ratios, rules)
+    def property(llrs: list[float | None], rule: DecisionRule) -> None:
+        judged, verdict, _ = judged_by(llrs, rule)
+        heard = np.array([llr for llr in llrs if llr is not None])
+        expected = iter(window_posteriors(heard, heard, rule.prior).tolist() if heard.size else ())
+        for llr, each in zip(llrs, judged, strict=True):
+            if llr is None:
+                assert (each.label, each.p_synthetic) == ("unheard", None)
+                continue
+            assert each.p_synthetic == pytest.approx(next(expected), rel=1e-9, abs=1e-300)
+            assert each.label == rule.label(each.p_synthetic)
+        if not heard.size:
+            assert verdict.reasons == ("no speech",)
+
+    hold(examples, property)
 
 
-@given(margins, rules)
-def test_the_verdict_follows_its_rule(values: list[float | None], rule: Rule) -> None:
-    windows, duration = timeline_of(values)
-    found = segments(windows, duration, rule)
-    said = verdict(windows, found, rule)
-    judged = [window.score for window in windows if window.score is not None]
-    if not judged:
-        assert (said.label, said.score, said.judged_seconds) == (None, None, 0.0)
-        return
-    longest = max((segment.lasting for segment in found if segment.label == "spoof"), default=-1.0)
-    all_spoof = {segment.label for segment in found} <= {"spoof", "unjudged"}
-    assert said.label == ("spoof" if longest >= rule.min_spoof or all_spoof else "bonafide")
-    assert said.score == pytest.approx(math.fsum(judged) / len(judged), abs=1e-12)
-    assert said.longest_spoof == max(longest, 0.0)
-    assert said.spoof_seconds <= said.judged_seconds + 1e-9 <= duration + 2e-9
+@FORMS
+def test_no_segment_contradicts_the_verdict(examples: int) -> None:
+    @given(ratios, ratios, rules)
+    def property(llrs: list[float | None], others: list[float | None], rule: DecisionRule) -> None:
+        _, verdict, _ = judged_by(llrs, rule)
+        heard = windows_of(llrs)[0]
+        # Its own windows, and others, as a finer hop has.
+        for windows, seconds in (windows_of(llrs), windows_of(others)):
+            found = segments(judge_windows(windows, heard, verdict), seconds)
+            labels = {segment.label for segment in found}
+            if verdict.label == "human":
+                assert labels <= {"human", "unheard"}
+            if "synthetic" in labels:
+                assert verdict.label == "synthetic"
+            for segment in found:
+                assert segment.p_synthetic is None or segment.p_synthetic <= verdict.p_synthetic
+
+    hold(examples, property)
 
 
-@given(margins, rules)
-def test_an_alarm_comes_for_every_segment_that_is_long_enough(values: list[float | None], rule: Rule) -> None:
-    windows, duration = timeline_of(values)
-    segmenter, alarmed = Segmenter(rule), False
-    for window in windows:
-        segmenter.push(window)
-        alarmed |= segmenter.alarm_since is not None
-    found = [segment for segment in segments(windows, duration, rule) if segment.label == "spoof"]
-    assert alarmed == any(segment.lasting >= rule.min_spoof for segment in found)
+@FORMS
+def test_statistics_are_those_of_the_windows(examples: int) -> None:
+    @given(ratios, rules)
+    def property(llrs: list[float | None], rule: DecisionRule) -> None:
+        judged, _, seconds = judged_by(llrs, rule)
+        rest = iter(judged)
+        for segment in segments(judged, seconds):
+            own = list(itertools.islice(rest, segment.windows))
+            if segment.label == "unheard":
+                assert (segment.score, segment.p_synthetic) == (None, None)
+                continue
+            scores = [each.window.score for each in own]
+            assert segment.score == pytest.approx(math.fsum(scores) / len(scores), abs=1e-12)
+            assert segment.p_synthetic == max(each.p_synthetic for each in own)
+
+    hold(examples, property)
 
 
-def test_one_dip_within_the_band_ends_nothing() -> None:
-    windows, duration = timeline_of([3.0, 3.0, -2.0, 0.5, -0.5, 0.9, -2.0, 3.0, -0.9, 3.0])
-    found = segments(windows, duration, Rule(-1.0, 1.0, 2.0))
-    assert [(segment.label, segment.windows) for segment in found] == [("bonafide", 2), ("spoof", 5), ("bonafide", 3)]
-    # The middle between the centres of windows 1 and 2 (2.5 s and 3 s), and of windows 6 and 7.
-    assert (found[1].start, found[1].end) == (2.75, 5.25)
-    assert found[1].lasting == 2.0
-    assert verdict(windows, found, Rule(-1.0, 1.0, 2.0)).label == "spoof"
-    assert verdict(windows, found, Rule(-1.0, 1.0, 2.1)).label == "bonafide"
+def test_a_synthetic_part_is_shown_where_it_is() -> None:
+    llrs: list[float | None] = [5.0] * 20 + [-9.0] * 10 + [None] * 3 + [5.0] * 20
+    judged, verdict, seconds = judged_by(llrs, DecisionRule())
+    assert (verdict.label, verdict.reasons) == ("synthetic", (WINDOWS_DISAGREE,))
+    found = segments(judged, seconds)
+    assert [(segment.label, segment.windows) for segment in found if segment.label in ("synthetic", "unheard")] == [
+        *(("synthetic", 10), ("unheard", 3)),
+    ]
+    (part,) = (segment for segment in found if segment.label == "synthetic")
+    # Half-way between the centres of windows 19 and 20 (11.5 s and 12 s), and of windows 29 and 30.
+    assert (part.start, part.end) == (11.75, 16.75)
+    assert part.score == -4.5
 
 
-@pytest.mark.parametrize("at", [0, 20, 39])
-def test_one_window_is_no_spoof_wherever_it_stands(at: int) -> None:
-    values: list[float | None] = [3.0] * 40
-    values[at] = -3.0
-    windows, duration = timeline_of(values)
-    found = segments(windows, duration, Rule())
-    assert [segment.windows for segment in found if segment.label == "spoof"] == [1]
-    assert verdict(windows, found, Rule()).label == "bonafide"
+def test_without_a_number_nothing_is_sure_but_all_is_shown() -> None:
+    windows, seconds = windows_of([-9.0, None, 5.0])
+    verdict = judge(None, DecisionRule())
+    judged = judge_windows(windows, windows, verdict)
+    assert [(each.label, each.p_synthetic) for each in judged] == [
+        ("unsure", None),
+        ("unheard", None),
+        ("unsure", None),
+    ]
+    assert [segment.score for segment in segments(judged, seconds)] == [-4.5, None, 2.5]
 
 
-def test_a_recording_shorter_than_the_least_spoof_can_still_be_one() -> None:
-    window = WindowScore(0.0, 1.0, (2.0, -2.0), "short")
-    found = segments([window], 1.0, Rule())
-    assert verdict([window], found, Rule(min_spoof=5.0)).label == "spoof"
-
-
-@pytest.mark.parametrize(
-    ("enter", "leave", "seconds"), [(1.0, -1.0, 2.0), (math.nan, 0.0, 2.0), (0.0, math.inf, 2.0), (-1.0, 1.0, -1.0)]
-)
-def test_a_rule_that_makes_no_sense_is_refused(enter: float, leave: float, seconds: float) -> None:
-    with pytest.raises(ConfigError):
-        Rule(enter, leave, seconds)
+def score_of(windows: list[WindowScore], seconds: float, verdict: Verdict) -> Score:
+    return Score(
+        verdict=verdict,
+        score=0.5,
+        logits=(-0.5, 0.5),
+        seconds=seconds,
+        heard_seconds=4.0,
+        speech_seconds=3.0,
+        status="ok",
+        facts=SignalFacts(seconds, 3.0, level_dbfs=-26.0, peak=0.5, clipped_share=0.0, bandwidth_hz=7000.0),
+        weights_id="toy-0123",
+        model_id="toy-0123+4567",
+        windows=tuple(windows),
+    )
 
 
 def test_json_and_csv_hold_the_timeline() -> None:
-    windows, duration = timeline_of([3.0, -3.0, None, -3.0])
-    rule = Rule()
-    found = segments(windows, duration, rule)
-    said = verdict(windows, found, rule)
-    timeline = Timeline(duration, WINDOW, HOP, False, "toy", rule, tuple(windows), tuple(found), said)
-    document = json.loads(as_json("a b.wav", timeline))
-    assert document["verdict"] == dataclasses.asdict(said)
-    assert [segment["label"] for segment in document["segments"]] == ["bonafide", "spoof", "unjudged", "spoof"]
-    assert [window["score"] for window in document["windows"]] == [1.5, -1.5, None, -1.5]
-    rows = list(csv.DictReader(io.StringIO(as_csv("a b.wav", timeline))))
+    judged, verdict, seconds = judged_by([5.0, -9.0, None, -9.0], DecisionRule(0.4, 0.8))
+    windows = [each.window for each in judged]
+    score = score_of(windows, seconds, verdict)
+    timeline = Timeline(score, WINDOW, HOP, False, tuple(windows), tuple(segments(judged, seconds)))
+    document = json.loads(as_json([("a b.wav", timeline)]))
+    assert {name: document[name] for name in score.to_dict()} == score.to_dict()
+    assert (document["label"], document["llr"]) == (verdict.label, verdict.llr)
+    assert document["rule"] == {"prior": 0.4, "sure": 0.8}
+    assert [segment["label"] for segment in document["segments"]] == [each.label for each in timeline.segments]
+    assert [window["score"] for window in document["windows"]] == [2.5, -4.5, None, -4.5]
+    assert [window["llr"] for window in document["windows"]] == [5.0, -9.0, None, -9.0]
+    rows = list(csv.DictReader(io.StringIO(as_csv([("a b.wav", timeline)]))))
     assert tuple(rows[0]) == COLUMNS
     for row, segment in zip(rows, document["segments"], strict=True):
         assert row == {"file": "a b.wav"} | {k: "" if v is None else str(v) for k, v in segment.items()}
 
 
+def test_the_sentence_says_what_the_verdict_says() -> None:
+    windows, seconds = windows_of([5.0, -9.0])
+    verdict = judge(np.array([5.0, -9.0]), DecisionRule(0.5, 0.9))
+    assert sentence(score_of(windows, seconds, verdict)) == (
+        "P(synthetic) 1.000 at a prior of 0.5 (LLR -7.62: strong support for a synthetic one); a label needs 0.9. "
+        "Beside it: windows disagree. Heard 4.0 s of 4.8 s, 3.0 s of it speech."
+    )
+    none = judge(None, DecisionRule(), ["clipped"])
+    assert sentence(score_of(windows, seconds, none)) == (
+        "No number to act on: uncalibrated, clipped. Heard 4.0 s of 4.8 s, 3.0 s of it speech."
+    )
+
+
 def test_times_for_people() -> None:
     assert [clock(t) for t in (0.0, 59.96, 61.25, 3600.0)] == ["00:00.0", "01:00.0", "01:01.2", "1:00:00.0"]
+    assert heard_of(4.0, 4.04) == "4.0 s"
+    assert heard_of(12.1, 3730.0) == "12.1 s of 1:02:10.0"
+    assert heard_of(3600.0, 3730.0) == "1:00:00.0 of 1:02:10.0"

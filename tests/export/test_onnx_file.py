@@ -19,7 +19,7 @@ onnxruntime = extra("onnxruntime", "onnx")
 
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
-from aasist_jax.calibration.llr import LogisticCalibration, load_calibration
+from aasist_jax.calibration.llr import load_calibration
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export import contract, onnx_file
@@ -30,6 +30,7 @@ from aasist_jax.models.aasist.onnx import aasist_graph
 from aasist_jax.models.family import Window
 from aasist_jax.weights.folder import Source, Weights
 from tests.blocked_imports import run_without
+from tests.made_calibration import made_calibration
 from tests.models import toy
 from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG as TINY
@@ -43,13 +44,15 @@ SAMPLES = 14_000
 CONFIG = dataclasses.replace(TINY, nb_samp=SAMPLES, pool_ratios=(0.7, 0.9, 0.7, 0.5), temperatures=(0.5, 0.5, 0.5, 0.5))
 
 
-def tiny_detector(variables: dict[str, Any], calibration: LogisticCalibration | None = None) -> Detector:
-    return Detector(Weights(CONFIG, variables, Source("tiny.pth", "0"), "tiny-0123"), calibration=calibration)
+def tiny_detector(variables: dict[str, Any]) -> Detector:
+    return Detector(Weights(CONFIG, variables, Source("tiny.pth", "0"), "tiny-0123", "0123"))
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return tiny_detector(scaled_variables(9), LogisticCalibration((0.5,), -1.25, 0.5))
+    detector = tiny_detector(scaled_variables(9))
+    detector.calibration = made_calibration(detector, 0.5, -1.25)
+    return detector
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_the_file_states_what_a_user_must_know(detector: Detector, exported: Pat
     model = onnx.load(exported)
     onnx.checker.check_model(model, full_check=True)
     facts = {prop.key: prop.value for prop in model.metadata_props}
-    assert facts["model_id"] == "tiny-0123"
+    assert facts["weights_id"] == "tiny-0123"
     assert facts["architecture"] == "AASIST"
     assert json.loads(facts["source"]) == {"name": "tiny.pth", "sha256": "0"}
     assert (facts["sample_rate"], facts["window"], facts["bonafide_index"]) == ("16000", str(SAMPLES), "1")
@@ -83,7 +86,8 @@ def test_the_file_states_what_a_user_must_know(detector: Detector, exported: Pat
     # A model with a fixed window has no need of them.
     assert not {"fill", "shortest"} & set(facts)
     (tmp_path / "calibration.json").write_text(facts["calibration"])
-    assert load_calibration(tmp_path / "calibration.json") == detector.calibration
+    assert detector.calibration is not None
+    assert load_calibration(tmp_path / "calibration.json") == detector.calibration.logistic
     (wave,), (logits,) = model.graph.input, model.graph.output
     assert [dim.dim_param or dim.dim_value for dim in wave.type.tensor_type.shape.dim] == ["batch", SAMPLES]
     assert [dim.dim_param or dim.dim_value for dim in logits.type.tensor_type.shape.dim] == ["batch", 2]
@@ -176,7 +180,7 @@ def test_the_example_needs_no_jax(detector: Detector, exported: Path, tmp_path: 
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
     assert [file for _, file in lines] == [str(file) for file in files]
-    native = [detector.score(file).score for file in files]
+    native = [detector.score(file, published=True).score for file in files]
     np.testing.assert_allclose([float(score) for score, _ in lines], native, rtol=0, atol=2e-5)
 
 
@@ -189,7 +193,7 @@ def any_length_weights() -> Weights:
     f32, kernel = np.float32, np.array([[30], [-0.5]], np.float32)
     params = {"judge": {"kernel": kernel, "bias": np.array([-2], f32)}}
     variables = {"params": params, "memory": {"loudest": np.array(0.7, f32)}}
-    return Weights(any_length.AnyLengthConfig(LONGEST, FRAME), variables, Source("any.pth", "0"), "any-0123")
+    return Weights(any_length.AnyLengthConfig(LONGEST, FRAME), variables, Source("any.pth", "0"), "any-0123", "0123")
 
 
 @pytest.fixture
@@ -233,8 +237,9 @@ def test_the_example_scores_clips_of_any_length(of_any_length: Detector, tmp_pat
     files.append(tmp_path / "22050 Hz.wav")
     louder = (np.linspace(0.01, 0.5, 5500) * np.sin(np.arange(5500) / 3)).astype(np.float32)
     soundfile.write(files[-1], louder, 22_050, "FLOAT")
-    assert abs(of_any_length.score((louder, 16_000)).score - of_any_length.score(files[-1]).score) > 1e-3
-    native = [of_any_length.score(file).score for file in files]
+    found = [of_any_length.score(audio, published=True).score for audio in ((louder, 16_000), files[-1])]
+    assert abs(found[0] - found[1]) > 1e-3
+    native = [of_any_length.score(file, published=True).score for file in files]
     soundfile.write(tmp_path / "too_short.wav", wave[: FRAME - 1], 16_000, "FLOAT")
     for kind, suffix in (("onnx", "onnx"), ("stablehlo", "zip")):
         run_example = functools.partial(run_without, ("aasist_jax",), f"examples/score_{kind}.py")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasist_jax.calibration.llr import IsotonicCalibration
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ExportError
 from aasist_jax.export import contract, stablehlo_file
 from aasist_jax.export.stablehlo_file import export_stablehlo
 from tests.blocked_imports import run_without
 from tests.conftest import REPOSITORY
+from tests.made_calibration import made_calibration
 from tests.models import toy
 from tests.models.aasist import official
 from tests.models.toy import WINDOW
@@ -26,7 +26,9 @@ pytestmark = pytest.mark.usefixtures("toy_family")
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector(toy.toy_weights(), calibration=IsotonicCalibration((-1.0, 2.0), (-3.0, 4.0)))
+    detector = Detector(toy.toy_weights())
+    detector.calibration = made_calibration(detector, 2.0, -3.0)
+    return detector
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +56,12 @@ def test_the_file_states_what_a_user_must_know(exported: Path) -> None:
     with zipfile.ZipFile(exported) as archive:
         assert archive.namelist() == ["model.stablehlo", "facts.json"]
         facts = json.loads(archive.read("facts.json"))
-    assert facts["model_id"] == "toy-0123"
+    assert facts["weights_id"] == "toy-0123"
     assert facts["architecture"] == "Toy"
     assert facts["source"] == {"name": "toy.pth", "sha256": "0"}
     assert (facts["sample_rate"], facts["window"], facts["bonafide_index"]) == (16_000, WINDOW, 1)
     assert facts["labels"] == ["spoof", "bonafide"]
-    assert facts["calibration"] == {"kind": "isotonic", "scores": [-1, 2], "llrs": [-3, 4]}
+    assert facts["calibration"] == {"kind": "logistic", "slopes": [2], "offset": -3, "prior": 0.5}
 
 
 def test_the_program_names_no_folder_of_this_machine(exported: Path) -> None:
@@ -102,7 +104,7 @@ def test_the_example_needs_nothing_of_this_package(detector: Detector, exported:
     for path, line in zip(files, done.stdout.splitlines(), strict=True):
         score, file = line.split(" ", 1)
         assert file == str(path)
-        assert float(score) == pytest.approx(detector.score(path).score, abs=2e-6)
+        assert float(score) == pytest.approx(detector.score(path, published=True).score, abs=2e-6)
 
 
 def test_the_command_exports_or_says_why_not(command: Any, tmp_path: Path) -> None:

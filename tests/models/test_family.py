@@ -56,13 +56,13 @@ def test_a_new_family_is_converted_and_scored(tmp_path: Path, entry: Family) -> 
     folder = convert_checkpoint(tmp_path / "toy.pth", tmp_path / "toy.json", tmp_path / "toy")
 
     wave = np.random.default_rng(1).uniform(-1, 1, 1000).astype(np.float32)
-    result = Detector.from_pretrained(folder).score((wave, 16_000))
+    result = Detector.from_pretrained(folder).score((wave, 16_000), published=True)
     x = np.abs(wave[:400].reshape(8, 50)).mean(0) * 2
     x = (x - tensors["front.bn.running_mean"]) / np.sqrt(tensors["front.bn.running_var"] + 1e-5)
     x = x * tensors["front.bn.weight"] + tensors["front.bn.bias"]
     expected = tensors["back.linear.weight"] @ x + tensors["back.linear.bias"]
     np.testing.assert_allclose(result.logits, expected, rtol=1e-5)
-    assert result.model_id.startswith("toy-")
+    assert result.weights_id.startswith("toy-")
 
     export_checkpoint(folder, tmp_path / "back.pth")
     back = read_torch_file(tmp_path / "back.pth")

@@ -161,7 +161,7 @@ def outcome(folder: Path, *, with_state: bool = True) -> Outcome:
         (folder / "weights" / "model.safetensors").read_bytes(),
         [{k: v for k, v in line.items() if k not in timed} for line in log if "loss" in line],
         [line for line in log if "dev_eer" in line],
-        {k: v for k, v in json.loads((folder / "summary.json").read_text()).items() if k != "model_id"},
+        {k: v for k, v in json.loads((folder / "summary.json").read_text()).items() if k != "weights_id"},
         {path.name: path.read_text() for path in sorted((folder / "scores").iterdir())},
     )
 

@@ -80,7 +80,7 @@ def test_run_folder_of_a_finished_run(bench: Bench) -> None:
     assert config["model_config"]["filts"] == bench.config["model_config"]["filts"]
     assert config == summary["identity"]["config"]
     assert len({tuple(line["utterances"]) for line in bench.alone.steps}) == STEPS
-    assert Detector.from_pretrained(folder / "weights").weights.model_id == summary["model_id"]
+    assert Detector.from_pretrained(folder / "weights").weights.weights_id == summary["weights_id"]
 
 
 def test_a_finished_run_is_not_run_again(bench: Bench) -> None:

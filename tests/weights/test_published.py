@@ -202,11 +202,11 @@ def test_detector_takes_weights_by_name_and_fetches_them_when_told(
     assert [listed.folder for listed in list_weights()] == [None, None]
     fetched = Detector.from_pretrained("AASIST-L", download=True)
     again = Detector.from_pretrained("AASIST-L")
-    assert Detector.from_pretrained().weights.model_id == again.weights.model_id
+    assert Detector.from_pretrained().weights.weights_id == again.weights.weights_id
     assert len(official.seen) == 1
     folder = tmp_path / "aasist_jax" / "weights" / "AASIST-L"
     by_path = Detector.from_pretrained(folder)
-    assert fetched.weights.model_id == again.weights.model_id == by_path.weights.model_id
+    assert fetched.weights.weights_id == again.weights.weights_id == by_path.weights.weights_id
     assert [(listed.published.name, listed.folder) for listed in list_weights()] == [
         ("AASIST", None),
         ("AASIST-L", folder),

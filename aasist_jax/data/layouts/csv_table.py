@@ -40,7 +40,13 @@ SPLIT_NAMES = {
 """Other names that the splits have in tables. They count where a table has no split of the name itself."""
 
 
-def read_csv(path: str | os.PathLike[str], split: str | None = None, bonafide_is: str = "") -> list[Utterance]:
+def read_csv(
+    path: str | os.PathLike[str],
+    split: str | None = None,
+    bonafide_is: str = "",
+    *,
+    way_out: str = "--set data_config.bonafide_is=1",
+) -> list[Utterance]:
     """Read clips from a CSV file with a header, in the order of its lines.
 
     The separator is a comma, a semicolon or a tab, whichever the header shows. Columns: path (relative to the folder of
@@ -52,6 +58,7 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None, bonafide_is
         split: return only the lines of this split (see `SPLIT_NAMES`). Without a split column, about one speaker in
             five (or clip, if no speaker is given), chosen by a hash of the name, is in `dev` and the others in `train`.
         bonafide_is: which label means bona fide, such as "1", where labels are numbers.
+        way_out: the option that says so, for the message where it is missing.
 
     Raises:
         DataError: there is no such file, column or split, labels are numbers and nothing says what they mean, or lines
@@ -61,7 +68,7 @@ def read_csv(path: str | os.PathLike[str], split: str | None = None, bonafide_is
     header, label_column, rows = _table(listing)
     meanings = label_meanings((row.get("label") or "" for _, row in rows), label_column, bonafide_is)
     if meanings.problem:
-        raise DataError(f"{listing}: {meanings.problem}; say it with --set data_config.bonafide_is=1")
+        raise DataError(f"{listing}: {meanings.problem}; say it with {way_out}")
     if meanings.note:
         _tell_once(f"{listing}: {meanings.note}")
     if split is not None:

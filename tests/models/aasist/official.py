@@ -23,7 +23,7 @@ def golden(name: str) -> ForwardGolden:
 def weights(name: str) -> Weights:
     config = parse_model_config(golden(name).config, f"{name}.forward.npz")
     variables = from_torch(config, read_torch_file(golden(name).weights), f"{name}.pth")
-    return Weights(config, variables, Source(f"{name}.pth", ""), name)
+    return Weights(config, variables, Source(f"{name}.pth", ""), name, name)
 
 
 @functools.cache

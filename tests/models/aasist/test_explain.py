@@ -14,6 +14,8 @@ from scipy.stats import spearmanr
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
 from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.explanation_text import explanation_dict, explanation_sentence
+from aasist_jax.detection.timeline_text import sentence
 from aasist_jax.errors import AudioError, ConfigError
 from aasist_jax.features.sinc import sinc_filters
 from aasist_jax.models.aasist import network
@@ -28,7 +30,7 @@ from tests.models.aasist.tiny import scaled_variables
 SAMPLES = 14_000
 NODES = {"t": 6, "s": 8}
 CONFIG = dataclasses.replace(TINY, nb_samp=SAMPLES, pool_ratios=(0.7, 0.9, 0.7, 0.5))
-WEIGHTS = Weights(CONFIG, scaled_variables(10), Source("tiny.pth", "0"), "tiny-0123")
+WEIGHTS = Weights(CONFIG, scaled_variables(10), Source("tiny.pth", "0"), "tiny-0123", "0123")
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +52,9 @@ def explanation(detector: Detector, wave: np.ndarray) -> Explanation:
 def test_it_explains_the_score_of_the_first_window(
     detector: Detector, explanation: Explanation, wave: np.ndarray
 ) -> None:
-    score = detector.score((wave, 16_000))
+    score = detector.score((wave, 16_000), published=True)
     assert explanation.score == pytest.approx(score.score, abs=1e-5)
-    assert (explanation.label, explanation.model_id) == (score.label, "tiny-0123")
+    assert explanation.weights_id == "tiny-0123"
     assert (explanation.duration, explanation.window) == (2 * SAMPLES / 16_000, SAMPLES / 16_000)
     for kind, nodes in (("t", explanation.time), ("s", explanation.frequency)):
         assert len(nodes.edges) == NODES[kind] + 1
@@ -168,16 +170,19 @@ def test_the_command_prints_and_draws(command: Any, wave: np.ndarray, tmp_path: 
     file = tmp_path / "a$b_c.wav"
     soundfile.write(file, wave[: SAMPLES // 2], 16_000, "FLOAT")
     code, out, err = command("explain", file, "--weights", folder, "--plot", tmp_path / "a.png", "--json")
-    assert (code, err) == (0, "")
-    expected = Detector.from_pretrained(folder).explain(file)
-    assert json.loads(out) == json.loads(json.dumps(dataclasses.asdict(expected)))
+    assert code == 0
+    detector = Detector.from_pretrained(folder)
+    expected, result = detector.explain(file), detector.score(file)
+    numbers = json.loads(json.dumps(explanation_dict(expected)))
+    assert json.loads(out) == {"file": str(file), **result.to_dict(), "explanation": numbers}
+    assert "rollout" in numbers["time"]
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     code, out, err = command("explain", file, "--weights", folder)
-    assert (code, err) == (0, "")
-    assert f"{expected.label}, score {expected.score:+.3f} ({expected.model_id})" in out
-    strongest = int(np.argmax(np.abs(expected.time.occlusion)))
-    begin, end = expected.time.edges[strongest : strongest + 2]
-    assert f"{begin:.2f} to {end:.2f} s" in out
+    assert code == 0
+    assert "not calibrated" in err
+    words = " ".join(out.split())
+    assert f"{file}: unsure. {sentence(result)}" in words
+    assert words.endswith(explanation_sentence(expected))
     code, out, err = command("explain", file, "--weights", folder, "--plot", tmp_path / "none" / "a.png")
     assert (code, err.count("\n")) == (1, 1)
     assert "none/a.png: there is no folder" in err
