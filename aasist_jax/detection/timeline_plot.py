@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.detection.figures import plain, png_of
+from aasist_jax.detection.figures import new_figure, plain, png_of
 from aasist_jax.detection.timeline import (
     SEGMENT_LABELS,
     JudgedWindow,
@@ -129,9 +129,7 @@ def timeline_figure(title: str, overview: "Overview", timeline: "Timeline") -> "
         overview: of the signal, which must have been pushed to its end.
         timeline: what was heard.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 6.8), layout="constrained")
+    figure = new_figure(11.0, 6.8)
     waveform, spectrogram, verdicts, evidence = figure.subplots(4, 1, sharex=True, height_ratios=(0.8, 1.3, 0.22, 1.6))
     seconds = timeline.score.seconds
     _draw_signal(waveform, spectrogram, overview, seconds)
@@ -158,11 +156,9 @@ def verdict_figure(score: "Score", windows: Sequence[WindowScore], segments: Seq
     Raises:
         ConfigError: it is a published score, which has no verdict.
     """
-    from matplotlib.figure import Figure
-
     if score.verdict is None:
         raise ConfigError("a published score has no verdict to draw; score without `published`")
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure = new_figure(9.0, 3.0)
     verdicts, evidence = figure.subplots(2, 1, sharex=True, height_ratios=(0.2, 1.6))
     spans = spans_of(segments, score.seconds)
     _draw_spans(verdicts, spans, score.seconds)

@@ -162,6 +162,13 @@ def test_the_windows_of_a_plot_stand_at_their_ratios_and_at_raw_scores_without()
     assert heights(finer) == [2.0, 3.0, 5.0]
 
 
+def test_a_notebook_shows_a_plot_without_pyplot() -> None:
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, _ = DisplayFormatter().format(RESULTS["human"].plot())
+    assert shown["image/png"].startswith(b"\x89PNG")
+
+
 def test_a_published_score_has_no_plot() -> None:
     with pytest.raises(ConfigError, match="no verdict to draw"):
         RESULTS["published"].plot()
