@@ -152,9 +152,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def _listen(
-    model: Silero, wave: np.ndarray, gains: np.ndarray, first: int, state: State
-) -> tuple[np.ndarray, State]:
+def _listen(model: Silero, wave: np.ndarray, gains: np.ndarray, first: int, state: State) -> tuple[np.ndarray, State]:
     padded = np.concatenate([state.context, wave])
     found, hidden, cell = [], state.hidden, state.cell
     count, done = wave.size // CHUNK, 0
