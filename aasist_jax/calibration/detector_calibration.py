@@ -25,6 +25,9 @@ LARGEST = 1e9
 """No score and no log-likelihood ratio is as large."""
 
 
+LONGEST_NAME = 200
+
+
 def score_rule(window: int) -> str:
     """Names the rule that makes the scores which are calibrated."""
     return f"mean raw bona fide logit of the windows of {window} samples with speech"
@@ -173,6 +176,10 @@ def parse_detector_calibration(text: str) -> DetectorCalibration:
         found = msgspec.json.decode(text, type=DetectorCalibration, dec_hook=_as_array)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    for text in (found.weights_id, found.rule):
+        # They stand in messages of one line.
+        if not text.isprintable() or len(text) > LONGEST_NAME:
+            raise ValueError("it names its weights or its rule in no plain text")
     found.domain.check()
     _check_map(found)
     return found

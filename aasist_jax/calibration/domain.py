@@ -53,7 +53,9 @@ class Domain:
             ValueError: they do not.
         """
         features, components = self.mean.shape, self.reference.shape[1:]
-        if self.scale.shape != features or self.components.shape != components + features or not len(self.reference):
+        dimensions = (self.mean.ndim, self.reference.ndim)
+        fit = self.scale.shape == features and self.components.shape == components + features
+        if dimensions != (1, 2) or not fit or not self.reference.size or not self.mean.size:
             raise ValueError("the arrays of its domain do not fit together")
         if self.scale.min() <= 0:
             raise ValueError("a scale of its domain is not positive")

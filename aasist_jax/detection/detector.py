@@ -103,8 +103,12 @@ class Detector(Model, Estimator):
         way_out = "calibrate again with `aasist-jax calibrate`"
         if calibration.weights_id != self.weights.weights_id:
             return f"it was fitted on the weights {calibration.weights_id}, not {self.weights.weights_id}; {way_out}"
-        rule = score_rule(self.window)
-        return "" if calibration.rule == rule else f"it is for another score ({calibration.rule}); {way_out}"
+        if calibration.rule != score_rule(self.window):
+            return f"it is for another score ({calibration.rule}); {way_out}"
+        features = calibration.domain.mean.size
+        return (
+            "" if features == self.features else f"its domain has {features} features, not {self.features}; {way_out}"
+        )
 
     @property
     def model_id(self) -> str:

@@ -5,7 +5,7 @@ scores every window separately. Both take 16 kHz mono in pieces of any size; the
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
@@ -24,6 +24,7 @@ Scored = tuple[int, Float32[np.ndarray, "2"]]
 """A window: its first sample, and its logits (spoof, bona fide)."""
 
 
+@runtime_checkable
 class WindowScorer(Protocol):
     """Takes a recording in pieces and returns its scored windows, in order."""
 

@@ -1,5 +1,6 @@
 """A network with its weights, compiled: from windows of samples to logits and embeddings."""
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -55,6 +56,15 @@ class Model:
     def window(self) -> int:
         """Length of a window in samples at 16 kHz."""
         return self.window_rule.samples
+
+    @functools.cached_property
+    def features(self) -> int:
+        """Length of an embedding."""
+        waves = jax.ShapeDtypeStruct((self._rows, self.window), np.float32)
+        lengths = () if self.window_rule.fixed else (jax.ShapeDtypeStruct((self._rows,), np.int32),)
+        with jax.default_matmul_precision("highest"):
+            _, embedding = jax.eval_shape(self._read_out, waves, *lengths)
+        return int(embedding.shape[1])
 
     @property
     def frame_geometry(self) -> FrameGeometry | None:

@@ -17,6 +17,7 @@ from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.timeline import JudgedWindow, WindowScore, judge_windows, segments
 from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError, ConfigError
+from aasist_jax.models.family import FrameGeometry
 
 if TYPE_CHECKING:
     from aasist_jax.detection.detector import Detector
@@ -79,29 +80,13 @@ class Stream:
         self._cuts: list[Cut] = []
         self._values: list[np.ndarray] = []
         self._waiting: list[Cut] = []
-        self._fine: WindowScorer | None = None
         self._fine_windows: list[WindowScore] = []
         geometry = None if exact else detector.frame_geometry
         self.exact = hop is None or geometry is None
         hop_samples = window if hop is None else _hop(hop, 1 if geometry is None else geometry.stride, window)
-        if hop is not None and geometry is None:
-            batch = 1 if live else FILE_WINDOWS
-            self._fine = ExactWindows(
-                detector.logits, detector.start_logits, window=window, hop=hop_samples, batch=batch
-            )
-        elif hop is not None and geometry is not None:
-            self._fine = EncodedWindows(
-                geometry,
-                detector.encode,
-                detector.classify,
-                detector.start_logits,
-                window=window,
-                hop=hop_samples // geometry.stride,
-                step=1 if live else FILE_FRAMES,
-            )
+        self._fine = None if hop is None else _fine_scorer(detector, geometry, hop_samples, live=live)
         self.hop = hop_samples / SAMPLE_RATE
-        self._received = 0
-        self._finished = False
+        self._received, self._finished = 0, False
         self._resampler = (
             None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", "HQ")
         )
@@ -214,6 +199,22 @@ class Stream:
         calibration = self._detector.calibration
         llr = None if calibration is None else float(calibration.llrs(np.array([bonafide]))[0])
         return WindowScore(*seconds, (spoof, bonafide), "ok" if end - start == self._window else "short", llr)
+
+
+def _fine_scorer(detector: "Detector", geometry: FrameGeometry | None, hop: int, *, live: bool) -> WindowScorer:
+    """What scores the windows of a finer hop: from the frames of the whole, or each by itself without a geometry."""
+    if geometry is None:
+        batch = 1 if live else FILE_WINDOWS
+        return ExactWindows(detector.logits, detector.start_logits, window=detector.window, hop=hop, batch=batch)
+    return EncodedWindows(
+        geometry,
+        detector.encode,
+        detector.classify,
+        detector.start_logits,
+        window=detector.window,
+        hop=hop // geometry.stride,
+        step=1 if live else FILE_FRAMES,
+    )
 
 
 def _hop(seconds: Any, unit: int, window: int) -> int:

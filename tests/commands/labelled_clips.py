@@ -1,4 +1,4 @@
-"""Clips whose truth is known, for the tests of `calibrate` and `verdicts`: loud ones human, faint ones synthetic."""
+"""Clips whose truth is known, for tests of `calibrate` and `verdicts`: loud ones are human, faint ones synthetic."""
 
 import csv
 from collections.abc import Mapping, Sequence

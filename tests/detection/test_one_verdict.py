@@ -105,7 +105,7 @@ def every_way(detector: Detector, path: Path, rule: DecisionRule) -> dict[str, d
     for hop, exact in ((None, False), (detector.window / RATE / 2, False), (detector.window / RATE / 2, True)):
         timeline = detector.timeline(path, rule=rule, hop=hop, exact=exact)
         found[f"timeline {hop} {exact}"] = facts_of(timeline.score)
-        document = json.loads(as_json("a", timeline))
+        document = json.loads(as_json([("a", timeline)]))
         found[f"timeline {hop} {exact} as JSON"] = of_row(document)
         if hop is None:
             assert timeline.segments == detector.score(path, rule=rule).segments
@@ -207,6 +207,19 @@ def test_real_speech_has_one_verdict_by_the_official_weights(count: int, tmp_pat
     joined = np.concatenate([load_audio(path) for path in files[:12]])[: 30 * RATE]
     soundfile.write(tmp_path / "joined.flac", joined, RATE)
     assert_one_verdict(every_way(official_detector(), tmp_path / "joined.flac", DecisionRule()))
+
+
+def test_a_call_of_two_sides_has_one_verdict_and_one_of_each_side(tmp_path: Path) -> None:
+    detector, path = toy_detector(), tmp_path / "call.wav"
+    sides = np.stack([made_speech(3.0), made_speech(3.0, 2, gain=0.02)], axis=1)
+    soundfile.write(path, sides, RATE, subtype="FLOAT")
+    expected = detector.score(path)
+    assert [side.label for side in expected.channels] == ["human", "synthetic"]
+    assert "channels differ" in expected.reasons
+    assert list(expected.channels) == [detector.score(path, channel=side) for side in (0, 1)]
+    among = list(detector.score_many([(made_speech(2.0), RATE), path, (sides, RATE), (made_speech(5.0), RATE)]))
+    assert among[1] == among[2] == detector.score((sides, RATE)) == expected
+    assert detector.timeline(path).score == detector.timeline((sides, RATE), hop=0.1).score == expected
 
 
 def test_without_a_calibration_every_way_says_so(tmp_path: Path) -> None:

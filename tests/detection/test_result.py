@@ -67,7 +67,7 @@ def test_the_dictionary_is_the_row_of_a_file() -> None:
 def test_the_dictionary_of_a_timeline_is_its_document() -> None:
     timeline = made_timeline(RESULTS["synthetic"])
     values = timeline.to_dict()
-    assert json.loads(as_json("a.wav", timeline)) == {"file": "a.wav", **values}
+    assert json.loads(as_json([("a.wav", timeline)])) == {"file": "a.wav", **values}
     assert RESULTS["synthetic"].to_dict().items() <= values.items()
     for segment, known in zip(values["segments"], timeline.segments, strict=True):
         assert segment == dataclasses.asdict(known)

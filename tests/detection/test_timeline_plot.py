@@ -113,7 +113,7 @@ def test_three_colours_and_a_hatch_whatever_the_length(windows: int) -> None:
 def test_the_title_is_the_verdict_in_words() -> None:
     figure = timeline_figure("a$b$\n.wav", overview(), heard([1.0, 2.0], calibrated=False))
     assert figure.get_suptitle() == r"a\$b\$?.wav: unsure (uncalibrated)"
-    assert "No number to act on: uncalibrated." in figure.axes[0].get_title()
+    assert "No probability is given: uncalibrated." in figure.axes[0].get_title()
     assert "not calibrated" in figure.axes[-1].get_ylabel()
     calibrated = timeline_figure("a.wav", overview(), heard([1.0, 2.0]))
     assert "human" in calibrated.axes[-1].get_ylabel()

@@ -193,7 +193,7 @@ def any_length_weights() -> Weights:
     f32, kernel = np.float32, np.array([[30], [-0.5]], np.float32)
     params = {"judge": {"kernel": kernel, "bias": np.array([-2], f32)}}
     variables = {"params": params, "memory": {"loudest": np.array(0.7, f32)}}
-    return Weights(any_length.AnyLengthConfig(LONGEST, FRAME), variables, Source("any.pth", "0"), "any-0123")
+    return Weights(any_length.AnyLengthConfig(LONGEST, FRAME), variables, Source("any.pth", "0"), "any-0123", "0123")
 
 
 @pytest.fixture
