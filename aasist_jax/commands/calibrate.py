@@ -71,7 +71,7 @@ def calibrate(
         _calibrate_scores(scores, out, keys, where, method, prior, name, bonafide_is)
         return
     if weights is None or data is None:
-        raise typer.BadParameter("name the weights, and labelled recordings, as in WEIGHTS --data clips.csv")
+        raise typer.BadParameter("name the weights and labelled recordings: WEIGHTS --data clips.csv")
     if plot is not None:
         check_output(plot, (".png",))
     if out is not None:

@@ -57,7 +57,7 @@ LINE_LETTERS = 145
 TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MOST_TICKS = 10
 
-Row = Float[np.ndarray, " columns"]
+PerWindow, PerColumn = Float[np.ndarray, " windows"], Float[np.ndarray, " columns"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def spans_of(segments: Sequence[Segment], seconds: float, columns: int = SPAN_CO
     ]
 
 
-def ranges_of(starts: Row, ends: Row, values: Row, seconds: float, columns: int = WINDOW_COLUMNS) -> tuple[Row, Row]:
+def ranges_of(
+    starts: PerWindow, ends: PerWindow, values: PerWindow, seconds: float, columns: int = WINDOW_COLUMNS
+) -> tuple[PerColumn, PerColumn]:
     """The lowest and the highest of the values of windows in each column; NaN where there is no window.
 
     Args:
