@@ -57,7 +57,8 @@ LINE_LETTERS = 145
 TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MOST_TICKS = 10
 
-PerWindow, PerColumn = Float[np.ndarray, " windows"], Float[np.ndarray, " columns"]
+PerWindow = Float[np.ndarray, " windows"]
+PerColumn = Float[np.ndarray, " columns"]
 
 
 @dataclass(frozen=True)
