@@ -57,8 +57,8 @@ class Seen(HTMLParser):
 def test_the_dictionary_is_the_row_of_a_file() -> None:
     for result in RESULTS.values():
         values = result.to_dict()
-        assert [*values] == [*COLUMNS[1:-1]]
-        assert Row("a.wav", result).as_dict() == {"file": "a.wav", **values, "error": None}
+        assert {"file", "channel", *values, "error"} == {*COLUMNS}
+        assert Row("a.wav", result, channel=1).as_dict() == {"file": "a.wav", "channel": 1, **values, "error": None}
         assert json.loads(json.dumps(values)) == values
         assert (values["label"], values["llr"], values["score"]) == (result.label, result.llr, result.score)
     assert RESULTS["doubtful"].to_dict()["reasons"] == "band-limited; damaged"
