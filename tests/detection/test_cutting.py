@@ -39,7 +39,7 @@ def condition(wave: np.ndarray, *, is_damaged: bool = False) -> Condition:
     return cutter.condition(cutter.facts(), is_damaged=is_damaged)
 
 
-@pytest.mark.parametrize("samples", [1, 600, SIZE - 1, SIZE, SIZE + 1, 2 * SIZE, 2 * SIZE + 1, 7 * SIZE - 1, 30_000])
+@pytest.mark.parametrize("samples", [600, SIZE - 1, SIZE, SIZE + 1, 2 * SIZE, 2 * SIZE + 1, 7 * SIZE - 1, 30_000])
 def test_windows_lie_end_to_end_and_the_last_one_ends_with_the_recording(samples: int) -> None:
     wave = made_speech(3.0)[1000 : 1000 + samples]
     _, cuts = cut(wave)
@@ -51,11 +51,11 @@ def test_windows_lie_end_to_end_and_the_last_one_ends_with_the_recording(samples
         np.testing.assert_array_equal(each.wave, first_window(wave[each.start :], SIZE))
 
 
-@pytest.mark.parametrize("samples", [50, 100, 3000, SIZE, 9000])
+@pytest.mark.parametrize("samples", [600, 1000, 3000, SIZE, 9000])
 def test_a_model_of_any_length_hears_how_long_a_short_recording_is(samples: int) -> None:
     wave = made_speech(3.0)[1000 : 1000 + samples]
-    _, cuts = cut(wave, Window(SIZE, shortest=100, fixed=False))
-    assert [each.length for each in cuts] == [min(max(samples, 100), SIZE)] * len(cuts)
+    _, cuts = cut(wave, Window(SIZE, shortest=1000, fixed=False))
+    assert [each.length for each in cuts] == [min(max(samples, 1000), SIZE)] * len(cuts)
     padded = np.pad(wave, (0, max(SIZE - samples, 0)))
     for each in cuts:
         np.testing.assert_array_equal(each.wave, padded[each.start : each.start + SIZE])
@@ -180,7 +180,8 @@ def test_a_line_stays_one_through_resampling(rate: int, level: float, expected: 
 def test_both_ends_of_a_line_do_not_count(at: int) -> None:
     line = np.full(20_000, 0.5, np.float32)
     line[at] = 0.6
-    expected = "constant" if at < 320 or at >= 20_000 - 320 else "ok"
+    # A line with one peak dwells at its level, which is to be clipped.
+    expected = "constant" if at < 320 or at >= 20_000 - 320 else "clipped"
     assert condition(line) == expected
     # Of a recording of less than 80 ms, all counts.
     assert condition(line[at - at % 1000 : at - at % 1000 + 1000]) == "short"
