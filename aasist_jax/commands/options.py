@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,14 @@ Channel = Annotated[
     typer.Option(
         min=0,
         help="Score this channel alone, counted from 0, not the mean of all channels.",
+        rich_help_panel=RARE,
+    ),
+]
+ChannelOrEach = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        help="A channel alone, counted from 0, not the mean of all; or `each`, as a recording of its own.",
         rich_help_panel=RARE,
     ),
 ]
@@ -111,6 +119,19 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
         raise ConfigError(f"{path}: is a folder; give the name of a file")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def chosen_channel(text: str | None) -> int | Literal["each"] | None:
+    """The value of `--channel`.
+
+    Raises:
+        BadParameter: it is neither a count from 0 nor `each`.
+    """
+    if text is None or text == "each":
+        return text  # type: ignore[return-value]  # the checker of types does not narrow a text
+    if not text.isascii() or not text.isdecimal():
+        raise typer.BadParameter(f"--channel {text}: give a channel, counted from 0, or each")
+    return int(text)
 
 
 def decision_rule(prior: float, sure: float) -> Any:

@@ -14,25 +14,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from aasist_jax.commands import exit_codes
 from aasist_jax.commands.options import (
     RARE,
-    Channel,
+    ChannelOrEach,
     FailOnSynthetic,
     Sure,
     SyntheticPrior,
     Weights,
     check_output,
+    chosen_channel,
     decision_rule,
     tell_uncalibrated,
     weights_folder,
 )
 from aasist_jax.commands.reporting import SUFFIXES, report_fault, with_reports
-from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, find_recordings, left_out, printable
+from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, each_channel, find_recordings, left_out, printable
 from aasist_jax.runtime.messages import print_error, print_warning, say
 
 
@@ -89,7 +90,7 @@ def score(
             rich_help_panel=RARE,
         ),
     ] = True,
-    channel: Channel = None,
+    channel: ChannelOrEach = None,
     report: Annotated[
         list[Path] | None,
         typer.Option(help="Write a report on one recording to this .html, for people, or .json, for `verify`."),
@@ -101,7 +102,8 @@ def score(
     for path in reports:
         check_output(path, SUFFIXES)
     rule, shown = decision_rule(prior, sure), format or _format_of(out)
-    options = ScoreOptions(rule, published, shown, out, resume, continue_on_error, channel, reports)
+    side = chosen_channel(channel)
+    options = ScoreOptions(rule, published, shown, out, resume, continue_on_error, side, reports)
     if fault := check_options(recordings, options):
         raise typer.BadParameter(fault)
     if not recursive and (told := left_out(files, recordings)):
@@ -143,7 +145,7 @@ class ScoreOptions:
     out: Path | None = None
     resume: bool = False
     continue_on_error: bool = True
-    channel: int | None = None
+    channel: int | Literal["each"] | None = None
     reports: Sequence[Path] = ()
 
     @property
@@ -160,6 +162,8 @@ def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str
         return "--resume: needs --out with the format jsonl or csv"
     if options.resume and any(recording.name == STANDARD_INPUT for recording in recordings):
         return "--resume: standard input cannot be told from another one; name a file"
+    if options.channel == "each" and any(recording.name == STANDARD_INPUT for recording in recordings):
+        return "--channel each: standard input can be read once only; write it to a file"
     return (options.reports and report_fault(recordings, published=options.published, resume=options.resume)) or ""
 
 
@@ -183,6 +187,7 @@ def score_recordings(
     from aasist_jax.runtime.progress import with_progress
 
     detector, rule = Detector.from_pretrained(folder), options.rule
+    recordings = each_channel(recordings) if options.channel == "each" else recordings
     if not options.published:
         tell_uncalibrated(detector, weights)
     before: dict[str, str] = {}
@@ -193,15 +198,16 @@ def score_recordings(
             # `check_options` lets no table come here, which the checker of types cannot see in the value of an enum.
             opened = opened_output(options.out, options.format.value, identity, resume=options.resume)  # type: ignore[arg-type]
             file, before = stack.enter_context(opened)
-        done = {recording.name: before.get(as_written(recording.name)) for recording in recordings}
-        left = [recording for recording in recordings if done[recording.name] is None]
+        done = {recording.title: before.get(as_written(recording.title)) for recording in recordings}
+        left = [recording for recording in recordings if done[recording.title] is None]
         counts = Counter(outcome for outcome in done.values() if outcome is not None)
         if counts["error"] and not options.continue_on_error:
             left = []
 
-        rows = score_files(detector, left, rule=rule, published=options.published, channel=options.channel)
+        channel = None if options.channel == "each" else options.channel
+        rows = score_files(detector, left, rule=rule, published=options.published, channel=channel)
         if options.reports:
-            rows = with_reports(rows, options.reports, detector, weights, options.channel)
+            rows = with_reports(rows, options.reports, detector, weights, channel)
         if not options.shows_rows:
             rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
         has_header = file is not None and os.fstat(file.fileno()).st_size > 0
@@ -252,7 +258,7 @@ def table_of(rows: Sequence[Any]) -> Any:
     for name in ("score", "heard", "status") if published else ("score", "heard", "why"):
         table.add_column(name, justify="right" if name in ("score", "heard") else "left")
     for row in rows:
-        table.add_row(Text(printable(row.file)), *_cells(row, published))
+        table.add_row(Text(printable(row.title)), *_cells(row, published))
     return table
 
 

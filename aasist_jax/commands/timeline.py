@@ -13,7 +13,7 @@ import typer
 
 from aasist_jax.commands import exit_codes
 from aasist_jax.commands.options import (
-    Channel,
+    ChannelOrEach,
     Exact,
     FailOnSynthetic,
     Hop,
@@ -21,12 +21,13 @@ from aasist_jax.commands.options import (
     SyntheticPrior,
     Weights,
     check_output,
+    chosen_channel,
     decision_rule,
     tell_uncalibrated,
     weights_folder,
 )
 from aasist_jax.commands.score import COLOURS
-from aasist_jax.detection.inputs import find_recordings, open_recording, printable
+from aasist_jax.detection.inputs import STANDARD_INPUT, each_channel, find_recordings, open_recording, printable
 
 
 class Format(enum.StrEnum):
@@ -49,7 +50,7 @@ def timeline(
     prior: SyntheticPrior = 0.5,
     fail_on_synthetic: FailOnSynthetic = False,
     exact: Exact = False,
-    channel: Channel = None,
+    channel: ChannelOrEach = None,
 ) -> None:
     """Score a recording over time, write the files that are asked for, and print segments and verdict."""
     # Before the work, not after it.
@@ -60,7 +61,11 @@ def timeline(
     recordings = find_recordings([file])
     if len(recordings) != 1:
         raise typer.BadParameter(f"{file}: names {len(recordings)} recordings; give one recording at a time")
-    rule = decision_rule(prior, sure)
+    rule, side = decision_rule(prior, sure), chosen_channel(channel)
+    if side == "each":
+        if recordings[0].name == STANDARD_INPUT:
+            raise typer.BadParameter("--channel each: standard input can be read once only; write it to a file")
+        recordings = each_channel(recordings)
 
     from aasist_jax.detection.detector import Detector
     from aasist_jax.detection.overview import Overview, watched
@@ -72,24 +77,38 @@ def timeline(
     prepare_to_compute()
     detector = Detector.from_pretrained(weights_folder(weights))
     tell_uncalibrated(detector, weights)
-    overview = Overview() if plot is not None else None
-    name = recordings[0].name
-    source = open_recording(recordings[0])
-    found = detector.timeline(
-        source, hop=hop, exact=exact, rule=rule, channel=channel, watch=partial(watched, overview=overview)
-    )
+    found: list[tuple[str, Any]] = []
+    for recording in recordings:
+        overview = Overview() if plot is not None else None
+        timeline = detector.timeline(
+            open_recording(recording),
+            hop=hop,
+            exact=exact,
+            rule=rule,
+            channel=recording.channel if side == "each" else side,
+            watch=partial(watched, overview=overview),
+        )
+        found.append((recording.title, timeline))
+        if plot is not None and overview is not None:
+            draw_timeline(_of_channel(plot, recording.channel), Path(recording.title).name, overview, timeline)
     if segments is not None:
-        write_text(segments, as_csv(name, found) if segments.suffix.lower() == ".csv" else as_json(name, found))
-    if plot is not None and overview is not None:
-        draw_timeline(plot, Path(name).name, overview, found)
+        write_text(segments, as_csv(found) if segments.suffix.lower() == ".csv" else as_json(found))
     if format is Format.table:
-        _print_table(name, found)
+        for title, timeline in found:
+            _print_table(title, timeline)
     elif format is Format.csv:
-        sys.stdout.write(as_csv(name, found))
+        sys.stdout.write(as_csv(found))
+    elif format is Format.json:
+        sys.stdout.write(as_json(found))
     else:
-        sys.stdout.write(as_json(name, found, indent=2 if format is Format.json else None))
-    if fail_on_synthetic and found.verdict.label == "synthetic":
+        sys.stdout.write("".join(as_json([each], indent=None) for each in found))
+    if fail_on_synthetic and any(timeline.verdict.label == "synthetic" for _, timeline in found):
         raise typer.Exit(exit_codes.SYNTHETIC)
+
+
+def _of_channel(path: Path, channel: int | None) -> Path:
+    """The path of the picture of one channel: `call-channel-0.png` for `call.png`."""
+    return path if channel is None else path.with_stem(f"{path.stem}-channel-{channel}")
 
 
 def _print_table(file: str, timeline: Any) -> None:

@@ -41,6 +41,14 @@ class InTurn:
     source: Source
 
 
+@dataclass(frozen=True)
+class OneChannel:
+    """What a source returns of which one channel is meant, whatever is meant of the others."""
+
+    audio: Any
+    channel: int
+
+
 def score_many(
     detector: "Detector",
     recordings: Iterable[Any],
@@ -125,9 +133,11 @@ def read_in_batches(
     def prepare(source: Source) -> Prepared | AudioError:
         name = "the recording"
         try:
-            audio = source()
+            audio, side = source(), channel
+            if isinstance(audio, OneChannel):
+                audio, side = audio.audio, audio.channel
             name = source_name(audio) if is_source(audio) else "the audio"
-            return detector.prepare(audio, channel=channel, published=published)
+            return detector.prepare(audio, channel=side, published=published)
         except AudioError as error:
             return error
         except MemoryError:

@@ -10,7 +10,7 @@ from scipy.signal.windows import hann
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.detection.explanation_text import LEAST_EFFECT, explanation_sentence
-from aasist_jax.detection.figures import plain
+from aasist_jax.detection.figures import new_figure, plain
 from aasist_jax.detection.verdict import Verdict
 from aasist_jax.models.explanation import Explanation, Nodes
 from aasist_jax.runtime.colours import VERDICTS
@@ -49,9 +49,7 @@ def explanation_figure(
         title: the name of the recording.
         verdict: on the whole recording.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    figure = new_figure(11.0, 5.6)
     axes = figure.add_subplot()
     seconds = np.array(explanation.time.edges)
     heights = np.arange(len(explanation.frequency.edges), dtype=np.float64)

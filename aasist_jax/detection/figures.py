@@ -1,14 +1,32 @@
 """What the figures about a recording share: names that people gave to files, and the PNG."""
 
+import functools
 import io
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME_LETTERS = 60
 DPI = 110
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of so many inches that a notebook shows although pyplot, which keeps every figure, has no part in it."""
+    figure: Figure = _shown_figure()(figsize=(width, height), layout="constrained")
+    return figure
+
+
+@functools.cache
+def _shown_figure() -> Any:
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            return png_of(self)
+
+    return ShownFigure
 
 
 def plain(name: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from aasist_jax.detection.batches import InTurn, Source, score_in_batches
+from aasist_jax.detection.batches import InTurn, OneChannel, Source, score_in_batches
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
 from aasist_jax.detection.result import Score
@@ -13,6 +13,7 @@ from aasist_jax.errors import AudioError
 
 COLUMNS = (
     "file",
+    "channel",
     "label",
     "p_synthetic",
     "llr",
@@ -37,6 +38,12 @@ class Row:
     file: str
     result: Score | None
     error: str = ""
+    channel: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return Recording(self.file, channel=self.channel).title
 
     @property
     def outcome(self) -> str:
@@ -46,9 +53,11 @@ class Row:
     def as_dict(self) -> dict[str, object]:
         """The row as a flat dictionary with the keys `COLUMNS`; `reasons` is one text, separated by semicolons."""
         if self.result is None:
-            return dict.fromkeys(COLUMNS) | {"file": self.file, "status": "error", "error": self.error}
-        values = self.result.to_dict()
-        return {"file": self.file} | {name: values[name] for name in COLUMNS[1:-1]} | {"error": None}
+            values: dict[str, object] = {"status": "error", "error": self.error}
+        else:
+            values = self.result.to_dict()
+        values |= {"file": self.file, "channel": self.channel}
+        return {name: values.get(name) for name in COLUMNS}
 
 
 def score_files(
@@ -66,7 +75,7 @@ def score_files(
         recordings: what to score.
         rule: as in `Detector.score`.
         published: as in `Detector.score`.
-        channel: as in `Detector.score`.
+        channel: as in `Detector.score`, for recordings that name none themselves.
     """
     results = score_in_batches(
         detector,
@@ -77,11 +86,18 @@ def score_files(
     )
     for recording, result in zip(recordings, results, strict=True):
         if isinstance(result, AudioError):
-            yield Row(recording.name, None, str(result))
+            yield Row(recording.name, None, str(result), recording.channel)
         else:
-            yield Row(recording.name, result)
+            yield Row(recording.name, result, channel=recording.channel)
 
 
 def _source(recording: Recording) -> Source | InTurn:
-    source = partial(open_recording, recording)
+    source: Source = partial(open_recording, recording)
+    if recording.channel is not None:
+        source = partial(_one_channel, recording)
     return InTurn(source) if recording.name == STANDARD_INPUT else source
+
+
+def _one_channel(recording: Recording) -> OneChannel:
+    assert recording.channel is not None
+    return OneChannel(open_recording(recording), recording.channel)

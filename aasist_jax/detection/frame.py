@@ -27,7 +27,7 @@ _NONE = object()
 
 
 def to_frame(recordings: Iterable[Any], results: Iterable[Score | AudioError]) -> "pandas.DataFrame":
-    """The results of many recordings as a pandas frame, with the columns that `aasist-jax score` writes.
+    """The results of many recordings as a pandas frame, with the columns that `aasist-jax score` writes but `channel`.
 
         to_frame(paths, detector.score_many(paths, progress=True))
 
@@ -56,5 +56,6 @@ def to_frame(recordings: Iterable[Any], results: Iterable[Score | AudioError]) -
         rows.append(Row(name, None, str(result)) if isinstance(result, AudioError) else Row(name, result))
     if next(left, _NONE) is not _NONE:
         raise DataError(f"to_frame: {len(rows)} results for more recordings; give each its result")
-    frame = pandas.DataFrame([row.as_dict() for row in rows], columns=list(COLUMNS))
+    columns = [name for name in COLUMNS if name != "channel"]
+    frame = pandas.DataFrame([row.as_dict() for row in rows], columns=columns)
     return frame.astype(dict.fromkeys(NUMBERS, float))

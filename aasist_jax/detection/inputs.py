@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aasist_jax.audio.addresses import address_advice
@@ -28,10 +28,17 @@ class Recording:
     Attributes:
         name: the path of the file, or `-` for standard input.
         error: why the recording cannot be opened; empty otherwise.
+        channel: the channel that is meant, counted from 0; None for the mean of all.
     """
 
     name: str
     error: str = ""
+    channel: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What people and rows call it: its name and, where one is meant, the channel."""
+        return self.name if self.channel is None else f"{self.name}, channel {self.channel}"
 
 
 def find_recordings(arguments: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Recording]:
@@ -47,6 +54,25 @@ def find_recordings(arguments: Iterable[str | os.PathLike[str]], *, recursive: b
         for recording in _expand(os.fspath(argument), recursive):
             found.setdefault(recording.name, recording)
     return list(found.values())
+
+
+def each_channel(recordings: Iterable[Recording]) -> list[Recording]:
+    """The channels of the recordings, each as a recording of its own, by what their headers state.
+
+    A recording that cannot be opened stays one, so that scoring it says why.
+    """
+    # Reading audio imports NumPy, which a wrong option need not wait for.
+    from aasist_jax.audio.load import inspect_audio
+
+    found = []
+    for recording in recordings:
+        try:
+            channels = 1 if recording.error else inspect_audio(recording.name).channels
+        except AudioError:
+            channels = 1
+        sides = range(channels) if channels > 1 else (None,)
+        found += [replace(recording, channel=channel) for channel in sides]
+    return found
 
 
 def left_out(arguments: Iterable[str | os.PathLike[str]], found: Iterable[Recording]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aasist_jax.detection.files import COLUMNS, Row
+from aasist_jax.detection.inputs import Recording
 from aasist_jax.detection.resumable_rows import as_written, opened_to_append, take_up_rows
 from aasist_jax.errors import ScoreFileError
 
@@ -29,14 +30,14 @@ class Identity:
         prior: as in `DecisionRule`.
         sure: as in `DecisionRule`.
         published: as in `Detector.score`.
-        channel: as in `Detector.score`.
+        channel: as in `Detector.score`, or `each`.
     """
 
     model_id: str
     prior: float
     sure: float
     published: bool
-    channel: int | None = None
+    channel: int | Literal["each"] | None = None
 
 
 def write_rows(rows: Iterable[Row], format: Format, write: Callable[[str], object], *, header: bool = True) -> None:
@@ -126,7 +127,9 @@ def read_outcomes(path: Path, format: Format) -> tuple[dict[str, str], int]:
                 whole = end
                 rows = (dict(zip(COLUMNS, values, strict=True)) for values in reader)
             for row in rows:
-                outcomes[as_written(row["file"])] = _outcome(row["status"], row["label"])
+                channel = row["channel"]
+                recording = Recording(row["file"], channel=int(channel) if channel not in (None, "") else None)
+                outcomes[as_written(recording.title)] = _outcome(row["status"], row["label"])
                 whole = end
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         # A quoted name may contain line ends. If the last quote is not closed, the last row was cut short.

@@ -86,8 +86,7 @@ class Stream:
         hop_samples = window if hop is None else _hop(hop, 1 if geometry is None else geometry.stride, window)
         self._fine = None if hop is None else _fine_scorer(detector, geometry, hop_samples, live=live)
         self.hop = hop_samples / SAMPLE_RATE
-        self._received = 0
-        self._finished = False
+        self._received, self._finished = 0, False
         self._resampler = (
             None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", "HQ")
         )

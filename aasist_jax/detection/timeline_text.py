@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from aasist_jax.detection.verdict import CHANNELS_DIFFER
@@ -13,19 +14,24 @@ if TYPE_CHECKING:
 COLUMNS = ("file", "start", "end", "label", "p_synthetic", "score", "windows")
 
 
-def as_json(file: str, timeline: "Timeline", *, indent: int | None = 2) -> str:
-    """The whole timeline as JSON, with a final line feed; times are seconds from the recording's start."""
-    return json.dumps({"file": file, **timeline.to_dict()}, indent=indent) + "\n"
+def as_json(timelines: "Sequence[tuple[str, Timeline]]", *, indent: int | None = 2) -> str:
+    """Timelines with the names of their recordings as JSON, with a final line feed: one object, or a list of them.
+
+    Times are seconds from the recording's start.
+    """
+    documents = [{"file": file, **timeline.to_dict()} for file, timeline in timelines]
+    return json.dumps(documents[0] if len(documents) == 1 else documents, indent=indent) + "\n"
 
 
-def as_csv(file: str, timeline: "Timeline") -> str:
-    """The segments as CSV: a header, then one row per segment."""
+def as_csv(timelines: "Iterable[tuple[str, Timeline]]") -> str:
+    """The segments of timelines as CSV: a header, then one row per segment."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for segment in timeline.segments:
-        values = segment.to_dict()
-        writer.writerow([file, *(values[name] for name in COLUMNS[1:])])
+    for file, timeline in timelines:
+        for segment in timeline.segments:
+            values = segment.to_dict()
+            writer.writerow([file, *(values[name] for name in COLUMNS[1:])])
     return text.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 DET_TICKS = (0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 DET_POINTS_PER_UNIT = 100
+
+NEITHER = "#9aa0a6"
+BARS = {SPOOF: "worse than all", NEITHER: "not told apart from all", BONAFIDE: "better than all"}
+"""Colours of the bars, by where their interval lies."""
+PAPER = {"facecolor": "white", "linewidth": 0, "pad": 0.6}
+"""Behind numbers that a line may cross."""
 
 
 def det_plot(systems: Mapping[str, Trials]) -> str:
@@ -33,8 +39,9 @@ def det_plot(systems: Mapping[str, Trials]) -> str:
         # Keep only points that a screen can show separately; long lists have a point per score.
         cells = np.round(np.stack([x, y]) * DET_POINTS_PER_UNIT)
         seen = np.any(np.diff(cells, axis=1, prepend=np.inf) != 0, axis=0)
-        axes.plot(x[seen], y[seen], color=colour, label=name, drawstyle="steps-post", linewidth=1.6)
         eer = equal_error_rate(trials.bonafide, trials.spoof).eer
+        label = f"{name}: equal error rate {100 * eer:.2f} %"
+        axes.plot(x[seen], y[seen], color=colour, label=label, drawstyle="steps-post", linewidth=1.8)
         if 0 < eer < 1:
             axes.plot(ndtri(eer), ndtri(eer), "o", color=colour, markersize=6)
         lowest = min(lowest, eer / 10, 0.5 / min(trials.bonafide.size, trials.spoof.size))
@@ -43,7 +50,10 @@ def det_plot(systems: Mapping[str, Trials]) -> str:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ndtri(ticks), [f"{100 * tick:g}" for tick in ticks])
     axes.plot([low, high], [low, high], color="0.75", linewidth=0.8, zorder=0)
-    axes.set(xlim=(low, high), ylim=(low, high), xlabel="False alarms (spoofs accepted), %", ylabel="Misses, %")
+    axes.set(xlim=(low, high), ylim=(low, high))
+    axes.set_xlabel("Synthetic speech taken for human, % (false alarms)", color=SPOOF)
+    axes.set_ylabel("Human speech taken for synthetic, % (misses)", color=BONAFIDE)
+    axes.text(0.03, 0.03, "better", transform=axes.transAxes, color="0.4", fontsize=9, style="italic")
     axes.set_aspect("equal")
     axes.grid(color="0.92")
     axes.legend(frameon=False, loc="upper right")
@@ -55,12 +65,15 @@ def histogram_plot(trials: Trials) -> str:
     figure, axes = _canvas(6.4, 3.4)
     low, high = np.quantile(trials.scores, [0.0005, 0.9995])
     edges = np.linspace(low, high, 70).tolist()
-    for scores, colour, name in ((trials.bonafide, BONAFIDE, "bona fide"), (trials.spoof, SPOOF, "spoof")):
+    for scores, colour, name in (
+        (trials.bonafide, BONAFIDE, "human (bona fide)"),
+        (trials.spoof, SPOOF, "synthetic (spoof)"),
+    ):
         weights = np.full(scores.size, 100 / scores.size)
         axes.hist(np.clip(scores, low, high), edges, weights=weights, color=colour, alpha=0.6, label=name)
     threshold = equal_error_rate(trials.bonafide, trials.spoof).threshold
     axes.axvline(threshold, color="0.25", linestyle="--", linewidth=1, label=f"EER threshold {threshold:.3g}")
-    axes.set(xlabel="Score", ylabel="Trials of the class, %")
+    axes.set(xlabel="Score: higher means more likely human", ylabel="Recordings of the class, %")
     axes.legend(frameon=False)
     return _svg(figure)
 
@@ -68,19 +81,40 @@ def histogram_plot(trials: Trials) -> str:
 def error_rate_plot(groups: Sequence[Group], pooled_eer: float) -> str:
     """Equal error rate of each group with its interval, worst at the top, and the rate over all trials."""
     shown = [group for group in groups if group.eer is not None][:30]
-    figure, axes = _canvas(6.4, 0.9 + 0.27 * max(len(shown), 3))
+    figure, axes = _canvas(6.8, 1.2 + 0.27 * max(len(shown), 3))
     rates = [100 * (group.eer or 0.0) for group in shown]
+    ends = [
+        100 * group.interval.high if group.interval is not None else rate
+        for group, rate in zip(shown, rates, strict=True)
+    ]
     rows = range(len(shown))
-    axes.barh(rows, rates, color=BONAFIDE, alpha=0.75, height=0.7)
+    axes.barh(rows, rates, color=[_shade(group, pooled_eer) for group in shown], alpha=0.8, height=0.7)
     for row, group in enumerate(shown):
         if group.interval is not None:
             axes.plot([100 * group.interval.low, 100 * group.interval.high], [row, row], color="0.15", linewidth=1.3)
-    axes.axvline(100 * pooled_eer, color=SPOOF, linestyle="--", linewidth=1, label=f"all: {100 * pooled_eer:.2f} %")
+        number = f"{rates[row]:.2f}"
+        axes.annotate(number, (ends[row], row), (4, 0), textcoords="offset points", va="center", fontsize=8, bbox=PAPER)
+    overall = axes.axvline(100 * pooled_eer, color="0.25", linestyle="--", linewidth=1)
     axes.set_yticks(rows, [group.value for group in shown])
     axes.invert_yaxis()
-    axes.set(xlabel="EER, %", xlim=(0, None))
-    axes.legend(frameon=False, loc="lower right")
+    axes.set(xlabel="Equal error rate, %, with its interval", xlim=(0, max([*ends, 100 * pooled_eer, 1]) * 1.1))
+    _draw_key(figure, BARS, overall, pooled_eer)
     return _svg(figure)
+
+
+def _shade(group: Group, pooled_eer: float) -> str:
+    """The colour of a group: whether its interval tells it from all trials."""
+    if group.interval is None or group.interval.low <= pooled_eer <= group.interval.high:
+        return NEITHER
+    return SPOOF if group.interval.low > pooled_eer else BONAFIDE
+
+
+def _draw_key(figure: "Figure", colours: Mapping[str, str], overall: Any, pooled_eer: float) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colour, alpha=0.8) for colour in colours]
+    words = [*colours.values(), f"all: {100 * pooled_eer:.2f} %"]
+    figure.legend([*handles, overall], words, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
 
 
 def calibration_plot(trials: Trials) -> str:

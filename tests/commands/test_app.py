@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 
 PUBLISHED_VERBS = {
     *("build-corpus", "calibrate", "convert", "download", "evaluate", "explain", "export", "fetch-weights", "fuse"),
-    *("join-clips", "listen", "llr", "metrics", "models", "score", "timeline", "train"),
+    *("join-clips", "listen", "llr", "metrics", "models", "score", "timeline", "train", "verdicts", "verify"),
 }
 """Verbs that may not get lost. A new one need not be added: every test below takes all that are found."""
 

@@ -182,8 +182,8 @@ def test_numbers_are_understood_where_said(command: Command, weights: Path, clip
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        ([], 2, "name the weights, and labelled recordings, as in AASIST-L --data clips.csv"),
-        (["WEIGHTS"], 2, "name the weights, and labelled recordings"),
+        ([], 2, "name the weights and labelled recordings: WEIGHTS --data clips.csv"),
+        (["WEIGHTS"], 2, "name the weights and labelled recordings"),
         (["WEIGHTS", "--data", "none.csv"], 1, "error: none.csv: no such file or folder; give a CSV with the columns"),
         (["WEIGHTS", "--data", "tests"], 1, "error: "),
         (["none", "--data", "CLIPS"], 1, "error: none"),

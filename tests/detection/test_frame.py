@@ -25,7 +25,7 @@ def test_a_row_is_what_a_file_of_scores_has() -> None:
     files = ["a.wav", Path("b.wav"), (np.zeros(9), 16_000), io.BytesIO(b"")]
     frame = to_frame(files, iter(results))
     assert isinstance(frame, pandas.DataFrame)
-    assert [*frame.columns] == [*COLUMNS]
+    assert {"channel", *frame.columns} == {*COLUMNS}
     assert [*frame["file"]] == ["a.wav", "b.wav", "recording 3", "recording 4"]
     assert [*frame["label"][[0, 2, 3]]] == ["human", "synthetic", "unsure"]
     assert (frame["status"][1], frame["error"][1]) == ("error", "b.wav: not audio")
@@ -40,7 +40,7 @@ def test_a_row_is_what_a_file_of_scores_has() -> None:
 
 def test_numbers_are_numbers_even_where_there_are_none() -> None:
     extra("pandas", "pandas")
-    assert {*NUMBERS} | TEXTS == {*COLUMNS}
+    assert {*NUMBERS, "channel"} | TEXTS == {*COLUMNS}
     for results in ([], [AudioError("no")], [made_score([1.0], calibrated=False)], [made_score([1.0])]):
         frame = to_frame(["a.wav"] * len(results), results)
         assert {str(frame[name].dtype) for name in NUMBERS} == {"float64"}

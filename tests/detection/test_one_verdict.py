@@ -105,7 +105,7 @@ def every_way(detector: Detector, path: Path, rule: DecisionRule) -> dict[str, d
     for hop, exact in ((None, False), (detector.window / RATE / 2, False), (detector.window / RATE / 2, True)):
         timeline = detector.timeline(path, rule=rule, hop=hop, exact=exact)
         found[f"timeline {hop} {exact}"] = facts_of(timeline.score)
-        document = json.loads(as_json("a", timeline))
+        document = json.loads(as_json([("a", timeline)]))
         found[f"timeline {hop} {exact} as JSON"] = of_row(document)
         if hop is None:
             assert timeline.segments == detector.score(path, rule=rule).segments

@@ -57,8 +57,8 @@ class Seen(HTMLParser):
 def test_the_dictionary_is_the_row_of_a_file() -> None:
     for result in RESULTS.values():
         values = result.to_dict()
-        assert [*values] == [*COLUMNS[1:-1]]
-        assert Row("a.wav", result).as_dict() == {"file": "a.wav", **values, "error": None}
+        assert {"file", "channel", *values, "error"} == {*COLUMNS}
+        assert Row("a.wav", result, channel=1).as_dict() == {"file": "a.wav", "channel": 1, **values, "error": None}
         assert json.loads(json.dumps(values)) == values
         assert (values["label"], values["llr"], values["score"]) == (result.label, result.llr, result.score)
     assert RESULTS["doubtful"].to_dict()["reasons"] == "band-limited; damaged"
@@ -67,7 +67,7 @@ def test_the_dictionary_is_the_row_of_a_file() -> None:
 def test_the_dictionary_of_a_timeline_is_its_document() -> None:
     timeline = made_timeline(RESULTS["synthetic"])
     values = timeline.to_dict()
-    assert json.loads(as_json("a.wav", timeline)) == {"file": "a.wav", **values}
+    assert json.loads(as_json([("a.wav", timeline)])) == {"file": "a.wav", **values}
     assert RESULTS["synthetic"].to_dict().items() <= values.items()
     for segment, known in zip(values["segments"], timeline.segments, strict=True):
         assert segment == dataclasses.asdict(known)
@@ -160,6 +160,13 @@ def test_the_windows_of_a_plot_stand_at_their_ratios_and_at_raw_scores_without()
     assert heights(RESULTS["uncalibrated"]) == [7.0, 8.0]
     finer = dataclasses.replace(made_timeline(RESULTS["human"]), windows=made_score([2.0, 3.0, 5.0]).windows)
     assert heights(finer) == [2.0, 3.0, 5.0]
+
+
+def test_a_notebook_shows_a_plot_without_pyplot() -> None:
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, _ = DisplayFormatter().format(RESULTS["human"].plot())
+    assert shown["image/png"].startswith(b"\x89PNG")
 
 
 def test_a_published_score_has_no_plot() -> None:

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from aasist_jax.audio.facts import SignalFacts
 from aasist_jax.calibration.evidence import window_posteriors
 from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.timeline import SEGMENT_LABELS, JudgedWindow, WindowScore, judge_windows, segments
-from aasist_jax.detection.timeline_text import COLUMNS, as_csv, as_json, clock, heard_of, sentence
+from aasist_jax.detection.timeline_text import COLUMNS, as_csv, as_json, clock, heard_of, sentence, told_reasons
 from aasist_jax.detection.verdict import WINDOWS_DISAGREE, DecisionRule, Verdict, judge
 
 WINDOW, HOP = 4.0, 0.5
@@ -173,14 +174,14 @@ def test_json_and_csv_hold_the_timeline() -> None:
     windows = [each.window for each in judged]
     score = score_of(windows, seconds, verdict)
     timeline = Timeline(score, WINDOW, HOP, False, tuple(windows), tuple(segments(judged, seconds)))
-    document = json.loads(as_json("a b.wav", timeline))
+    document = json.loads(as_json([("a b.wav", timeline)]))
     assert {name: document[name] for name in score.to_dict()} == score.to_dict()
     assert (document["label"], document["llr"]) == (verdict.label, verdict.llr)
     assert document["rule"] == {"prior": 0.4, "sure": 0.8}
     assert [segment["label"] for segment in document["segments"]] == [each.label for each in timeline.segments]
     assert [window["score"] for window in document["windows"]] == [2.5, -4.5, None, -4.5]
     assert [window["llr"] for window in document["windows"]] == [5.0, -9.0, None, -9.0]
-    rows = list(csv.DictReader(io.StringIO(as_csv("a b.wav", timeline))))
+    rows = list(csv.DictReader(io.StringIO(as_csv([("a b.wav", timeline)]))))
     assert tuple(rows[0]) == COLUMNS
     for row, segment in zip(rows, document["segments"], strict=True):
         assert row == {"file": "a b.wav"} | {k: "" if v is None else str(v) for k, v in segment.items()}
@@ -190,13 +191,21 @@ def test_the_sentence_says_what_the_verdict_says() -> None:
     windows, seconds = windows_of([5.0, -9.0])
     verdict = judge(np.array([5.0, -9.0]), DecisionRule(0.5, 0.9))
     assert sentence(score_of(windows, seconds, verdict)) == (
-        "P(synthetic) 1.000 at a prior of 0.5 (LLR -7.62: strong support for a synthetic one); a label needs 0.9. "
-        "Beside it: windows disagree. Heard 4.0 s of 4.8 s, 3.0 s of it speech."
+        "P(synthetic) 1.000, where human needs 0.1 or less and synthetic 0.9 or more; strong support for a synthetic "
+        "one (LLR -7.62, prior 0.5). Take note: windows disagree. Heard 4.0 s of 4.8 s; 3.0 s of the recording is "
+        "speech."
     )
     none = judge(None, DecisionRule(), ["clipped"])
     assert sentence(score_of(windows, seconds, none)) == (
-        "No number to act on: uncalibrated, clipped. Heard 4.0 s of 4.8 s, 3.0 s of it speech."
+        "No probability is given: uncalibrated, clipped. Heard 4.0 s of 4.8 s; 3.0 s of the recording is speech."
     )
+    unheard = replace(score_of([], seconds, judge(np.zeros(0), DecisionRule())), heard_seconds=0.0)
+    assert sentence(unheard) == "Nothing of 4.8 s was heard: no speech."
+    sides = tuple(score_of(windows, seconds, judge(np.array([llr]), DecisionRule())) for llr in (5.0, -5.0))
+    call = replace(
+        score_of(windows, seconds, replace(none, reasons=("uncalibrated", "channels differ"))), channels=sides
+    )
+    assert told_reasons(call) == "uncalibrated, channels differ (human and synthetic)"
 
 
 def test_times_for_people() -> None:

@@ -39,8 +39,14 @@ def heard(llrs: list[float | None], *, calibrated: bool = True) -> Timeline:
     return Timeline(score, WINDOW, WINDOW, True, windows, score.segments)
 
 
+def overview() -> Overview:
+    found = Overview()
+    found.push(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32))
+    return found
+
+
 def pixels(timeline: Timeline) -> np.ndarray:
-    return imread(io.BytesIO(timeline_png("call.wav", Overview(), timeline)))[..., :3]
+    return imread(io.BytesIO(timeline_png("call.wav", overview(), timeline)))[..., :3]
 
 
 def share_of(picture: np.ndarray, colour: str) -> int:
@@ -85,17 +91,22 @@ def test_three_colours_and_a_hatch_whatever_the_length(windows: int) -> None:
     """Twelve seconds, and three hours of which a single window is synthetic."""
     llrs: list[float | None] = [9.0] * windows
     llrs[windows // 2] = -12.0
-    llrs[-1] = None
+    llrs[-(windows // 3) :] = [None] * (windows // 3)
     timeline = heard(llrs)
     assert timeline.score.label == "synthetic"
-    figure = timeline_figure("call.wav", Overview(), timeline)
+    figure = timeline_figure("call.wav", overview(), timeline)
     picture = pixels(timeline)
     for label in ("human", "synthetic"):
         assert share_of(picture, VERDICTS[label]) > 150, label
-    assert share_of(picture, VERDICTS["unheard"]) > 30
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["human", "synthetic", "not heard (no speech)"]
     assert share_of(picture, VERDICTS["unsure"]) == 0
     drawn = sum(len(axes.collections) + len(axes.patches) + len(axes.lines) for axes in figure.axes)
     assert drawn < 40
+    # A window that is alone in its column has an extent, and can be seen.
+    lines = [segment for each in figure.axes[-1].collections for segment in each.get_segments()]
+    extents = [np.ptp(line, axis=0).max() for line in lines if len(line) and np.isfinite(line).all()]
+    assert min(extents) > 0.1
     assert figure.axes[-1].get_xlabel() == ("Time, mm:ss" if windows == 3 else "Time, h:mm:ss")
     ticks = [tick.get_text() for tick in figure.axes[-1].get_xticklabels()]
     assert ticks[:2] == (["00:00", "00:02"] if windows == 3 else ["00:00", "30:00"])
@@ -104,11 +115,11 @@ def test_three_colours_and_a_hatch_whatever_the_length(windows: int) -> None:
 
 
 def test_the_title_is_the_verdict_in_words() -> None:
-    figure = timeline_figure("a$b$\n.wav", Overview(), heard([1.0, 2.0], calibrated=False))
+    figure = timeline_figure("a$b$\n.wav", overview(), heard([1.0, 2.0], calibrated=False))
     assert figure.get_suptitle() == r"a\$b\$?.wav: unsure (uncalibrated)"
-    assert "No number to act on: uncalibrated." in figure.axes[0].get_title()
+    assert "No probability is given: uncalibrated." in figure.axes[0].get_title()
     assert "not calibrated" in figure.axes[-1].get_ylabel()
-    calibrated = timeline_figure("a.wav", Overview(), heard([1.0, 2.0]))
+    calibrated = timeline_figure("a.wav", overview(), heard([1.0, 2.0]))
     assert "human" in calibrated.axes[-1].get_ylabel()
     low, high = calibrated.axes[-1].get_ylim()
     assert low < -1 < 2 < high
@@ -117,10 +128,13 @@ def test_the_title_is_the_verdict_in_words() -> None:
 def test_nothing_heard_is_drawn_as_well() -> None:
     timeline = heard([None, None])
     assert str(timeline.verdict) == "unsure (no speech)"
-    assert share_of(pixels(timeline), VERDICTS["unheard"]) > 500
+    figure = timeline_figure("a.wav", overview(), timeline)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["not heard (no speech)"]
+    picture = pixels(timeline)
+    assert all(share_of(picture, VERDICTS[label]) == 0 for label in ("human", "unsure", "synthetic"))
 
 
 def test_names_in_titles_are_bounded_and_letters_without_a_shape_make_no_warning() -> None:
     name = plain("語" * 300 + ".wav")
     assert len(name) == NAME_LETTERS + 1
-    assert timeline_png(name, Overview(), heard([1.0])).startswith(b"\x89PNG")
+    assert timeline_png(name, overview(), heard([1.0])).startswith(b"\x89PNG")
