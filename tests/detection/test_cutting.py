@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter1d
 
 from aasist_jax.audio.condition import CLIPPED_SHARE, Condition
-from aasist_jax.audio.facts import SignalMeter
+from aasist_jax.audio.facts import BLOCK, SignalMeter
 from aasist_jax.audio.load import load_audio, to_mono_16k
 from aasist_jax.audio.windows import first_window, window_starts
 from aasist_jax.detection.cutting import KEPT, NOT_HEARD, Cut, Cutter
@@ -94,7 +94,7 @@ def recording(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize("examples", [15, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_how_a_recording_arrives_makes_no_difference(examples: int) -> None:
     @settings(max_examples=examples, deadline=None)
     @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 50_000), max_size=30))
@@ -130,22 +130,24 @@ def test_looking_on_the_way_changes_nothing() -> None:
     assert cutter.facts() == cut(wave)[0].facts()
 
 
-@pytest.mark.parametrize("minutes", [2, pytest.param(60, marks=pytest.mark.slow)])
-def test_memory_stays_bounded(minutes: int) -> None:
-    """What the cutter holds after an hour is what it held after the first part, beyond which it forgets."""
-    cutter, chunk, sizes = Cutter(Window(SIZE, 100)), made_speech(0.5), []
+@pytest.mark.parametrize("seconds", [80, pytest.param(3600, marks=pytest.mark.slow)])
+def test_memory_stays_bounded(seconds: int) -> None:
+    """What the cutter holds does not grow: a window, what waits to be measured, and which chunks were speech."""
+    cutter, chunk, sizes = Cutter(Window(SIZE, 100)), made_speech(1.0), []
     tracemalloc.start()
     try:
-        for i in range(120 * minutes):
+        for i in range(1, seconds + 1):
             cutter.push(chunk)
-            if i in (60 * minutes, 120 * minutes - 1):
+            if i in (seconds // 2, seconds):
                 gc.collect()
                 sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    print(f"{minutes} min cut: {sizes[0]} bytes held half-way, {sizes[1]} at the end")
-    assert 30 * minutes * 16_000 > KEPT
-    assert abs(sizes[1] - sizes[0]) < 30_000
+    print(f"{seconds} s cut: {sizes[0]} bytes held half-way, {sizes[1]} at the end")
+    assert seconds // 2 * 16_000 > KEPT
+    # Up to four seconds wait to be measured.
+    assert max(sizes) < 2e6
+    assert sizes[1] - sizes[0] < 4 * BLOCK + 30_000
 
 
 # The condition.
