@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 from jaxtyping import Float32
 from threadpoolctl import ThreadpoolController
 
@@ -176,7 +175,7 @@ def encode(model: Silero, chunks: Float32[np.ndarray, "chunks 576"]) -> Float32[
     wave = np.concatenate([chunks, reflected], axis=1)
     frames = np.stack([wave[:, start : start + FRAME] for start in range(0, wave.shape[1] - FRAME + 1, STRIDE)], 1)
     frames *= HANN
-    spectra = np.abs(scipy.fft.rfft(frames, axis=2))
+    spectra = np.abs(np.fft.rfft(frames, axis=2))
     hidden = _convolve(spectra, model, 0)
     hidden = _convolve(hidden, model, 1)[:, ::2]
     hidden = np.maximum(hidden.reshape(len(chunks), -1) @ model.kernels[2] + model.biases[2], 0)
