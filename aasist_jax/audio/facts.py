@@ -20,8 +20,8 @@ from aasist_jax.audio.limits import SAMPLE_RATE
 REASONS = ("short", "little speech", "clipped", "band-limited")
 """The words of `reasons`, in its order."""
 
-LITTLE_SPEECH_SECONDS = 1.0
-"""A recording with less speech than this is called `little speech`: a second is one or two words."""
+LITTLE_SPEECH_SECONDS = 0.6
+"""A recording with less speech than this is called `little speech`: it is a short word."""
 
 BAND_LIMITED_HZ = 6000.0
 """Content that ends below this is called `band-limited`.
@@ -78,7 +78,7 @@ def reasons(facts: SignalFacts) -> tuple[str, ...]:
     """Why a verdict of such a recording is less sure: those of `REASONS` that hold, in that order.
 
     - `short`: less than 0.5 s, as `aasist_jax.audio.condition` has it.
-    - `little speech`: less than 1 s of speech.
+    - `little speech`: less than 0.6 s of speech.
     - `clipped`: at least 2.5 % of the samples dwell at the extreme, as `aasist_jax.audio.condition` has it.
     - `band-limited`: nothing above 6 kHz. Not said of a recording without any sound.
     """

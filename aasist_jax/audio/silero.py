@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 from jaxtyping import Float32
+from threadpoolctl import ThreadpoolController
 
 from aasist_jax.errors import AudioError
 
@@ -141,6 +142,17 @@ def listen(
     Returns:
         The probabilities, and the state behind the last chunk.
     """
+    # On several threads the products, which are small, would take longer, and get into the way of the model's threads.
+    with _blas().limit(limits=1):
+        return _listen(model, wave, gains, first, state)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _listen(model: Silero, wave: np.ndarray, gains: np.ndarray, first: int, state: State) -> tuple[np.ndarray, State]:
     padded = np.concatenate([state.context, wave])
     found, hidden, cell = [], state.hidden, state.cell
     count, done = wave.size // CHUNK, 0

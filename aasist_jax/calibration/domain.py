@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 NEIGHBOURS = 5
 COMPONENTS = 20
-FAR_SHARE = 0.02
+FAR_SHARE = 0.01
 """Share of the calibration windows that are themselves farther than `Domain.farthest` from those of other voices."""
 
 DIGITS = 6

@@ -134,12 +134,14 @@ def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, floa
     Of the maps fitted at each duration, the least steep is taken. With the duration the maps grow steeper, because a
     mean over windows scatters less; but the voices stay as few, and what differs between voices does not average out.
     """
-    maps = []
+    maps, pieces_of = [], {each.name: each.pieces for each in recordings}
     for duration in DURATIONS:
         trials = _joined(recordings, duration)
         is_human = np.array([each.is_human for each in trials])
         if duration == 1 or min(is_human.sum(), (~is_human).sum()) >= LEAST_RECORDINGS:
-            maps.append(fit_logistic(np.array([each.scores.mean() for each in trials]), is_human))
+            # Of single windows, each recording counts the same, however many it has.
+            counts = np.array([1 / pieces_of[each.name] if duration == 1 else 1.0 for each in trials])
+            maps.append(fit_logistic(np.array([each.scores.mean() for each in trials]), is_human, counts=counts))
     chosen = min(maps, key=lambda each: each.slopes[0])
     if chosen.slopes[0] <= 0:
         raise DataError(
@@ -158,10 +160,11 @@ def _joined(recordings: Sequence[Recording], duration: int) -> list[Recording]:
     joined = []
     for members in groups.values():
         pieces = [piece for each in members for piece in _pieces(each)]
+        owners = [each for each in members for _ in range(each.pieces)]
         for start in range(0, len(pieces) - duration + 1, duration):
             scores = np.concatenate(pieces[start : start + duration])
             # Only the scores count here; embeddings would have to be joined as well.
-            joined.append(replace(members[0], scores=scores, embeddings=np.empty((len(scores), 0))))
+            joined.append(replace(owners[start], scores=scores, embeddings=np.empty((len(scores), 0))))
     return joined
 
 

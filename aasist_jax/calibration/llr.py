@@ -69,7 +69,10 @@ Calibration = LogisticCalibration | IsotonicCalibration
 
 
 def fit_logistic(
-    scores: Float[np.ndarray, "*trials"], is_bonafide: Bool[np.ndarray, "trials"], prior: float = 0.5
+    scores: Float[np.ndarray, "*trials"],
+    is_bonafide: Bool[np.ndarray, "trials"],
+    prior: float = 0.5,
+    counts: Float[np.ndarray, "trials"] | None = None,
 ) -> LogisticCalibration:
     """Fit an affine calibration, or fusion, by prior-weighted logistic regression.
 
@@ -81,6 +84,7 @@ def fit_logistic(
         scores: Scores of one system (trials,), or of several (trials, systems).
         is_bonafide: True for bona fide speech, False for a spoof.
         prior: Prior of bona fide speech, between 0 and 1.
+        counts: How much each trial counts among those of its class, above 0; None: all the same.
 
     Raises:
         ScoresError: A class is empty, a score is not finite, all scores of a system are equal, or the prior is out of
@@ -101,7 +105,8 @@ def fit_logistic(
         raise ScoresError(f"system {int(np.argmin(deviation))} gives every trial the same score")
     design = np.column_stack([(columns - mean) / deviation, np.ones(len(columns))])
     sign = np.where(is_bonafide, 1.0, -1.0)
-    weight = np.where(is_bonafide, prior / is_bonafide.sum(), (1 - prior) / (~is_bonafide).sum())
+    count = np.ones(len(columns)) if counts is None else counts
+    weight = count * np.where(is_bonafide, prior / count[is_bonafide].sum(), (1 - prior) / count[~is_bonafide].sum())
     log_odds = math.log(prior / (1 - prior))
     ridge = np.append(np.full(columns.shape[1], RIDGE), 0.0)
 

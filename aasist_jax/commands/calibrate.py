@@ -8,7 +8,6 @@ With --scores, a map from scores to log-likelihood ratios is fitted to a score f
 
 import enum
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,9 +93,12 @@ def calibrate(
         print_warning(f"{len(utterances) - len(recordings)} of {len(utterances)} recordings are left out")
     if not any(recording.voice != "-" for recording in recordings):
         print_warning(f"{data}: names no speakers, so each recording counts as a voice: errors will seem smaller")
-    command = shlex.join(["aasist-jax", *sys.argv[1:]])
     split = split or ("dev" if data.is_dir() else None)
     name = str(data.name or data) + (f", split {split}" if split else "")
+    # The options that make a difference to the calibration.
+    options = {"--split": split, "--bonafide-is": bonafide_is, "--sure": "" if sure == 0.9 else str(sure)}
+    given = [word for option, value in options.items() if value for word in (option, value)]
+    command = shlex.join(["aasist-jax", "calibrate", weights, "--data", str(data), *given])
     calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
     path = out or folder / CALIBRATION_FILE
     save_detector_calibration(calibration, path)

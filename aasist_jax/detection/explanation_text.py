@@ -21,7 +21,9 @@ LEAST_EFFECT = 0.02
 def explanation_sentence(explanation: Explanation) -> str:
     """Which spans and bands spoke for a human and which for a machine, as far as silencing them tells."""
     human, machine = (_parts(explanation, sign) for sign in (1, -1))
-    start = f"The raw score of the first {explanation.window:.2f} s is {explanation.score:+.2f}"
+    is_repeated = explanation.window > explanation.duration
+    what = "the recording, repeated to" if is_repeated else "the first"
+    start = f"The raw score of {what} {explanation.window:.2f} s is {explanation.score:+.2f}"
     if not human and not machine:
         return (
             f"{start}, and no span of time and no band of frequency moves it by {LEAST_EFFECT:g} when it is silenced."

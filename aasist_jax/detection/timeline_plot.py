@@ -50,6 +50,7 @@ NARROW = 1 / 60
 """A synthetic span narrower than this share of the picture gets an arrow, so that it is not overlooked."""
 
 MARGIN = 0.08
+LEAST_EXTENT = 0.02
 LEAST_LLR = 1.0
 """The evidence is shown up to this, either way, however small it is."""
 
@@ -138,7 +139,7 @@ def timeline_figure(title: str, overview: "Overview", timeline: "Timeline") -> "
     _draw_spans(verdicts, spans, seconds)
     _draw_evidence(evidence, timeline.score, timeline.windows, spans)
     _mark_time(evidence, seconds)
-    _draw_legend(figure, spans)
+    _draw_legend(figure, timeline.segments)
     verdict = timeline.verdict
     box = {"facecolor": VERDICTS[verdict.label], "alpha": 0.35, "linewidth": 0, "boxstyle": "round"}
     figure.suptitle(f"{plain(title)}: {verdict}", fontsize=13, bbox=box)
@@ -165,7 +166,7 @@ def verdict_figure(score: "Score", windows: Sequence[WindowScore], segments: Seq
     _draw_spans(verdicts, spans, score.seconds)
     _draw_evidence(evidence, score, windows, spans)
     _mark_time(evidence, score.seconds)
-    _draw_legend(figure, spans)
+    _draw_legend(figure, segments)
     figure.suptitle(str(score.verdict), fontsize=12)
     return figure
 
@@ -217,8 +218,11 @@ def _draw_evidence(axes: "Axes", score: "Score", windows: Sequence[WindowScore],
         axes.set_ylabel("Evidence, LLR\n← synthetic      human →")
     else:
         axes.set_ylabel("Raw score\n(not calibrated:\nsays little by itself)")
+    values = [_value(each.window) for each in heard]
+    # A window that is alone in its column has no extent, and would not be seen.
+    thickness = None if len(heard) <= SINGLE_WINDOWS else LEAST_EXTENT * max(max(values) - min(values), LEAST_LLR)
     for label in ("human", "unsure", "synthetic"):
-        _draw_windows(axes, [each for each in heard if each.label == label], label, score.seconds, len(heard))
+        _draw_windows(axes, [each for each in heard if each.label == label], label, score.seconds, thickness)
     for span in spans:
         if span.label == "unheard":
             axes.axvspan(span.start, span.end, facecolor="none", edgecolor="0.85", hatch="////", linewidth=0, zorder=0)
@@ -234,20 +238,27 @@ def _draw_evidence(axes: "Axes", score: "Score", windows: Sequence[WindowScore],
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_windows(axes: "Axes", judged: Sequence[JudgedWindow], label: str, seconds: float, count: int) -> None:
-    """The values of windows of one label, as a line each or, where they are many, as a range in each column."""
+def _value(window: WindowScore) -> float:
+    """The evidence of a window that was heard; without a calibration its raw score."""
+    value = window.score if window.llr is None else window.llr
+    assert value is not None
+    return value
+
+
+def _draw_windows(
+    axes: "Axes", judged: Sequence[JudgedWindow], label: str, seconds: float, thickness: float | None
+) -> None:
+    """The values of windows of one label, as a line each or, with a thickness, as a range in each column."""
     if not judged:
         return
     starts, ends = (np.array([getattr(each.window, name) for each in judged]) for name in ("start", "end"))
-    values = np.array(
-        [each.window.score if each.window.llr is None else each.window.llr for each in judged], np.float64
-    )
-    if count <= SINGLE_WINDOWS:
+    values = np.array([_value(each.window) for each in judged])
+    if thickness is None:
         axes.hlines(values, starts, ends, color=VERDICTS[label], linewidth=3)
         return
     low, high = ranges_of(starts, ends, values, seconds)
     middles = (np.arange(low.size) + 0.5) * seconds / low.size
-    axes.vlines(middles, low, high, color=VERDICTS[label], linewidth=2.6, capstyle="round")
+    axes.vlines(middles, low - thickness, high + thickness, color=VERDICTS[label], linewidth=2.6)
 
 
 def _mark_time(axes: "Axes", seconds: float) -> None:
@@ -257,10 +268,10 @@ def _mark_time(axes: "Axes", seconds: float) -> None:
     axes.set(xlim=(0, seconds), xlabel="Time, h:mm:ss" if seconds >= 3600 else "Time, mm:ss")
 
 
-def _draw_legend(figure: "Figure", spans: Sequence[Span]) -> None:
+def _draw_legend(figure: "Figure", segments: Sequence[Segment]) -> None:
     from matplotlib.patches import Patch
 
-    shown = {span.label for span in spans}
+    shown = {segment.label for segment in segments}
     words = {"unheard": "not heard (no speech)"}
     handles = [Patch(**_look(label), label=words.get(label, label)) for label in SEGMENT_LABELS if label in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)

@@ -19,8 +19,10 @@ DET_TICKS = (0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 DET_POINTS_PER_UNIT = 100
 
 NEITHER = "#9aa0a6"
-BARS = {SPOOF: "worse than all", NEITHER: "not told apart", BONAFIDE: "better than all"}
+BARS = {SPOOF: "worse than all", NEITHER: "not told apart from all", BONAFIDE: "better than all"}
 """Colours of the bars, by where their interval lies."""
+PAPER = {"facecolor": "white", "linewidth": 0, "pad": 0.6}
+"""Behind numbers that a line may cross."""
 
 
 def det_plot(systems: Mapping[str, Trials]) -> str:
@@ -90,13 +92,12 @@ def error_rate_plot(groups: Sequence[Group], pooled_eer: float) -> str:
     for row, group in enumerate(shown):
         if group.interval is not None:
             axes.plot([100 * group.interval.low, 100 * group.interval.high], [row, row], color="0.15", linewidth=1.3)
-        axes.annotate(
-            f"{rates[row]:.1f}", (ends[row], row), (4, 0), textcoords="offset points", va="center", fontsize=8
-        )
+        number = f"{rates[row]:.2f}"
+        axes.annotate(number, (ends[row], row), (4, 0), textcoords="offset points", va="center", fontsize=8, bbox=PAPER)
     overall = axes.axvline(100 * pooled_eer, color="0.25", linestyle="--", linewidth=1)
     axes.set_yticks(rows, [group.value for group in shown])
     axes.invert_yaxis()
-    axes.set(xlabel="Equal error rate, %, with its 95 % interval", xlim=(0, max([*ends, 100 * pooled_eer, 1]) * 1.1))
+    axes.set(xlabel="Equal error rate, %, with its interval", xlim=(0, max([*ends, 100 * pooled_eer, 1]) * 1.1))
     _draw_key(figure, BARS, overall, pooled_eer)
     return _svg(figure)
 

@@ -138,7 +138,7 @@ def test_bandwidths_of_speech(step: int) -> None:
 def test_reasons_come_in_their_order() -> None:
     assert reasons(FINE) == ()
     assert reasons(replace(FINE, seconds=0.49)) == ("short",)
-    assert reasons(replace(FINE, seconds=0.5, speech_seconds=0.99)) == ("little speech",)
+    assert reasons(replace(FINE, seconds=0.5, speech_seconds=0.59)) == ("little speech",)
     assert reasons(replace(FINE, speech_seconds=1.0, clipped_share=CLIPPED_SHARE)) == ("clipped",)
     assert reasons(replace(FINE, bandwidth_hz=5875.0)) == ("band-limited",)
     assert reasons(replace(FINE, bandwidth_hz=BAND_LIMITED_HZ)) == ()

@@ -62,6 +62,7 @@ def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None
 
 
 def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) -> None:
+    """A stereo file with a human left and a machine right: said, and each channel offered."""
     options = ("--weights", scratch / "weights", "--format", "jsonl")
     detector = Detector.from_pretrained(scratch / "weights")
     scores = []
@@ -74,7 +75,7 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
     # Without the option the mean of both is scored, and it is said that the sides are not alike.
     for verb in ("score", "timeline"):
         _, told, _ = command(verb, scratch / "stereo.wav", "--weights", scratch / "weights")
-        assert "channels differ (human and synthetic)" in told
+        assert "channels differ (human and synthetic)" in " ".join(told.split())
     code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 2)
     assert code == 1
     assert "no channel 2; there are 2" in errors
@@ -283,6 +284,24 @@ def test_a_folder_with_bad_files_in_it(command: Any, scratch: Path, folder: Path
     assert err == "".join(f"error: {error}\n" for error in errors)
     for error, reason in zip(errors, ("is empty", "no such file", "cannot be read", "not a file", ""), strict=True):
         assert reason in error
+
+
+def test_too_little_to_judge_is_unsure_with_the_reason(command: Any, scratch: Path, tmp_path: Path) -> None:
+    """A clip of 0.5 s was `ok`, one of 0.2 s `short` and labelled still: both are unsure, and the reason is given."""
+    speech = made_speech(2.2)
+    for seconds in (0.2, 0.5, 0.9, 2.2):
+        soundfile.write(tmp_path / f"{seconds}.wav", speech[: round(seconds * 16_000)], 16_000)
+    code, found, err = rows(command, scratch, tmp_path)
+    assert (code, err) == (0, "")
+    told = [(row["label"], row["reasons"], row["p_synthetic"] is None) for row in found]
+    assert told == [
+        ("unsure", "short; little speech", True),
+        ("unsure", "little speech", True),
+        ("unsure", "little speech", True),
+        ("human", None, False),
+    ]
+    # What the model gave is there all the same.
+    assert all(row["score"] is not None for row in found)
 
 
 def test_what_was_heard_stands_beside_what_there_is(command: Any, scratch: Path, tmp_path: Path) -> None:

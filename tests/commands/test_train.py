@@ -48,7 +48,10 @@ def test_a_run_that_is_stopped_goes_on_by_the_same_command(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("toy_family")
-def test_at_the_end_it_is_calibrated_and_shows_what_it_can(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_at_the_end_it_is_calibrated_and_shows_what_it_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     corpus, weights = write_labelled(tmp_path / "corpus"), toy.save_toy(tmp_path / "weights")
     _show_what_it_can(corpus, weights)
     shown = capsys.readouterr()

@@ -1,5 +1,7 @@
 """What an explanation says in a sentence, and where its overlay lies."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,8 @@ def test_the_sentence_says_which_parts_spoke_for_whom() -> None:
     nothing = Nodes(edges=(0.0, 1.0), occlusion=(0.019,))
     quiet = Explanation(0.5, 1.0, 1.0, "toy-0123", nothing, nothing)
     assert "no span of time and no band of frequency moves it by 0.02" in explanation_sentence(quiet)
+    short = explanation_sentence(dataclasses.replace(EXPLANATION, duration=1.3))
+    assert short.startswith("The raw score of the recording, repeated to 4.00 s is -1.25.")
 
 
 def test_numbers_keep_what_the_family_gives_and_have_no_label() -> None:

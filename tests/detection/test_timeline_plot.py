@@ -103,6 +103,10 @@ def test_three_colours_and_a_hatch_whatever_the_length(windows: int) -> None:
     assert share_of(picture, VERDICTS["unsure"]) == 0
     drawn = sum(len(axes.collections) + len(axes.patches) + len(axes.lines) for axes in figure.axes)
     assert drawn < 40
+    # A window that is alone in its column has an extent, and can be seen.
+    lines = [segment for each in figure.axes[-1].collections for segment in each.get_segments()]
+    extents = [np.ptp(line, axis=0).max() for line in lines if len(line) and np.isfinite(line).all()]
+    assert min(extents) > 0.1
     assert figure.axes[-1].get_xlabel() == ("Time, mm:ss" if windows == 3 else "Time, h:mm:ss")
     ticks = [tick.get_text() for tick in figure.axes[-1].get_xticklabels()]
     assert ticks[:2] == (["00:00", "00:02"] if windows == 3 else ["00:00", "30:00"])
