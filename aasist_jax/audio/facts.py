@@ -235,7 +235,9 @@ def _power(frames: Float32[np.ndarray, "frames samples"]) -> Float64[np.ndarray,
         frames = np.pad(frames * np.hanning(size + 2)[1:-1].astype(np.float32), ((0, 0), (0, FRAME - size)))
     else:
         frames = frames * _WINDOW
-    spectra = np.fft.rfft(frames, axis=1)
+    # Of samples near the largest float, which are no audio, the spectrum is not finite, and has no bandwidth.
+    with np.errstate(over="ignore", invalid="ignore"):
+        spectra = np.fft.rfft(frames, axis=1)
     return np.square(spectra.real, dtype=np.float64).sum(0) + np.square(spectra.imag, dtype=np.float64).sum(0)
 
 

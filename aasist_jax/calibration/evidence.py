@@ -40,9 +40,9 @@ def window_posteriors(
 
     The share of "wholly" belongs to every window. The share of "in part" belongs to a window by how far its e-value
     reaches once all windows have been looked at: `min(1, adjusted / mean)`, with the adjusted e-values of the e-BH
-    procedure (Wang and Ramdas, "False discovery rate control with e-values", JRSS B 84, 2022). No window is more
-    probably synthetic than the recording, so a human recording has no synthetic window, and a recording with a
-    synthetic window is synthetic.
+    procedure (Wang and Ramdas, "False discovery rate control with e-values", JRSS B 84, 2022). The most suspicious
+    window has all of it. No window is more probably synthetic than the recording, and the most suspicious one is as
+    probably synthetic: a recording is synthetic exactly if one of its windows is, and human exactly if all are.
 
     Args:
         windows: log-likelihood ratios of the windows to be judged, which may overlap.
@@ -59,6 +59,8 @@ def window_posteriors(
     adjusted = np.empty(windows.size)
     adjusted[order] = np.maximum.accumulate(reached[::-1])[::-1]
     log_share = np.minimum(adjusted - _log_mean_exp(-windows), 0.0)
+    # If a part is synthetic, then first of all the most suspicious one.
+    log_share[windows == windows.min()] = 0.0
     log_odds = math.log(prior / (1 - prior))
     log_whole, log_part = log_odds + wholly, log_odds + partly
     log_total = np.logaddexp(0.0, np.logaddexp(log_whole, log_part))

@@ -275,7 +275,7 @@ def _cells(row: Any, published: bool) -> list[Any]:
     numbers = [score, heard_of(result.heard_seconds, result.seconds)]
     if published:
         return [*numbers, result.status]
-    p_synthetic = "" if result.p_synthetic is None else f"{result.p_synthetic:.3f}"
+    p_synthetic = "" if result.p_synthetic is None else result.verdict.rule.told(result.p_synthetic)
     return [Text(result.label, COLOURS[result.label]), p_synthetic, *numbers, told_reasons(result)]
 
 

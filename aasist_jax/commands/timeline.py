@@ -124,7 +124,7 @@ def _print_table(file: str, timeline: Any) -> None:
     for name in ("from", "to", "label", "P(synthetic)", "mean score"):
         table.add_column(name, justify="left" if name == "label" else "right")
     for segment in timeline.segments:
-        p_synthetic = "" if segment.p_synthetic is None else f"{segment.p_synthetic:.3f}"
+        p_synthetic = "" if segment.p_synthetic is None else timeline.verdict.rule.told(segment.p_synthetic)
         score = "" if segment.score is None else f"{segment.score:+.3f}"
         label = Text(segment.label, COLOURS[segment.label])
         table.add_row(clock(segment.start), clock(segment.end), label, p_synthetic, score)

@@ -116,7 +116,8 @@ class Score:
         heard = f"heard_seconds={self.heard_seconds:.2f}, seconds={self.seconds:.2f}"
         if self.verdict is None:
             return f"Score(published score={score}, {heard}, status={self.status!r})"
-        sure = f", p_synthetic={self.p_synthetic:.3f}" if self.p_synthetic is not None else ""
+        p_synthetic = self.verdict.p_synthetic
+        sure = "" if p_synthetic is None else f", p_synthetic={self.verdict.rule.told(p_synthetic)}"
         reasons = f", reasons={self.reasons!r}" if self.reasons else ""
         return f"Score(label={self.label!r}{sure}, score={score}, {heard}{reasons})"
 

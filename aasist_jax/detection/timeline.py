@@ -117,11 +117,14 @@ def judge_windows(windows: Sequence[WindowScore], heard: Sequence[WindowScore], 
     if verdict.llr is None or verdict.p_synthetic is None:
         return [JudgedWindow(window, "unheard" if window.logits is None else "unsure", None) for window in windows]
     rule: DecisionRule = verdict.rule
-    probabilities = iter(window_posteriors(_llrs(windows), _llrs(heard), rule.prior).tolist())
+    llrs = _llrs(windows)
+    found = np.minimum(window_posteriors(llrs, _llrs(heard), rule.prior), verdict.p_synthetic)
+    # The very number of the recording, whose last bit another way to it may not have.
+    found[llrs == llrs.min(initial=np.inf)] = verdict.p_synthetic
+    probabilities = iter(found.tolist())
     judged = []
     for window in windows:
-        # The least is taken for the last bit, in which two ways to one number may differ.
-        p_synthetic = None if window.llr is None else min(next(probabilities), verdict.p_synthetic)
+        p_synthetic = None if window.llr is None else next(probabilities)
         judged.append(JudgedWindow(window, "unheard" if p_synthetic is None else rule.label(p_synthetic), p_synthetic))
     return judged
 

@@ -47,9 +47,9 @@ def sentence(result: "Score") -> str:
     if verdict.llr is None or verdict.p_synthetic is None:
         return f"No probability is given: {told_reasons(result)}. {heard}"
     beside = f" Take note: {told_reasons(result)}." if verdict.reasons else ""
-    sure = verdict.rule.sure
+    sure, told = verdict.rule.sure, verdict.rule.told(verdict.p_synthetic)
     return (
-        f"P(synthetic) {verdict.p_synthetic:.3f}, where human needs {1 - sure:.6g} or less and synthetic {sure:g} or "
+        f"P(synthetic) {told}, where human needs {1 - sure:.6g} or less and synthetic {sure:g} or "
         f"more; {verdict.evidence} (LLR {verdict.llr:+.2f}, prior {verdict.rule.prior:g}).{beside} {heard}"
     )
 

@@ -70,6 +70,11 @@ class DecisionRule:
             return "synthetic"
         return "human" if 1 - p_synthetic >= self.sure else "unsure"
 
+    def told(self, p_synthetic: float, digits: int = 3) -> str:
+        """A probability for people, with more digits where fewer would put it beyond a border of the labels."""
+        told = (f"{p_synthetic:.{enough}f}" for enough in range(digits, 18))
+        return next((each for each in told if self.label(float(each)) == self.label(p_synthetic)), repr(p_synthetic))
+
 
 @dataclass(frozen=True)
 class Verdict:

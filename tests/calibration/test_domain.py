@@ -77,22 +77,6 @@ def test_numbers_are_kept_short(domain: Domain) -> None:
         assert all(float(f"{value:.{DIGITS}g}") == value for value in array.ravel().tolist())
 
 
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        (np.zeros(2), np.ones(3), np.ones((1, 2)), np.ones((4, 1))),
-        (np.zeros(2), np.ones(2), np.ones((1, 3)), np.ones((4, 1))),
-        (np.zeros(2), np.ones(2), np.ones((2, 2)), np.ones((4, 1))),
-        (np.zeros(2), np.ones(2), np.ones((1, 2)), np.ones((0, 1))),
-        (np.zeros(0), np.ones(0), np.ones((1, 0)), np.ones((4, 1))),
-        (np.zeros(2), np.ones(2), np.ones((0, 2)), np.ones((4, 0))),
-    ],
-)
-def test_arrays_that_do_not_fit_together_are_refused(arrays: tuple[np.ndarray, ...]) -> None:
-    with pytest.raises(ValueError, match="do not fit together"):
-        Domain(*arrays, 1.0).check()
-
-
 def test_a_scale_that_is_not_positive_is_refused() -> None:
     for scale in (0.0, -1.0):
         with pytest.raises(ValueError, match="not positive"):

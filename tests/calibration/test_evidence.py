@@ -101,9 +101,9 @@ def test_by_hand() -> None:
     llrs = np.array([math.log(4), -math.log(9)])
     # Wholly: the root of 9/4, 1.5. In part: the mean of 1/4 and 9, 4.625.
     assert recording_llr(llrs) == pytest.approx(-math.log((1.5 + 4.625) / 2), rel=1e-12)
-    # The human window is the second of two, so 2/2 of its 1/4 beside the mean.
+    # The human window is the second of two, so 2/2 of its 1/4 beside the mean; the other one has all of the part.
     total = 1 + 1.5 / 2 + 4.625 / 2
-    expected = [(0.75 + 2.3125 * 0.25 / 4.625) / total, (0.75 + 2.3125 * 4.5 / 4.625) / total]
+    expected = [(0.75 + 2.3125 * 0.25 / 4.625) / total, (0.75 + 2.3125) / total]
     assert window_posteriors(llrs, llrs, 0.5) == pytest.approx(expected, rel=1e-12)
 
 

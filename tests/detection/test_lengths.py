@@ -28,9 +28,10 @@ def test_a_wave_of_any_length_has_one_score_on_every_way(any_length: Detector, s
     window = np.pad(wave[:6_000], (0, max(6_000 - samples, 0)))[None]
     (logits,) = any_length.logits(window, np.array([min(max(samples, 200), 6_000)]))
     assert any_length.score((wave, 16_000), published=True).logits == tuple(map(float, logits))
-    np.testing.assert_array_equal(any_length.score((wave, 16_000)).windows[0].logits, logits)
     np.testing.assert_array_equal(any_length.start_logits(wave), logits)
-    np.testing.assert_array_equal(any_length.timeline((wave, 16_000)).windows[0].logits, logits)
+    if samples >= 3_000:  # shorter, it is not known to be speech
+        np.testing.assert_array_equal(any_length.score((wave, 16_000)).windows[0].logits, logits)
+        np.testing.assert_array_equal(any_length.timeline((wave, 16_000)).windows[0].logits, logits)
     if samples >= 6_000:
         np.testing.assert_array_equal(any_length.logits(window)[0], logits)
 

@@ -21,12 +21,11 @@ HUMAN, FAINT = made_speech(3.0), made_speech(3.0, 2, gain=0.02)
 
 
 @pytest.fixture(scope="module")
-def detector() -> Iterator[Detector]:
+def detector(toy_family: None) -> Detector:
     """Loud speech is human, faint speech synthetic."""
-    with toy.registered():
-        detector = Detector(toy.toy_weights())
-        detector.calibration = made_calibration(detector, 20.0, -5.0)
-        yield detector
+    detector = Detector(toy.toy_weights())
+    detector.calibration = made_calibration(detector, 40.0, -8.0)
+    return detector
 
 
 def events_of(stream: Stream, wave: np.ndarray, chunks: int = 20) -> list[Event]:
@@ -80,6 +79,15 @@ def test_an_alarm_comes_once_each_time_the_verdict_turns_synthetic(detector: Det
     assert 3.0 - 0.25 <= alarm.start <= 3.0 + 0.5
     assert 3.0 < alarm.raised < 5.0
     assert [event for event in events_of(detector.stream(), HUMAN) if isinstance(event, Alarm)] == []
+
+
+def test_an_alarm_where_no_part_stands_out_begins_with_the_recording() -> None:
+    detector = Detector(toy.toy_weights())
+    detector.calibration = made_calibration(detector, 1.0, -4.0)
+    events = events_of(detector.stream(rule=DecisionRule(sure=0.97)), HUMAN)
+    (alarm,) = (event for event in events if isinstance(event, Alarm))
+    assert alarm.start == 0.0
+    assert alarm.raised < 3.0
 
 
 def test_a_rule_that_is_harder_to_convince_raises_no_alarm(detector: Detector) -> None:

@@ -146,7 +146,7 @@ SOUNDS = {
     "loud speech": lambda: made_speech(3.0),
     "faint speech": lambda: made_speech(3.0, gain=0.02),
     "half synthetic": lambda: np.concatenate([made_speech(2.0), made_speech(1.0, 2, gain=0.02)]),
-    "half a minute": lambda: np.concatenate([made_speech(12.0), noise(5.0, -40), made_speech(13.0, 1)]),
+    "speech, noise, speech": lambda: np.concatenate([made_speech(3.0), noise(1.5, -40), made_speech(3.0, 1)]),
     "speech with pauses": lambda: np.concatenate([made_speech(1.0), np.zeros(30_000, np.float32), made_speech(1.1, 2)]),
     "0.3 s": lambda: made_speech(0.3),
     "a window": lambda: made_speech(0.25),
@@ -159,10 +159,11 @@ SOUNDS = {
 }
 
 
-@pytest.mark.parametrize("rule", [DecisionRule(), DecisionRule(0.02, 0.99)], ids=["usual", "strict"])
 @pytest.mark.parametrize("name", SOUNDS)
-def test_sounds_made_by_code_have_one_verdict(name: str, rule: DecisionRule, tmp_path: Path) -> None:
+def test_sounds_made_by_code_have_one_verdict(name: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", SOUNDS[name](), RATE, subtype="FLOAT")
+    # Half of them by another rule than the usual one.
+    rule = DecisionRule() if list(SOUNDS).index(name) % 2 else DecisionRule(0.02, 0.99)
     assert_one_verdict(every_way(toy_detector(), tmp_path / "a.wav", rule))
 
 
@@ -229,7 +230,7 @@ def test_without_a_calibration_every_way_says_so(tmp_path: Path) -> None:
     assert (found["csv"]["label"], found["csv"]["reasons"]) == ("unsure", ("uncalibrated",))
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize("examples", [25, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_chunks_of_any_size_make_one_verdict(examples: int) -> None:
     """A closed stream of speech, loud and faint, and of pauses between; also the labels of all windows."""
     detector = toy_detector()

@@ -88,7 +88,7 @@ def test_the_verdict_is_that_of_its_windows_whatever_the_hop() -> None:
     plain = model.timeline((wave, 16_000))
     assert plain.windows == plain.score.windows
     assert (plain.window, plain.hop, plain.exact) == (SAMPLES / 16_000, SAMPLES / 16_000, True)
-    for options in ({"hop": 0.1}, {"hop": 0.1, "exact": True}, {"hop": 0.25}):
+    for options in ({"hop": 0.1}, {"hop": 0.1, "exact": True}, {"hop": 0.15}):
         fine = model.timeline((wave, 16_000), **options)
         assert fine.score == plain.score
         assert len(fine.windows) > len(plain.windows)
@@ -149,7 +149,7 @@ def test_a_score_comes_as_soon_as_its_right_context() -> None:
         assert needed <= samples < needed + 50
 
 
-@pytest.mark.parametrize(("name", "minutes"), [("tiny", 2), pytest.param("tiny", 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "minutes"), [("tiny", 1), pytest.param("tiny", 60, marks=pytest.mark.slow)])
 def test_memory_stays_bounded(name: str, minutes: int) -> None:
     """Half-second chunks: what the stream holds after the whole is what it held after a twelfth of it."""
     model, chunk = detector(name), sound(8000)
@@ -169,7 +169,7 @@ def test_memory_stays_bounded(name: str, minutes: int) -> None:
     # Of each window a few numbers are kept, which the result lists; of the samples, none.
     kept = len(stream._fine_windows) + len(stream._cuts)
     assert sizes[1] - sizes[0] < 30_000 + 1_000 * kept
-    assert 1_000 * kept < 0.1 * 4 * 16_000 * 60 * minutes
+    assert 1_000 * kept < 0.25 * 4 * 16_000 * 60 * minutes
 
 
 @pytest.mark.parametrize("hop", [None, 0.1])

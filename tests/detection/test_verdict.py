@@ -23,6 +23,21 @@ from aasist_jax.detection.verdict import (
 from aasist_jax.errors import ConfigError
 
 
+@given(st.floats(0, 1), st.floats(0.501, 0.999))
+def test_a_probability_is_told_on_its_side_of_the_border(p_synthetic: float, sure: float) -> None:
+    rule = DecisionRule(sure=sure)
+    told = rule.told(p_synthetic)
+    assert rule.label(float(told)) == rule.label(p_synthetic)
+    assert float(told) == pytest.approx(p_synthetic, abs=5.1e-4)
+
+
+def test_a_probability_has_three_digits_unless_they_mislead() -> None:
+    rule = DecisionRule()
+    found = [rule.told(p) for p in (0.5, 0.8994, 0.8996, 0.9, 0.10004, 1 - 1e-9, math.nextafter(0.9, 0))]
+    assert found == ["0.500", "0.899", "0.8996", "0.900", "0.10004", "1.000", "0.8999999999999999"]
+    assert rule.told(0.896, digits=2) == "0.896"
+
+
 @pytest.mark.parametrize(("prior", "sure"), [(0.5, 0.9), (0.05, 0.99), (0.5, 0.75)])
 def test_a_label_needs_what_the_rule_says_and_no_more(prior: float, sure: float) -> None:
     rule = DecisionRule(prior, sure)

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import logging
 import re
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from aasist_jax.calibration.detector_calibration import (
 from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
 from aasist_jax.errors import ScoreFileError
 from aasist_jax.weights.folder import CONFIG_FILE
+from tests.conftest import REPOSITORY
 from tests.made_calibration import calibrate_by_hand
 from tests.made_speech import made_speech
 from tests.models import toy
@@ -133,15 +136,9 @@ def change(path: Path, keys: str, value: Any) -> None:
         ("logistic", None, "Expected `object`, got `null`"),
         ("lowest", 7.0e6, "its map does not rise"),
         ("highest", 10**400, r"is not the calibration of a detector: .*\$?"),
-        ("domain.mean", [], "the arrays of its domain do not fit together"),
-        ("domain.mean", [0.0] * 41, "the arrays of its domain do not fit together"),
-        ("domain.mean", 1.0, "the arrays of its domain do not fit together"),
         ("domain.mean", None, "not finite"),
         ("domain.mean", "a", "could not convert string to float"),
         ("domain.mean", {"a": 1}, "is not the calibration of a detector"),
-        ("domain.scale", [0.0] * 40, "a scale of its domain is not positive"),
-        ("domain.reference", [], "the arrays of its domain do not fit together"),
-        ("domain.reference", [[0.0, 0.0]], "the arrays of its domain do not fit together"),
         ("domain.reference", [[0.0], [0.0, 1.0]], "inhomogeneous"),
         ("domain.farthest", "far", r"Expected `float`, got `str` - at `\$.domain.farthest`"),
         ("measured.durations", [], "Expected `object`, got `array`"),
@@ -155,10 +152,47 @@ def test_a_field_that_makes_no_sense_is_one_line(
     assert_left_aside(folder, caplog, complaint)
 
 
+SHAPES = {
+    "domain.mean []": "the arrays of its domain do not fit together",
+    "domain.mean [0.0]": "the arrays of its domain do not fit together",
+    "domain.mean 1.0": "Expected `Float[ndarray, 'features']`, got `numpy.ndarray` - at `$.domain.mean`",
+    "domain.scale [0.0]": "the arrays of its domain do not fit together",
+    "domain.reference []": "the arrays of its domain do not fit together",
+    "domain.reference [[0.0, 0.0]]": "the arrays of its domain do not fit together",
+    "domain.reference [[[0.0]]]": (
+        "Expected `Float[ndarray, 'windows components']`, got `numpy.ndarray` - at `$.domain.reference`"
+    ),
+    "domain.components [[]]": "the arrays of its domain do not fit together",
+    "domain.scale zeros": "a scale of its domain is not positive",
+}
+
+
+def test_arrays_that_do_not_fit_together_are_one_line_each(folder: Path) -> None:
+    """In a process of its own: here, the checker of shapes under test would be first."""
+    path = folder / CALIBRATION_FILE
+    code = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from aasist_jax.calibration.detector_calibration import parse_detector_calibration\n"
+        "whole = Path(sys.argv[1]).read_text()\n"
+        "for case in sys.argv[2:]:\n"
+        "    field, value = case.split(' ', 1)\n"
+        "    document = json.loads(whole)\n"
+        "    document['domain'][field[7:]] = [0.0] * 100 if value == 'zeros' else json.loads(value)\n"
+        "    try:\n"
+        "        parse_detector_calibration(json.dumps(document))\n"
+        "    except ValueError as error:\n"
+        "        print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(path), *SHAPES]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == list(SHAPES.values()), done.stderr
+
+
 def test_embeddings_of_another_length_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     domain = {"mean": [0.0], "scale": [1.0], "components": [[1.0]], "reference": [[0.0]], "farthest": 1.0}
     change(folder / CALIBRATION_FILE, "domain", domain)
-    assert_left_aside(folder, caplog, "its domain has 1 features, not 40; calibrate again")
+    assert_left_aside(folder, caplog, "its domain has 1 features, not 100; calibrate again")
 
 
 def sparse(path: Path) -> None:
