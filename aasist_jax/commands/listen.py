@@ -146,9 +146,9 @@ def event_line(event: Any) -> str:
     if isinstance(event, Heard):
         window = event.judged.window
         score = "" if window.score is None else f"{window.score:+8.3f}"
-        so_far, p_synthetic = event.result.label, event.result.p_synthetic
-        if p_synthetic is not None:
-            so_far += f" ({event.result.verdict.rule.told(p_synthetic, digits=2)})"
+        so_far, verdict = str(event.result.label), event.result.verdict
+        if verdict is not None and verdict.p_synthetic is not None:
+            so_far += f" ({verdict.rule.told(verdict.p_synthetic, digits=2)})"
         return f"{clock(window.end)}  {event.judged.label:9}  {score:8}  so far {so_far}"
     if isinstance(event, Alarm):
         return (

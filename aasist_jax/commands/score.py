@@ -56,7 +56,7 @@ ROW_BY_ROW = (Format.jsonl, Format.csv)
 def score(
     files: Annotated[
         list[str],
-        typer.Argument(help="Audio files, folders of them, patterns in quotes, or - for a file on standard input."),
+        typer.Argument(help="Audio files, folders, patterns in quotes, or - for one on stdin."),
     ],
     weights: Weights = None,
     format: Annotated[
