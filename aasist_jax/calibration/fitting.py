@@ -137,7 +137,7 @@ def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, floa
     maps, pieces_of = [], {each.name: each.pieces for each in recordings}
     for duration in DURATIONS:
         trials = _joined(recordings, duration)
-        is_human = np.array([each.is_human for each in trials])
+        is_human = np.array([each.is_human for each in trials], bool)
         if duration == 1 or min(is_human.sum(), (~is_human).sum()) >= LEAST_RECORDINGS:
             # Of single windows, each recording counts the same, however many it has.
             counts = np.array([1 / pieces_of[each.name] if duration == 1 else 1.0 for each in trials])

@@ -1,4 +1,4 @@
-"""aasist-jax explain: Tell which times and frequencies moved the score of a recording.
+"""aasist-jax explain: Tell which times and frequencies moved a recording's score.
 
 The verdict is the one of `score`. Then spans of time and bands of frequency of the first window are silenced, one after
 the other: what speaks for a human makes the raw score fall.

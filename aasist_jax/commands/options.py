@@ -15,9 +15,9 @@ EVERYWHERE = "Everywhere"
 RARE = "Rarely needed"
 """Headings of the help, below the options that are mostly needed."""
 
-WEIGHTS_HELP = "A weights folder, or the name of weights that fetch-weights got."
+WEIGHTS_HELP = "A weights folder, or a name that fetch-weights got."
 
-Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: the smallest published ones.")]
+Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: the smallest.")]
 Channel = Annotated[
     int | None,
     typer.Option(
@@ -30,7 +30,7 @@ ChannelOrEach = Annotated[
     str | None,
     typer.Option(
         "--channel",
-        help="A channel alone, counted from 0, not the mean of all; or `each`, as a recording of its own.",
+        help="One channel, counted from 0, not the mean; or `each`, a row for each.",
         rich_help_panel=RARE,
     ),
 ]
@@ -54,9 +54,7 @@ Exact = Annotated[
 ]
 
 # Verdicts: `score`, `timeline` and `listen`.
-Sure = Annotated[
-    float, typer.Option(help="How sure a verdict must be, above 0.5 and below 1; a recording between is unsure.")
-]
+Sure = Annotated[float, typer.Option(help="How sure a verdict must be; above 0.5, below 1.")]
 SyntheticPrior = Annotated[
     float, typer.Option("--prior", help="Probability that a recording is synthetic, before it is heard.")
 ]

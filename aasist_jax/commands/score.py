@@ -86,14 +86,14 @@ def score(
         bool,
         typer.Option(
             "--continue-on-error/--stop-on-error",
-            help="After a file that cannot be scored, go on with the others.",
+            help="Go on after a file that cannot be scored.",
             rich_help_panel=RARE,
         ),
     ] = True,
     channel: ChannelOrEach = None,
     report: Annotated[
         list[Path] | None,
-        typer.Option(help="Write a report on one recording to this .html, for people, or .json, for `verify`."),
+        typer.Option(help="Write a report: .html for people, .json for `verify`."),
     ] = None,
 ) -> None:
     """Score recordings, print or write the rows, and exit with a code that tells how they ended."""

@@ -1,4 +1,4 @@
-"""aasist-jax timeline: Judge one recording over time: its verdict, and what was heard when.
+"""aasist-jax timeline: Judge one recording over time, and say what was heard when.
 
 The verdict is the one of `score`. Exit codes: 0 judged; 1 failure; 2 usage; 4 --fail-on-synthetic.
 """

@@ -1,4 +1,4 @@
-"""aasist-jax verdicts: Count right, wrong and unsure verdicts on recordings whose truth is known.
+"""aasist-jax verdicts: Count right, wrong and unsure verdicts on known recordings.
 
 Use recordings that the weights were neither trained nor calibrated on.
 """

@@ -143,7 +143,8 @@ def numbers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def swapped(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [row | {"label": {"human": "synthetic", "synthetic": "human"}[row["label"]]} for row in rows]
+    other = {"human": "synthetic", "synthetic": "human"}
+    return [row | {"label": other[row["label"]], "attack": ""} for row in rows]
 
 
 def without_labels(rows: list[dict[str, str]]) -> list[dict[str, str]]:
