@@ -93,7 +93,7 @@ class SpeechActivity:
         if not is_speech.size:
             return Activity(is_constant=False, speech=0.0)
         # Silence or a DC line, by the measure of `aasist_jax.audio.condition`.
-        return Activity(bool(highest.max() - lowest.min() <= 2 * STEP), float(is_speech.mean()))
+        return Activity(bool(float(highest.max()) - float(lowest.min()) <= 2 * STEP), float(is_speech.mean()))
 
     @property
     def speech_seconds(self) -> float:

@@ -38,11 +38,12 @@ def window_posteriors(
 ) -> Float[np.ndarray, " windows"]:
     """Probability that each window is synthetic, given its recording.
 
-    The share of "wholly" belongs to every window. The share of "in part" belongs to a window by how far its e-value
-    reaches once all windows have been looked at: `min(1, adjusted / mean)`, with the adjusted e-values of the e-BH
-    procedure (Wang and Ramdas, "False discovery rate control with e-values", JRSS B 84, 2022). The most suspicious
-    window has all of it. No window is more probably synthetic than the recording, and the most suspicious one is as
-    probably synthetic: a recording is synthetic exactly if one of its windows is, and human exactly if all are.
+    It is that of the recording, but for the evidence of "in part": in place of the mean e-value it is the e-value of
+    the window, adjusted for having looked at all of them. This is the largest `k e_(k) / n` over the ranks k from its
+    own on, as in the e-BH procedure (Wang and Ramdas, "False discovery rate control with e-values", JRSS B 84, 2022),
+    and at most the mean. The most suspicious window has the mean. No window is more probably synthetic than the
+    recording, and the most suspicious one is as probably synthetic: a recording is synthetic exactly if one of its
+    windows is, and human exactly if all are.
 
     Args:
         windows: log-likelihood ratios of the windows to be judged, which may overlap.
@@ -51,17 +52,16 @@ def window_posteriors(
     """
     if windows.size == 0:
         return np.zeros(0)
-    wholly, partly = _ways_of_being_synthetic(heard)
+    wholly, _ = _ways_of_being_synthetic(heard)
     order = np.argsort(windows, kind="stable")
     ranks = np.arange(1, windows.size + 1)
     # log of k e_(k) / n, for the k-th largest e-value; then the best that a window can be part of.
     reached = np.log(ranks / windows.size) - windows[order]
     adjusted = np.empty(windows.size)
     adjusted[order] = np.maximum.accumulate(reached[::-1])[::-1]
-    log_share = np.minimum(adjusted - _log_mean_exp(-windows), 0.0)
+    mean = _log_mean_exp(-heard)
+    log_part = np.minimum(adjusted, mean)
     # If a part is synthetic, then first of all the most suspicious one.
-    log_share[windows == windows.min()] = 0.0
-    log_odds = math.log(prior / (1 - prior))
-    log_whole, log_part = log_odds + wholly, log_odds + partly
-    log_total = np.logaddexp(0.0, np.logaddexp(log_whole, log_part))
-    return np.exp(np.logaddexp(log_whole - log_total, log_part - log_total + log_share))
+    log_part[windows == windows.min()] = mean
+    log_odds = math.log(prior / (1 - prior)) + np.logaddexp(wholly, math.log(0.5) + log_part)
+    return np.exp(-np.logaddexp(0.0, -log_odds))

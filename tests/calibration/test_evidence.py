@@ -62,6 +62,8 @@ def test_no_window_is_more_probably_synthetic_than_its_recording(examples: int) 
             assert found.shape == windows.shape
             assert (found >= 0).all()
             assert (found <= whole * (1 + 1e-9)).all()
+            # And one is as probably synthetic.
+            assert found.max() == pytest.approx(whole, rel=1e-9, abs=1e-300)
             # The lower the ratio, the more probably synthetic.
             order = np.argsort(windows, kind="stable")
             assert (np.diff(found[order]) <= 1e-12).all()
@@ -101,10 +103,23 @@ def test_by_hand() -> None:
     llrs = np.array([math.log(4), -math.log(9)])
     # Wholly: the root of 9/4, 1.5. In part: the mean of 1/4 and 9, 4.625.
     assert recording_llr(llrs) == pytest.approx(-math.log((1.5 + 4.625) / 2), rel=1e-12)
-    # The human window is the second of two, so 2/2 of its 1/4 beside the mean; the other one has all of the part.
-    total = 1 + 1.5 / 2 + 4.625 / 2
-    expected = [(0.75 + 2.3125 * 0.25 / 4.625) / total, (0.75 + 2.3125) / total]
+    # The human window is the second of two, so 2/2 of its 1/4 counts; the most suspicious one has the mean.
+    expected = [(1.5 + evalue) / 2 / (1 + (1.5 + evalue) / 2) for evalue in (0.25, 4.625)]
     assert window_posteriors(llrs, llrs, 0.5) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 2.0])
+def test_a_synthetic_part_is_found_although_its_windows_differ(spread: float) -> None:
+    """Twelve windows of twenty-four, far below what a label needs, and scattered as real ones are."""
+    rng, found, wrong = np.random.default_rng(0), [], []
+    for _ in range(200):
+        llrs = np.concatenate([rng.normal(5, 1, 12), rng.normal(-7.6, spread, 12)])
+        labelled = window_posteriors(llrs, llrs, 0.5) >= 0.9
+        found.append(labelled[12:].mean())
+        wrong.append(labelled[:12].mean())
+    print(f"scattered by {spread}: {np.mean(found):.3f} of the windows found, {np.mean(wrong):.3f} wrongly")
+    assert np.mean(found) > 0.95
+    assert np.mean(wrong) == 0
 
 
 def test_no_windows_have_no_probabilities() -> None:
@@ -132,5 +147,9 @@ def test_longer_human_recordings_are_not_called_synthetic_more_often(dependence:
     assert shares[0] <= 1 / 9
     error = math.sqrt(shares[0] / trials)
     assert all(share <= shares[0] + 3 * error for share in shares[1:])
+    # And of all windows of all recordings, hardly one is labelled synthetic.
+    rows = calibrated(rng, (2_000, 16), dependence)
+    named = [(window_posteriors(row, row, 0.5) >= rule.sure).any() for row in rows]
+    assert np.mean(named) <= shares[0] + 3 * math.sqrt(shares[0] / 2_000)
     if dependence == "independent":
         assert shares[-1] < shares[0] / 10

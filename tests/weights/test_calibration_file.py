@@ -157,7 +157,9 @@ SHAPES = {
     "domain.mean [0.0]": "the arrays of its domain do not fit together",
     "domain.mean 1.0": "Expected `Float[ndarray, 'features']`, got `numpy.ndarray` - at `$.domain.mean`",
     "domain.scale [0.0]": "the arrays of its domain do not fit together",
-    "domain.reference []": "the arrays of its domain do not fit together",
+    "domain.reference []": (
+        "Expected `Float[ndarray, 'windows components']`, got `numpy.ndarray` - at `$.domain.reference`"
+    ),
     "domain.reference [[0.0, 0.0]]": "the arrays of its domain do not fit together",
     "domain.reference [[[0.0]]]": (
         "Expected `Float[ndarray, 'windows components']`, got `numpy.ndarray` - at `$.domain.reference`"
