@@ -38,12 +38,12 @@ def window_posteriors(
 ) -> Float[np.ndarray, " windows"]:
     """Probability that each window is synthetic, given its recording.
 
-    It is that of the recording, but for the evidence of "in part": in place of the mean e-value it is the e-value of
-    the window, adjusted for having looked at all of them. This is the largest `k e_(k) / n` over the ranks k from its
-    own on, as in the e-BH procedure (Wang and Ramdas, "False discovery rate control with e-values", JRSS B 84, 2022),
-    and at most the mean. The most suspicious window has the mean. No window is more probably synthetic than the
-    recording, and the most suspicious one is as probably synthetic: a recording is synthetic exactly if one of its
-    windows is, and human exactly if all are.
+    "Wholly" concerns every window alike. "In part" concerns window i by the odds `x_i = o a_i / 2` that its own
+    evidence gives, with the prior odds o and the e-value `a_i` of the window adjusted for having looked at all of them:
+    the largest `k e_(k) / n` over the ranks k from its own on, as in the e-BH procedure (Wang and Ramdas, "False
+    discovery rate control with e-values", JRSS B 84, 2022), and at most the mean. The most suspicious window has the
+    mean. No window is more probably synthetic than the recording, and the most suspicious one is as probably synthetic:
+    a recording is synthetic exactly if one of its windows is, and human exactly if all are.
 
     Args:
         windows: log-likelihood ratios of the windows to be judged, which may overlap.
@@ -52,7 +52,7 @@ def window_posteriors(
     """
     if windows.size == 0:
         return np.zeros(0)
-    wholly, _ = _ways_of_being_synthetic(heard)
+    wholly, partly = _ways_of_being_synthetic(heard)
     order = np.argsort(windows, kind="stable")
     ranks = np.arange(1, windows.size + 1)
     # log of k e_(k) / n, for the k-th largest e-value; then the best that a window can be part of.
@@ -60,8 +60,11 @@ def window_posteriors(
     adjusted = np.empty(windows.size)
     adjusted[order] = np.maximum.accumulate(reached[::-1])[::-1]
     mean = _log_mean_exp(-heard)
-    log_part = np.minimum(adjusted, mean)
+    adjusted = np.minimum(adjusted, mean)
     # If a part is synthetic, then first of all the most suspicious one.
-    log_part[windows == windows.min()] = mean
-    log_odds = math.log(prior / (1 - prior)) + np.logaddexp(wholly, math.log(0.5) + log_part)
-    return np.exp(-np.logaddexp(0.0, -log_odds))
+    adjusted[windows == windows.min()] = mean
+    log_odds = math.log(prior / (1 - prior))
+    own, most = (log_odds + math.log(0.5) + each for each in (adjusted, mean))
+    log_share = np.logaddexp(0.0, -most) - np.logaddexp(0.0, -own)
+    log_total = np.logaddexp(0.0, log_odds + np.logaddexp(wholly, partly))
+    return np.exp(log_odds + np.logaddexp(wholly, partly + log_share) - log_total)

@@ -103,8 +103,10 @@ def test_by_hand() -> None:
     llrs = np.array([math.log(4), -math.log(9)])
     # Wholly: the root of 9/4, 1.5. In part: the mean of 1/4 and 9, 4.625.
     assert recording_llr(llrs) == pytest.approx(-math.log((1.5 + 4.625) / 2), rel=1e-12)
-    # The human window is the second of two, so 2/2 of its 1/4 counts; the most suspicious one has the mean.
-    expected = [(1.5 + evalue) / 2 / (1 + (1.5 + evalue) / 2) for evalue in (0.25, 4.625)]
+    # The human window is the second of two: 2/2 of its 1/4, at odds of 1/8 to 1; the other one has all of the part.
+    total = 1 + 1.5 / 2 + 4.625 / 2
+    share = (0.125 / 1.125) / (2.3125 / 3.3125)
+    expected = [(0.75 + 2.3125 * share) / total, (0.75 + 2.3125) / total]
     assert window_posteriors(llrs, llrs, 0.5) == pytest.approx(expected, rel=1e-12)
 
 
