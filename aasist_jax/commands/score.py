@@ -65,9 +65,7 @@ def score(
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the scores to this file (.csv, .jsonl or .json), which must be new.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this new file, .csv, .jsonl or .json.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the file --out: what is in it is not scored again.")
     ] = False,

@@ -92,7 +92,7 @@ def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
     [
         (["a.wav", "--segments", "b.txt"], 1, "error: b.txt: written as .json or .csv"),
         (["a.wav", "--plot", "b.pdf"], 1, "error: b.pdf: written as .png"),
-        (["a.wav", "--segments", "b.json", "--hop", "9"], 1, "error: hop: expected more than 0 and at most"),
+        (["CALL", "--segments", "b.json", "--hop", "9"], 1, "error: hop: expected more than 0 and at most"),
         (["a.wav", "--segments", "b.json", "--sure", "nan"], 2, "--sure: expected a probability above 0.5"),
         (["a.wav", "--segments", "b.json", "--prior", "1"], 2, "--prior: the probability of synthetic speech must lie"),
         (["a.wav", "--segments", "b.json"], 1, "error: a.wav: no such file"),
@@ -105,6 +105,7 @@ def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_use_is_one_line(command: Any, scratch: Path, arguments: list[str], code: int, complaint: str) -> None:
+    arguments = [{"CALL": str(scratch / "call.wav")}.get(each, each) for each in arguments]
     found, _, err = command("timeline", *arguments, "--weights", scratch / "human")
     assert found == code
     assert complaint in " ".join(err.split())
