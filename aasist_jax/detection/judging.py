@@ -111,7 +111,9 @@ def reasons_to_doubt(
         found.insert(0, condition)
     if not len(embeddings):
         # That there is little speech is then said already.
-        return [condition] if condition in ("silent", "constant") else [NO_SPEECH, *set(found) & {"damaged", "short"}]
+        if condition in ("silent", "constant"):
+            return [condition]
+        return [NO_SPEECH, *(reason for reason in found if reason in ("damaged", "short"))]
     if calibration is not None:
         distance = float(calibration.domain.distances(embeddings.astype(np.float64)).mean())
         # Written so that a distance that is not finite counts as far.
