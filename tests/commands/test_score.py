@@ -44,6 +44,7 @@ def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None
         # One batch of two against two of one.
         assert row == {
             "file": str(file),
+            "channel": None,
             "label": result.label,
             "p_synthetic": pytest.approx(result.p_synthetic, rel=1e-5),
             "llr": pytest.approx(result.llr, rel=1e-5),
@@ -289,7 +290,7 @@ def test_a_folder_with_bad_files_in_it(command: Any, scratch: Path, folder: Path
 def test_too_little_to_judge_is_unsure_with_the_reason(command: Any, scratch: Path, tmp_path: Path) -> None:
     """A clip of 0.5 s was `ok`, one of 0.2 s `short` and labelled still: both are unsure, and the reason is given."""
     speech = made_speech(2.2)
-    for seconds in (0.2, 0.5, 0.9, 2.2):
+    for seconds in (0.2, 0.5, 0.55, 2.2):
         soundfile.write(tmp_path / f"{seconds}.wav", speech[: round(seconds * 16_000)], 16_000)
     code, found, err = rows(command, scratch, tmp_path)
     assert (code, err) == (0, "")

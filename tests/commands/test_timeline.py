@@ -37,7 +37,7 @@ def test_segments_and_plot_of_a_file(scratch: Path, tmp_path: Path) -> None:
     assert document["label"] == timeline.verdict.label == "human"
     assert document["rule"] == {"prior": 0.5, "sure": 0.9}
     assert document["p_synthetic"] == pytest.approx(timeline.verdict.p_synthetic, rel=1e-4)
-    assert "call.wav: human. P(synthetic) 0.0" in done.stdout.decode().replace("\n", "")
+    assert "call.wav: human. P(synthetic) 0.0" in " ".join(done.stdout.decode().split())
     assert len(document["windows"]) == len(timeline.windows)
     assert_scores(document["windows"], timeline)
     assert document["windows"][-1] == {**document["windows"][-1], "status": "silent", "score": None, "llr": None}
