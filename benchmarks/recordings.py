@@ -92,7 +92,8 @@ def timeline(options: Options) -> list[Table]:
     wave = recording(options, longest)
     passes = [(seconds, *_beside_no_overlap(detector, wave[: round(seconds * RATE)])) for seconds in options.length]
     modes = [*_memory(options, wave), *_beside_exact(detector, wave[:COMPARED])]
-    live = [_live(detector, wave[:LIVE], *mode) for mode in ((None, False), (0.5, False), (0.5, True))]
+    hop = min(0.5, detector.window / RATE)
+    live = [_live(detector, wave[:LIVE], *mode) for mode in ((None, False), (hop, False), (hop, True))]
     columns = "length (s):g | windows | s:.4g | times real time:.2f | without overlap (s):.4g | ratio:.2f"
     delays = "a score comes after its window's end (s of audio):.3f | computing (ms):.0f | 99 % (ms):.0f"
     return [
