@@ -1,13 +1,17 @@
 """Settings of the memory allocator for computing on a CPU: reuse freed memory, and use huge pages."""
 
+import contextlib
 import ctypes
 import mmap
 import os
 import sys
+import threading
+from collections.abc import Iterator
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _TOP_PAD = 256 * 2**20
 _HUGE_PAGE = 2 * 2**20
+_ROOM_FOR_SMALL_BLOCKS = 2**30
 
 
 def keep_freed_memory() -> bool:
@@ -23,7 +27,9 @@ def keep_freed_memory() -> bool:
     # Never map a block separately, use one heap for all threads, and never trim it.
     settings = ((_M_MMAP_MAX, 0), (_M_ARENA_MAX, 1), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _TOP_PAD))
     accepted = [libc.mallopt(name, value) for name, value in settings]
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     _ask_for_huge_pages(libc, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    _make_room_for_small_blocks(libc)
     return all(accepted)
 
 
@@ -37,16 +43,82 @@ def return_freed_memory() -> bool:
     return libc is not None and bool(libc.malloc_trim(0))
 
 
+def return_large_holes() -> bool:
+    """Return the free regions below the top of the heap to the kernel, if they are large.
+
+    Large is more than an eighth of the machine's memory, beside the room for small blocks.
+
+    Returns:
+        Whether anything was returned. False if malloc is not glibc's, or older than 2.33.
+    """
+    libc = _libc()
+    if libc is None or not hasattr(libc, "mallinfo2"):
+        return False
+    libc.mallinfo2.restype = _MallocInfo
+    info = libc.mallinfo2()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if info.free - info.top <= _ROOM_FOR_SMALL_BLOCKS + memory // 8:
+        return False
+    return bool(libc.malloc_trim(ctypes.c_size_t(info.top)))  # the top stays, with its huge pages
+
+
+@contextlib.contextmanager
+def large_holes_returned(every: float = 0.25) -> Iterator[None]:
+    """Look for large holes in the heap during a long run with `keep_freed_memory`, and return them to the kernel.
+
+    JAX frees the temporaries of a step slightly after its results are there. If the next step allocates its own before
+    that, they lie higher up, and the region below stays empty: the run would take twice the memory that it needs.
+
+    Args:
+        every: seconds between two looks. They need not come at a certain moment of a step, because the temporaries of
+            the next step take memory only as they are written.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(every):
+            return_large_holes()
+
+    watcher = threading.Thread(target=watch, name="large holes", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+class _MallocInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc: `fordblks` is called free here, and `keepcost` top; both in bytes."""
+
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")),
+        *((name, ctypes.c_size_t) for name in ("usmblks", "fsmblks", "uordblks", "free", "top")),
+    ]
+
+
 def _ask_for_huge_pages(libc: ctypes.CDLL, size: int) -> None:
     """Grow the heap by `size` without touching it, which takes no memory yet, and request huge pages there."""
-    libc.malloc.restype = ctypes.c_void_p
     block = libc.malloc(ctypes.c_size_t(size))
     if not block:  # address space is limited; huge pages are optional
         return
     begin = -(-block // _HUGE_PAGE) * _HUGE_PAGE
     end = (block + size) // _HUGE_PAGE * _HUGE_PAGE
     libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(max(end - begin, 0)), mmap.MADV_HUGEPAGE)
-    libc.free(ctypes.c_void_p(block))
+    libc.free(block)
+
+
+def _make_room_for_small_blocks(libc: ctypes.CDLL) -> None:
+    """Leave a hole below the top of the heap, which takes no memory until it is used.
+
+    malloc takes the smallest free region that is large enough, and the top last. So whatever is allocated while a step
+    computes goes into the hole and not above the step's temporaries, which return to the top when they are freed, where
+    the next step finds them. Without the hole one small block at the wrong place costs as much as a whole step.
+    """
+    hole = libc.malloc(ctypes.c_size_t(_ROOM_FOR_SMALL_BLOCKS))
+    if hole:
+        libc.malloc(ctypes.c_size_t(_HUGE_PAGE))  # kept: it divides the hole from the top
+        libc.free(hole)
 
 
 def _libc() -> ctypes.CDLL | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jax
 import numpy as np
 
 from aasist_jax.data.pipeline import TrainIterator
@@ -88,7 +89,8 @@ class StepRunner:
 
     While the devices compute a step, the next batch is fetched and sent to them, and the previous step is settled: its
     metrics are read, checked and logged. A loss that is not finite is therefore found one step late, but always before
-    the state is saved.
+    the state is saved. On a CPU a step is sent off only when the one before it has ended: JAX allocates the temporaries
+    of a step when it is sent off, 270 MB per clip with AASIST-L, and those of two steps would be there at once.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class StepRunner:
         self._staged: StagedBatch | None = None
         self._last: StagedBatch | None = None
         self._unsettled: DispatchedStep | None = None
+        self._one_at_a_time = jax.default_backend() == "cpu"
         batches.set_state({"next_batch": state.step})
         reporter.start(state.step, setup.total_steps)
 
@@ -116,6 +119,8 @@ class StepRunner:
         batch = self._staged or self._stage()
         if batch is None:
             return
+        if self._one_at_a_time:
+            self.settle()
         self._state.train, metrics = self._setup.step_function(self._state.train, batch.arrays)
         self._state.step += 1
         self._staged = self._stage() if self._state.step < self._setup.total_steps else None

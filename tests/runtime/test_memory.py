@@ -1,0 +1,63 @@
+"""Memory that a step frees is there for the next one, and a large hole in the heap goes back to the kernel."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, os, sys, time
+from aasist_jax.runtime import memory
+
+MB = 2**20
+memory._ROOM_FOR_SMALL_BLOCKS = 200 * MB
+if not memory.keep_freed_memory() or not hasattr(ctypes.CDLL(None), "mallinfo2"):
+    sys.exit("no glibc 2.33")
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // MB
+
+def allocate(megabytes):
+    block = libc.malloc(megabytes * MB)
+    libc.memset(block, 1, megabytes * MB)
+    return block
+
+# A step of 400 MB. 20 MB are allocated while it computes, and 1 MB when it has ended, that stay.
+begin, places = resident(), []
+for _ in range(5):
+    step = allocate(400)
+    allocate(20)
+    places.append(step)
+    libc.free(step)
+    allocate(1)
+print("places", len(set(places)), "grown", resident() - begin)
+
+# Two steps overlap, and a small block lies above them: the region of the first is now a hole.
+first, second, above = allocate(400), allocate(400), allocate(2)
+libc.free(first)
+before = resident()
+print("small", memory.return_large_holes(), "returned", before - resident())
+real, memory.os.sysconf = os.sysconf, lambda name: 1
+memory._ROOM_FOR_SMALL_BLOCKS = 0
+with memory.large_holes_returned(every=0.01):
+    time.sleep(1)
+memory.os.sysconf = real
+print("large returned", before - resident())
+"""
+
+
+def test_steps_share_their_memory_and_a_large_hole_is_returned() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False)
+    if "no glibc" in done.stderr:
+        pytest.skip("malloc is not that of glibc 2.33 or newer")
+    assert done.returncode == 0, done.stderr
+    steps, small, large = done.stdout.splitlines()
+    places, grown = map(int, re.findall(r"\d+", steps))
+    assert places == 1
+    assert 480 <= grown <= 600, "the step's 400 MB once, and 105 MB that stay"
+    assert small == "small False returned 0"
+    assert int(large.split()[-1]) >= 390
