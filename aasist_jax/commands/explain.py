@@ -19,7 +19,6 @@ from aasist_jax.commands.options import (
     tell_uncalibrated,
     weights_folder,
 )
-from aasist_jax.detection.inputs import printable
 
 
 def explain(
@@ -71,10 +70,8 @@ def _print(file: Path, result: Any, why: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from aasist_jax.commands.score import COLOURS
-    from aasist_jax.detection.timeline_text import sentence
+    from aasist_jax.commands.score import verdict_line
 
-    said = Text(f"{printable(str(file))}: ").append(result.label, COLOURS[result.label])
     console = Console()
-    for part in (said.append(f". {sentence(result)}"), Text(why)):
+    for part in (verdict_line(str(file), result), Text(why)):
         console.print(part)

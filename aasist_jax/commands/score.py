@@ -210,7 +210,8 @@ def score_recordings(
             rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
         has_header = file is not None and os.fstat(file.fileno()).st_size > 0
         write = partial(print, end="", file=file, flush=True)
-        print_rows(_watched(rows, counts, options.continue_on_error), options.format, write, header=not has_header)
+        watched = _watched(rows, counts, options.continue_on_error)
+        print_rows(watched, options.format, write, header=not has_header, published=options.published)
     return counts
 
 
@@ -225,8 +226,13 @@ def _watched(rows: Iterator[Any], counts: Counter[str], continue_on_error: bool)
             return
 
 
-def print_rows(rows: Iterable[Any], format: Format, write: Callable[[str], object], *, header: bool) -> None:
-    """Write rows as text, or print a table of them; where they end early, those that came are written all the same."""
+def print_rows(
+    rows: Iterable[Any], format: Format, write: Callable[[str], object], *, header: bool, published: bool
+) -> None:
+    """Write rows as text, or print a table of them; where they end early, those that came are written all the same.
+
+    The verdict on a single recording is also told in a sentence.
+    """
     from rich.console import Console
 
     from aasist_jax.detection.row_text import write_rows
@@ -239,17 +245,28 @@ def print_rows(rows: Iterable[Any], format: Format, write: Callable[[str], objec
     try:
         seen.extend(rows)
     finally:
-        Console().print(table_of(seen))
+        console = Console()
+        console.print(table_of(seen, published=published))
+        if len(seen) == 1 and seen[0].result is not None and not published:
+            console.print(verdict_line(seen[0].title, seen[0].result))
 
 
-def table_of(rows: Sequence[Any]) -> Any:
-    """A table of rows (see `Row`) for a terminal."""
+def verdict_line(title: str, result: Any) -> Any:
+    """The verdict on a recording, how sure it is and what it rests on, as text for a terminal."""
+    from rich.text import Text
+
+    from aasist_jax.detection.timeline_text import sentence
+
+    return Text(f"{printable(title)}: ").append(result.label, COLOURS[result.label]).append(f". {sentence(result)}")
+
+
+def table_of(rows: Sequence[Any], *, published: bool) -> Any:
+    """A table of rows (see `Row`) for a terminal; `published` as in `Detector.score`."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE)
-    published = all(row.result is None or row.result.verdict is None for row in rows)
     table.add_column("file", overflow="fold")
     for name in () if published else ("verdict", "P(synthetic)"):
         table.add_column(name, justify="left" if name == "verdict" else "right")

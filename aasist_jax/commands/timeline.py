@@ -26,8 +26,8 @@ from aasist_jax.commands.options import (
     tell_uncalibrated,
     weights_folder,
 )
-from aasist_jax.commands.score import COLOURS
-from aasist_jax.detection.inputs import STANDARD_INPUT, each_channel, find_recordings, open_recording, printable
+from aasist_jax.commands.score import COLOURS, verdict_line
+from aasist_jax.detection.inputs import STANDARD_INPUT, each_channel, find_recordings, open_recording
 
 
 class Format(enum.StrEnum):
@@ -118,7 +118,7 @@ def _print_table(file: str, timeline: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from aasist_jax.detection.timeline_text import clock, sentence
+    from aasist_jax.detection.timeline_text import clock
 
     table = Table(box=box.SIMPLE)
     for name in ("from", "to", "label", "P(synthetic)", "mean score"):
@@ -128,9 +128,6 @@ def _print_table(file: str, timeline: Any) -> None:
         score = "" if segment.score is None else f"{segment.score:+.3f}"
         label = Text(segment.label, COLOURS[segment.label])
         table.add_row(clock(segment.start), clock(segment.end), label, p_synthetic, score)
-    result = timeline.score
-    said = Text(f"{printable(file)}: ").append(result.label, COLOURS[result.label])
-    said.append(f". {sentence(result)}")
     console = Console()
-    for part in (table, said):
+    for part in (table, verdict_line(file, timeline.score)):
         console.print(part)

@@ -2,11 +2,13 @@
 
 import contextlib
 import ctypes
+import functools
 import mmap
 import os
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _TOP_PAD = 256 * 2**20
@@ -27,7 +29,6 @@ def keep_freed_memory() -> bool:
     # Never map a block separately, use one heap for all threads, and never trim it.
     settings = ((_M_MMAP_MAX, 0), (_M_ARENA_MAX, 1), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _TOP_PAD))
     accepted = [libc.mallopt(name, value) for name, value in settings]
-    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     _ask_for_huge_pages(libc, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     _make_room_for_small_blocks(libc)
     return all(accepted)
@@ -43,10 +44,10 @@ def return_freed_memory() -> bool:
     return libc is not None and bool(libc.malloc_trim(0))
 
 
-def return_large_holes() -> bool:
-    """Return the free regions below the top of the heap to the kernel, if they are large.
+def return_unused_memory() -> bool:
+    """Return freed memory to the kernel, as `return_freed_memory`, if much of the machine's memory lies unused.
 
-    Large is more than an eighth of the machine's memory, beside the room for small blocks.
+    Much is what exceeds an eighth of it and the room for small blocks.
 
     Returns:
         Whether anything was returned. False if malloc is not glibc's, or older than 2.33.
@@ -54,32 +55,34 @@ def return_large_holes() -> bool:
     libc = _libc()
     if libc is None or not hasattr(libc, "mallinfo2"):
         return False
-    libc.mallinfo2.restype = _MallocInfo
-    info = libc.mallinfo2()
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if info.free - info.top <= _ROOM_FOR_SMALL_BLOCKS + memory // 8:
+    page = os.sysconf("SC_PAGE_SIZE")
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
+    unused = resident - libc.mallinfo2().used
+    if unused <= _ROOM_FOR_SMALL_BLOCKS + os.sysconf("SC_PHYS_PAGES") * page // 8:
         return False
-    return bool(libc.malloc_trim(ctypes.c_size_t(info.top)))  # the top stays, with its huge pages
+    returned = bool(libc.malloc_trim(0))
+    _ask_for_huge_pages(libc, unused)
+    return returned
 
 
 @contextlib.contextmanager
-def large_holes_returned(every: float = 0.25) -> Iterator[None]:
-    """Look for large holes in the heap during a long run with `keep_freed_memory`, and return them to the kernel.
+def unused_memory_returned(every: float = 0.25) -> Iterator[None]:
+    """Call `return_unused_memory` from time to time in a long run with `keep_freed_memory`.
 
     JAX frees the temporaries of a step slightly after its results are there. If the next step allocates its own before
-    that, they lie higher up, and the region below stays empty: the run would take twice the memory that it needs.
+    that, they lie elsewhere, and what the first one used stays empty: the run would take twice the memory it needs.
 
     Args:
-        every: seconds between two looks. They need not come at a certain moment of a step, because the temporaries of
-            the next step take memory only as they are written.
+        every: seconds between two looks. They need not come at a certain moment of a step, because temporaries take
+            memory only as they are written.
     """
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(every):
-            return_large_holes()
+            return_unused_memory()
 
-    watcher = threading.Thread(target=watch, name="large holes", daemon=True)
+    watcher = threading.Thread(target=watch, name="unused memory", daemon=True)
     watcher.start()
     try:
         yield
@@ -89,11 +92,11 @@ def large_holes_returned(every: float = 0.25) -> Iterator[None]:
 
 
 class _MallocInfo(ctypes.Structure):
-    """`struct mallinfo2` of glibc: `fordblks` is called free here, and `keepcost` top; both in bytes."""
+    """`struct mallinfo2` of glibc, in bytes; `uordblks` is called used here."""
 
     _fields_ = [
-        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")),
-        *((name, ctypes.c_size_t) for name in ("usmblks", "fsmblks", "uordblks", "free", "top")),
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks")),
+        *((name, ctypes.c_size_t) for name in ("used", "fordblks", "keepcost")),
     ]
 
 
@@ -121,8 +124,14 @@ def _make_room_for_small_blocks(libc: ctypes.CDLL) -> None:
         libc.free(hole)
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
-    return libc if hasattr(libc, "mallopt") else None
+    if not hasattr(libc, "mallopt"):
+        return None
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    if hasattr(libc, "mallinfo2"):
+        libc.mallinfo2.restype = _MallocInfo
+    return libc

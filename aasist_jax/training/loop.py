@@ -13,7 +13,7 @@ import jax
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.pipeline import TrainIterator
 from aasist_jax.metrics.error_rates import equal_error_rate
-from aasist_jax.runtime.memory import large_holes_returned
+from aasist_jax.runtime.memory import unused_memory_returned
 from aasist_jax.training.averaged_state import averaged_variables
 from aasist_jax.training.checkpoints.store import CheckpointStore
 from aasist_jax.training.epoch import StepRunner
@@ -58,7 +58,7 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
     _check_same_run(setup, run_folder)
     # Up to here a signal ends the run at once, because there is nothing to save yet.
     with (
-        large_holes_returned(),
+        unused_memory_returned(),
         contextlib.closing(iter(setup.batches)) as batches,
         contextlib.closing(run_folder),
         StopSignals() as stop_signals,

@@ -317,8 +317,11 @@ def test_what_was_heard_stands_beside_what_there_is(command: Any, scratch: Path,
     _, table, _ = command("score", tmp_path / "talk.mp3", "--weights", scratch / "weights")
     assert re.search(r"  [45]\.\d s of 01:0[56]\.\d  ", table), table
     _, table, _ = command("score", scratch / "human.wav", "--weights", scratch / "weights")
-    assert " 2.2 s " in table
-    assert " of " not in table
+    row, said = table.split("human.wav: ")
+    assert " 2.2 s " in row
+    assert " of " not in row
+    assert said.startswith("human. P(synthetic) 0."), "one recording is told in a sentence, too"
+    assert "Heard 2.2 s; " in said
 
 
 def test_files_left_out_of_subfolders_are_told(command: Any, scratch: Path, tmp_path: Path) -> None:

@@ -181,5 +181,5 @@ def test_rows_that_came_before_a_stop_are_printed(capsys: pytest.CaptureFixture[
         write_rows(interrupted(), "json", text.write)
     assert [row["score"] for row in json.loads(text.getvalue())] == [-1.5, 0.1]
     with pytest.raises(KeyboardInterrupt):
-        score.print_rows(interrupted(), score.Format.table, text.write, header=True)
+        score.print_rows(interrupted(), score.Format.table, text.write, header=True, published=False)
     assert "plain.wav" in capsys.readouterr().out
