@@ -88,6 +88,55 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
     assert "of another channel" in errors
 
 
+def test_each_side_of_a_call_is_a_row(command: Any, scratch: Path) -> None:
+    """With `--channel each` a stereo call has a row for each side with its label; one channel stays one row."""
+    call, mono, text = scratch / "stereo.wav", scratch / "human.wav", scratch / "text.wav"
+    code, found, err = rows(command, scratch, call, mono, text, "--channel", "each")
+    assert (code, err.count("\n")) == (3, 1)
+    assert [(row["file"], row["channel"], row["label"]) for row in found] == [
+        (str(call), 0, "human"),
+        (str(call), 1, "synthetic"),
+        (str(mono), None, "human"),
+        (str(text), None, None),
+    ]
+    detector = Detector.from_pretrained(scratch / "weights")
+    for side in (0, 1):
+        expected = detector.score(call, channel=side)
+        assert found[side]["llr"] == pytest.approx(expected.llr, rel=1e-5)
+        assert found[side]["reasons"] is None
+    options = ("--weights", scratch / "weights", "--channel", "each", "--format")
+    assert json.loads(command("score", call, mono, text, *options, "json")[1]) == found
+    table = list(csv.DictReader(io.StringIO(command("score", call, mono, *options, "csv")[1])))
+    assert [(row["channel"], row["label"]) for row in table] == [("0", "human"), ("1", "synthetic"), ("", "human")]
+    lines = [" ".join(line.split()) for line in command("score", call, mono, *options, "table")[1].splitlines()]
+    for side, label in enumerate(("human", "synthetic")):
+        assert any(line.startswith(f"{call}, channel {side} {label} ") for line in lines)
+    assert any(line.startswith(f"{mono} human ") for line in lines)
+    # One side that is synthetic is enough to fail.
+    assert rows(command, scratch, call, "--channel", "each", "--fail-on-synthetic")[0] == 4
+    assert rows(command, scratch, call, "--fail-on-synthetic")[0] == 0
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_the_sides_of_a_call_are_taken_up_by_resume(command: Any, scratch: Path, tmp_path: Path, format: str) -> None:
+    """A file cut after the first side gets the second one, to the bit, and neither is scored again."""
+    out = tmp_path / f"scores.{format}"
+    arguments = (scratch / "stereo.wav", scratch / "human.wav", "--weights", scratch / "weights", "--out", out)
+    assert command("score", *arguments, "--channel", "each")[0] == 0
+    whole = out.read_text()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == 3 + (format == "csv")
+    for left in (1, 2, 3):
+        out.write_text("".join(lines[: left + (format == "csv")]))
+        code, _, err = command("score", *arguments, "--channel", "each", "--resume")
+        assert (code, err) == (0, f"{out}: 3 recordings: 2 human, 1 synthetic\n")
+        assert out.read_text() == whole
+    for other in (("--channel", 0), ()):
+        code, _, err = command("score", *arguments, *other, "--resume")
+        assert (code, err) == (1, f"error: {out}: its scores are of another channel; give another --out\n")
+    assert out.read_text() == whole
+
+
 @pytest.mark.parametrize("option", ["--prior", "--sure"])
 @pytest.mark.parametrize("value", ["0", "1", "-0.5", "1.5", "nan", "inf"])
 def test_a_rule_that_is_none_claims_no_file(
@@ -466,6 +515,8 @@ def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path,
         (["--out", "x.txt"], "a table is for reading"),
         (["--out", "x.csv", "--format", "table"], "a table is for reading"),
         (["--resume", "--out", "x.csv", "-"], "standard input cannot be told from another one"),
+        (["--channel", "each", "-"], "--channel each: standard input can be read once only; write it to a file"),
+        (["--channel", "both"], "--channel both: give a channel, counted from 0, or each"),
     ],
 )
 def test_options_that_do_not_go_together(command: Any, scratch: Path, options: list[str], reason: str) -> None:
