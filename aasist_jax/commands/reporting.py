@@ -21,18 +21,32 @@ def report_fault(recordings: Sequence[Recording], *, published: bool, resume: bo
     return "--report: is made of what is scored now, not of what --resume finds; leave one out" if resume else ""
 
 
+def of_channel(path: Path, channel: int | None) -> Path:
+    """Where what is written of one of several channels goes: `call-channel-0.html` for `call.html`."""
+    return path if channel is None else path.with_stem(f"{path.stem}-channel-{channel}")
+
+
 def with_reports(
     rows: Iterator[Any], paths: Sequence[Path], detector: Any, weights: str | None, channel: int | None
 ) -> Iterator[Any]:
-    """Pass the one row on, and write the reports on its result before."""
+    """Pass the rows of one recording on, and write the reports on the result of each before.
+
+    Args:
+        rows: one, or with `--channel each` one for each channel, which then has reports of its own.
+        paths: of the reports.
+        detector: that gives the results.
+        weights: the weights as they were named.
+        channel: the channel of rows that name none themselves.
+    """
     from aasist_jax.detection.report_gathering import Request, gather_report
     from aasist_jax.detection.report_page import report_json, report_page
     from aasist_jax.runtime.files import write_text
 
     for row in rows:
         if row.result is not None:
-            facts, pictures = gather_report(detector, Request(Path(row.file), channel, weights), row.result)
-            for path in paths:
+            side = channel if row.channel is None else row.channel
+            facts, pictures = gather_report(detector, Request(Path(row.file), side, weights), row.result)
+            for path in (of_channel(path, row.channel) for path in paths):
                 is_page = path.suffix.lower() == ".html"
                 write_text(path, report_page(facts, pictures) if is_page else report_json(facts))
                 say(f"{path}: written")

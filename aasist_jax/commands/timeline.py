@@ -26,6 +26,7 @@ from aasist_jax.commands.options import (
     tell_uncalibrated,
     weights_folder,
 )
+from aasist_jax.commands.reporting import of_channel
 from aasist_jax.commands.score import COLOURS, verdict_line
 from aasist_jax.detection.inputs import STANDARD_INPUT, each_channel, find_recordings, open_recording
 
@@ -90,7 +91,7 @@ def timeline(
         )
         found.append((recording.title, timeline))
         if plot is not None and overview is not None:
-            draw_timeline(_of_channel(plot, recording.channel), Path(recording.title).name, overview, timeline)
+            draw_timeline(of_channel(plot, recording.channel), Path(recording.title).name, overview, timeline)
     if segments is not None:
         write_text(segments, as_csv(found) if segments.suffix.lower() == ".csv" else as_json(found))
     if format is Format.table:
@@ -104,11 +105,6 @@ def timeline(
         sys.stdout.write("".join(as_json([each], indent=None) for each in found))
     if fail_on_synthetic and any(timeline.verdict.label == "synthetic" for _, timeline in found):
         raise typer.Exit(exit_codes.SYNTHETIC)
-
-
-def _of_channel(path: Path, channel: int | None) -> Path:
-    """The path of the picture of one channel: `call-channel-0.png` for `call.png`."""
-    return path if channel is None else path.with_stem(f"{path.stem}-channel-{channel}")
 
 
 def _print_table(file: str, timeline: Any) -> None:

@@ -39,7 +39,10 @@ def check_clips_in_one_split(splits: Mapping[str, Sequence[Utterance]]) -> None:
                 faults.append(" and ".join(f"{utterance.origin} ({name})" for name, utterance in same))
     if faults:
         count = "1 clip stands" if len(faults) == 1 else f"{len(faults)} clips stand"
-        raise DataError(f"{count} in two splits, by the content of the files; leave each in one:\n{shown(faults)}")
+        raise DataError(
+            f"{count} in two splits, by the content of the files; keep each in one and take it out of the other "
+            f"(on_bad_file=skip does not choose for you):\n{shown(faults)}"
+        )
 
 
 def warn_of_shared_speakers(splits: Mapping[str, Sequence[Utterance]]) -> None:

@@ -68,6 +68,9 @@ class Detector(Model, Estimator):
         `calibration.json`, as `aasist-jax calibrate` writes it, or else the one that the package has for published
         weights. One that was fitted on other weights is left aside, with a warning.
 
+        A window of noise is scored, so that weights which score nothing are told here, and not as a fault of the first
+        recording. This compiles the model, which the first score then need not do.
+
         Args:
             weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; the
                 name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`. None for
@@ -77,10 +80,11 @@ class Detector(Model, Estimator):
 
         Raises:
             WeightsError: there are no such weights, or they have not been downloaded yet; in that case the message
-                gives their address and size.
+                gives their address and size. Or they are damaged, or give no finite score.
         """
         folder = find_weights(weights, download=download)
         detector = cls(load_weights(folder), dtype=dtype)
+        detector.check_weights(str(folder))
         detector.calibration = detector._find_calibration(folder / CALIBRATION_FILE)
         return detector
 

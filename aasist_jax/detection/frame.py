@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aasist_jax.detection.files import COLUMNS, Row
 from aasist_jax.detection.result import Score
@@ -21,13 +21,18 @@ NUMBERS = (
     "spoof_logit",
     "bonafide_logit",
 )
-"""Columns of numbers, float64 with NaN where there is none; the others hold texts or None."""
+"""Columns of numbers, float64 with NaN where there is none; but for `channel`, the others hold texts or None."""
 
 _NONE = object()
 
 
-def to_frame(recordings: Iterable[Any], results: Iterable[Score | AudioError]) -> "pandas.DataFrame":
-    """The results of many recordings as a pandas frame, with the columns that `aasist-jax score` writes but `channel`.
+def to_frame(
+    recordings: Iterable[Any],
+    results: Iterable[Score | AudioError],
+    *,
+    channel: int | Literal["each"] | None = None,
+) -> "pandas.DataFrame":
+    """The results of many recordings as a pandas frame, with the columns that `aasist-jax score` writes.
 
         to_frame(paths, detector.score_many(paths, progress=True))
 
@@ -35,10 +40,12 @@ def to_frame(recordings: Iterable[Any], results: Iterable[Score | AudioError]) -
         recordings: what was scored, for the column `file`: paths as they are, anything else as `recording 1` and so on,
             by its place.
         results: one for each, in the same order, such as those of `Detector.score_many`.
+        channel: what `Detector.score_many` was given, for the column `channel`; or `each`, for a row of each channel
+            where two channels differ and were judged by themselves (`Score.channels`), in place of that of their mean.
 
     Returns:
-        One row for each recording. That of one which could not be scored has the status `error`, and says why in
-        `error`.
+        One row for each recording, or for each such channel. That of a recording which could not be scored has the
+        status `error`, and says why in `error`. `channel` is a number counted from 0, or NA for the mean of all.
 
     Raises:
         ConfigError: pandas is not installed.
@@ -48,14 +55,23 @@ def to_frame(recordings: Iterable[Any], results: Iterable[Score | AudioError]) -
         import pandas
     except ImportError:
         raise ConfigError("to_frame needs pandas: pip install 'aasist_jax[pandas]'") from None
-    left, rows = iter(recordings), []
+    left, rows, places = iter(recordings), list[Row](), 0
     for place, result in enumerate(results, start=1):
         if (recording := next(left, _NONE)) is _NONE:
             raise DataError(f"to_frame: {place} results or more for {place - 1} recordings; give each its recording")
         name = os.fspath(recording) if isinstance(recording, str | os.PathLike) else f"recording {place}"
-        rows.append(Row(name, None, str(result)) if isinstance(result, AudioError) else Row(name, result))
+        rows += _rows(name, result, channel)
+        places = place
     if next(left, _NONE) is not _NONE:
-        raise DataError(f"to_frame: {len(rows)} results for more recordings; give each its result")
-    columns = [name for name in COLUMNS if name != "channel"]
-    frame = pandas.DataFrame([row.as_dict() for row in rows], columns=columns)
-    return frame.astype(dict.fromkeys(NUMBERS, float))
+        raise DataError(f"to_frame: {places} results for more recordings; give each its result")
+    frame = pandas.DataFrame([row.as_dict() for row in rows], columns=list(COLUMNS))
+    return frame.astype(dict.fromkeys(NUMBERS, float) | {"channel": "Int64"})
+
+
+def _rows(name: str, result: Score | AudioError, channel: int | Literal["each"] | None) -> list[Row]:
+    side = None if channel == "each" else channel
+    if isinstance(result, AudioError):
+        return [Row(name, None, str(result), side)]
+    if channel == "each" and result.channels:
+        return [Row(name, each, channel=number) for number, each in enumerate(result.channels)]
+    return [Row(name, result, channel=side)]

@@ -152,14 +152,24 @@ class Model:
         """
         if np.isfinite(values[:, :2]).all():
             return values
-        # Quiet noise tells whose fault it is.
-        noise = np.random.default_rng(0).normal(0, 0.01, (1, self.window)).astype(np.float32)
+        self.check_weights(self.weights.weights_id)
+        raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
+
+    def check_weights(self, name: str) -> None:
+        """Score a window of noise at full scale, which also compiles what every score needs.
+
+        Args:
+            name: of the weights in the message.
+
+        Raises:
+            WeightsError: the logits are not finite, so that no recording can be scored.
+        """
+        noise = np.random.default_rng(0).uniform(-1, 1, (1, self.window)).astype(np.float32)
         if not np.isfinite(self.batch_logits(noise, self._lengths(noise, None))).all():
             raise WeightsError(
-                f"{self.weights.weights_id}: these weights give no finite score for any audio; they are damaged, or "
-                "not those of this configuration"
+                f"{name}: these weights give no finite score for any audio; they are damaged, or not those of this "
+                "configuration"
             )
-        raise AudioError(f"{name}: too loud for the model, whose output is not finite; scale it to [-1, 1]")
 
     def fill(
         self, wave: Float32[np.ndarray, " samples"]

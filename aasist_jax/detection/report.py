@@ -58,12 +58,14 @@ class Pictures:
 
     Attributes:
         timeline: a PNG.
+        sides: a PNG like it for each channel that was judged as well.
         explanation: a PNG, or None.
         player: the recording as a `data:` address, or '' where the page does not hold it.
         no_player: why it does not.
     """
 
     timeline: bytes
+    sides: tuple[bytes, ...]
     explanation: bytes | None
     player: str
     no_player: str
@@ -87,19 +89,11 @@ def report_facts(
         credentials: its Content Credentials.
         explanation: of the first window; None where there is none.
     """
-    assert result.verdict is not None
     facts = dataclasses.asdict(origin) | {"versions": dict(origin.versions)}
     return {
         "report": REPORT,
         **facts,
-        "result": {
-            **result.to_dict(),
-            "evidence": result.verdict.evidence,
-            "sentence": sentence(result),
-            "rule": dataclasses.asdict(result.verdict.rule),
-            "segments": [segment.to_dict() for segment in result.segments],
-            "windows": [window.to_dict() for window in result.windows],
-        },
+        "result": {**_result_facts(result), "channels": [_result_facts(side) for side in result.channels]},
         "calibration": None if calibration is None else _calibration_facts(calibration),
         "explanation": None if explanation is None else explanation_dict(explanation),
         "limits": limits(calibration),
@@ -108,6 +102,18 @@ def report_facts(
             "tags": own_words.tags,
             "content_credentials": dataclasses.asdict(credentials),
         },
+    }
+
+
+def _result_facts(result: Score) -> Facts:
+    assert result.verdict is not None
+    return {
+        **result.to_dict(),
+        "evidence": result.verdict.evidence,
+        "sentence": sentence(result),
+        "rule": dataclasses.asdict(result.verdict.rule),
+        "segments": [segment.to_dict() for segment in result.segments],
+        "windows": [window.to_dict() for window in result.windows],
     }
 
 
@@ -167,17 +173,27 @@ def compare(then: Facts, now: Facts) -> list[Comparison]:
     found = []
     for name in ("sha256", "decoded_sha256"):
         found.append(Comparison(name, then[name], now[name], then[name] == now[name]))
-    for name in ("weights_id", "model_id", "label", "reasons"):
+    for name in ("weights_id", "model_id"):
         one, other = then["result"][name], now["result"][name]
         found.append(Comparison(name, one, other, one == other))
-    for name in ("llr", "score"):
-        one, other = then["result"][name], now["result"][name]
-        found.append(Comparison(name, one, other, _near(one, other)))
+    found += _compared_results(then["result"], now["result"])
+    sides, sides_now = then["result"]["channels"], now["result"]["channels"]
+    if len(sides) != len(sides_now):
+        found.append(Comparison("channels judged", len(sides), len(sides_now), False))
+    for side, (one, other) in enumerate(zip(sides, sides_now, strict=False)):
+        found += _compared_results(one, other, f" of channel {side}")
     for name in sorted({*then["versions"], *now["versions"]}):
         one, other = then["versions"].get(name), now["versions"].get(name)
         if one != other:
             found.append(Comparison(f"version of {name}", one, other, None))
     return found
+
+
+def _compared_results(then: Facts, now: Facts, of: str = "") -> list[Comparison]:
+    """What a result says, compared; `of` ends the names."""
+    same = [Comparison(name + of, then[name], now[name], then[name] == now[name]) for name in ("label", "reasons")]
+    near = [Comparison(name + of, then[name], now[name], _near(then[name], now[name])) for name in ("llr", "score")]
+    return same + near
 
 
 def _near(one: float | None, other: float | None) -> bool:
@@ -203,7 +219,9 @@ NEEDED_OF_RESULT: dict[str, type | tuple[type, ...]] = {
     "llr": (int, float, type(None)),
     "score": (int, float, type(None)),
     "rule": dict,
+    "channels": list,
 }
+NEEDED_OF_CHANNEL = {name: NEEDED_OF_RESULT[name] for name in ("label", "reasons", "llr", "score")}
 
 
 def check_report(facts: Any, name: str) -> Facts:
@@ -214,11 +232,20 @@ def check_report(facts: Any, name: str) -> Facts:
     """
     if not isinstance(facts, dict) or facts.get("report") != REPORT:
         raise ScoreFileError(f"{name}: is no report; give what `aasist-jax score FILE --report NAME.json` wrote")
-    for part, needed in ((facts, NEEDED), (facts.get("result"), NEEDED_OF_RESULT)):
-        for key, types in needed.items():
-            if not isinstance(part, dict) or key not in part or not isinstance(part[key], types):
-                raise ScoreFileError(f"{name}: its {key} is missing or of a wrong kind; take the report as it was made")
+    _check_part(facts, NEEDED, name)
+    _check_part(facts["result"], NEEDED_OF_RESULT, name)
+    for channel in facts["result"]["channels"]:
+        _check_part(channel, NEEDED_OF_CHANNEL, name)
     for key in ("prior", "sure"):
         if not isinstance(facts["result"]["rule"].get(key), int | float):
             raise ScoreFileError(f"{name}: its rule has no {key}; take the report as it was made")
     return facts
+
+
+def _check_part(part: Any, needed: Mapping[str, type | tuple[type, ...]], name: str) -> None:
+    for key, types in needed.items():
+        if not isinstance(part, dict) or not isinstance(part.get(key, _MISSING), types):
+            raise ScoreFileError(f"{name}: its {key} is missing or of a wrong kind; take the report as it was made")
+
+
+_MISSING = object()

@@ -79,15 +79,29 @@ def gather_report(detector: Detector, request: Request, result: Score) -> tuple[
     """
     explanation = _explanation(detector, request)
     facts, overview, own_words = _gather(detector, request, result, explanation)
-    window = detector.window / SAMPLE_RATE
-    timeline = Timeline(result, window, window, True, result.windows, result.segments)
-    name = request.path.name
+    name, window = request.path.name, detector.window / SAMPLE_RATE
+    sides = tuple(
+        _timeline_png(f"{name}, channel {number}", _overview_and_hash(request.path, number)[0], side, window)
+        for number, side in enumerate(result.channels)
+    )
     why = None
     if explanation is not None and result.verdict is not None:
         wave, length = detector.fill(load_start(request.path, detector.window, channel=request.channel)[0])
         why = png_of(explanation_figure(explanation, wave[:length], name, result.verdict))
     player, no_player = _player(request.path, own_words.kind)
-    return facts, Pictures(timeline_png(name, overview, timeline), why, player, no_player)
+    return facts, Pictures(_timeline_png(name, overview, result, window), sides, why, player, no_player)
+
+
+def _timeline_png(title: str, overview: Overview, result: Score, window: float) -> bytes:
+    return timeline_png(title, overview, Timeline(result, window, window, True, result.windows, result.segments))
+
+
+def _overview_and_hash(path: Path, channel: int | None) -> tuple[Overview, str]:
+    """What a picture of the signal shows, and the SHA-256 of the samples that were judged."""
+    overview, decoded = Overview(), hashlib.sha256()
+    for block in watched(iter_audio(path, channel=channel), overview):
+        decoded.update(np.ascontiguousarray(block, "<f4").tobytes())
+    return overview, decoded.hexdigest()
 
 
 def _gather(
@@ -95,9 +109,7 @@ def _gather(
 ) -> tuple[Facts, Overview, OwnWords]:
     try:
         before = sha256_of(request.path)
-        overview, decoded = Overview(), hashlib.sha256()
-        for block in watched(iter_audio(request.path, channel=request.channel), overview):
-            decoded.update(np.ascontiguousarray(block, "<f4").tobytes())
+        overview, decoded_sha256 = _overview_and_hash(request.path, request.channel)
         own_words = read_own_words(request.path)
         size = request.path.stat().st_size
         if sha256_of(request.path) != before or overview.seconds != result.seconds:
@@ -108,7 +120,7 @@ def _gather(
         file=str(request.path),
         bytes=size,
         sha256=before,
-        decoded_sha256=decoded.hexdigest(),
+        decoded_sha256=decoded_sha256,
         channel=request.channel,
         weights=request.weights,
         command=shlex.join(["aasist-jax", *sys.argv[1:]]),

@@ -5,7 +5,7 @@ Whatever comes from a file or its name is escaped, and the page's own policy for
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -19,6 +19,7 @@ MOST_SEGMENTS = 200
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+h3 { font-size: 1rem; margin-top: 1.5rem; }
 .verdict { border-left: 1rem solid; padding: .6rem 1rem; background: #f5f5f5; }
 .verdict b { font-size: 1.6rem; }
 img, audio { width: 100%; } img { height: auto; }
@@ -47,6 +48,7 @@ def report_page(facts: Facts, pictures: Pictures) -> str:
         "<h2>What was heard when</h2>",
         _image(pictures.timeline, "Waveform, spectrogram, verdict and evidence over time"),
         _segments(facts["result"]["segments"]),
+        _sides(facts["result"]["channels"], pictures.sides),
         _why(facts, pictures),
         "<h2>What the verdict does not mean</h2>",
         f"<ul>{''.join(f'<li>{_text(limit)}</li>' for limit in facts['limits'])}</ul>",
@@ -108,6 +110,25 @@ def _segments(segments: list[Facts]) -> str:
     left = len(segments) - len(rows)
     more = f"<p>{left} more segments are in the JSON report.</p>" if left else ""
     return f"<details><summary>{count}</summary>{_table(rows)}{more}</details>"
+
+
+def _sides(sides: list[Facts], timelines: Sequence[bytes]) -> str:
+    """Each channel of a recording whose channels differ: its verdict, and what was heard on it when."""
+    if not sides:
+        return ""
+    parts = [
+        f"<h3>Channel {number}</h3>\n{_verdict(side)}\n"
+        f"{_image(timeline, f'Waveform, spectrogram, verdict and evidence over time of channel {number}')}\n"
+        f"{_segments(side['segments'])}"
+        for number, (side, timeline) in enumerate(zip(sides, timelines, strict=True))
+    ]
+    return "\n".join(
+        [
+            "<h2>Each channel by itself</h2>",
+            "<p>The verdict above is on the mean of the channels. They differ, so each was judged as well.</p>",
+            *parts,
+        ]
+    )
 
 
 def _table(rows: Iterable[tuple[Any, ...]]) -> str:

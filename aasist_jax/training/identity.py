@@ -15,6 +15,7 @@ from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.splits import Split
 from aasist_jax.errors import TrainingError
 from aasist_jax.ops.choice import native_kernels
+from aasist_jax.runtime.files import read_text
 
 PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "soundfile", "soxr")
 
@@ -68,6 +69,19 @@ def software_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
     """List the software that differs between two results of `describe_environment`; results may differ slightly."""
     keys = ("python", "packages", "git_revision", "native_kernels")
     return differences({key: before.get(key) for key in keys}, {key: now[key] for key in keys})
+
+
+def config_fault(path: Path, config: ExperimentConfig) -> str:
+    """Say what a run folder's `config.json` holds other than the configuration of the run; "" if nothing."""
+    try:
+        found = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
+        return f"cannot be read ({(error.strerror if isinstance(error, OSError) else None) or error})"
+    expected = to_json(config)
+    if found == expected:
+        return ""
+    changed = differences(expected, found) if isinstance(found, dict) else []
+    return f"is not as it was written ({'; '.join(changed) or 'other keys'})"
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:

@@ -18,7 +18,7 @@ from aasist_jax.training.averaged_state import averaged_variables
 from aasist_jax.training.checkpoints.store import CheckpointStore
 from aasist_jax.training.epoch import StepRunner
 from aasist_jax.training.evaluation import SplitScorer, error_rates_by_attack
-from aasist_jax.training.identity import check_identity, describe_environment, software_differences
+from aasist_jax.training.identity import check_identity, config_fault, describe_environment, software_differences
 from aasist_jax.training.interruption import StopRequested, StopSignals
 from aasist_jax.training.parallel import any_host, on_host
 from aasist_jax.training.reporting import Reporter
@@ -76,6 +76,7 @@ def _summary_of_finished_run(setup: TrainingSetup, folder: RunFolder, reporter: 
     """Read the summary of a complete run; refuse it if the configuration differs."""
     summary: dict[str, Any] = folder.read_json(folder.summary.name)
     check_identity(folder.root, summary["identity"], setup.identity)
+    _mend_config(setup, folder, reporter)
     for name in ("dev", "eval"):
         if name in summary:
             reporter.table(name, summary[name])
@@ -105,9 +106,22 @@ def _start_or_resume(
     check_identity(folder.root, restored.extras["identity"], setup.identity)
     state.take_up(restored.step, restored.state, restored.extras["progress"])
     reporter.say(f"{folder.root}: resuming after step {state.step} of {setup.total_steps}")
+    _mend_config(setup, folder, reporter)
     changed = software_differences(folder.read_json("environment.json") or environment, environment)
     if changed:
         reporter.say(f"the software has changed, so results may differ in the last bits: {'; '.join(changed)}")
+
+
+def _mend_config(setup: TrainingSetup, folder: RunFolder, reporter: Reporter) -> None:
+    """Tell of a `config.json` that was damaged or changed, and write it again.
+
+    It has no checksum of its own, because the identity of the run, which lies in every verified checkpoint and was
+    compared just before, holds the whole configuration.
+    """
+    path = folder.root / "config.json"
+    if folder.is_writer and (fault := config_fault(path, setup.config)):
+        reporter.say(f"{path}: {fault}; it is written again, and the run goes on as configured")
+        folder.write_json(path.name, to_json(setup.config))
 
 
 @dataclass(frozen=True)

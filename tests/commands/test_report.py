@@ -1,7 +1,6 @@
-"""`aasist-jax score --report` and `aasist-jax verify`: the page stands alone, and the facts can be computed again."""
+"""`aasist-jax score --report`: the facts are those of the file and of the verdict, and the page stands alone."""
 
 import base64
-import dataclasses
 import hashlib
 import json
 import re
@@ -12,45 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 
 from aasist_jax.audio.load import load_audio
-from aasist_jax.calibration.detector_calibration import FittedOn, Measured, VoiceErrors, save_detector_calibration
-from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
-from aasist_jax.detection.report import compare
-from tests.made_calibration import made_calibration
-from tests.made_speech import made_speech
-from tests.models import toy
+from aasist_jax.detection.detector import Detector
+from tests.commands.made_reports import HOSTILE, make_scratch, report
 
 pytestmark = pytest.mark.usefixtures("toy_family")
-
-HOSTILE = "<img src=x onerror=alert(1)>\"'&\u202e.wav"
 
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory, toy_family: None) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    weights = toy.save_toy(folder / "weights")
-    detector = Detector.from_pretrained(weights)
-    with soundfile.SoundFile(folder / "call.wav", "w", 16_000, 1, "PCM_16") as file:
-        file.title = "</table><script>alert(2)</script>"
-        file.write(made_speech(3.0))
-    calibration = dataclasses.replace(
-        made_calibration(detector),
-        fitted_on=FittedOn("clips<1>.csv", "ab" * 32, 30, 40, 5, ("espeak", "hts"), "aasist-jax calibrate toy"),
-        measured=Measured(0.5, 0.4, 0.9, 0.011, 0.022, 0.333, voices=(VoiceErrors("anna", True, 12, 0.25, 0.5),)),
-    )
-    save_detector_calibration(calibration, weights / CALIBRATION_FILE)
-    shutil.copyfile(folder / "call.wav", folder / HOSTILE)
-    return folder
-
-
-def report(command: Any, scratch: Path, name: str = "call.wav", *options: object) -> dict[str, Any]:
-    pages = ("--report", scratch / "call.html", "--report", scratch / "call.json")
-    code, _, err = command("score", scratch / name, "--weights", scratch / "weights", *pages, *options)
-    assert code == 0, err
-    assert err.splitlines()[-2:] == [f"{scratch / f'call{suffix}'}: written" for suffix in (".html", ".json")]
-    return json.loads((scratch / "call.json").read_text())
+    return make_scratch(tmp_path_factory.mktemp("report"))
 
 
 def test_the_facts_are_those_of_the_file_and_of_the_verdict(command: Any, scratch: Path) -> None:
@@ -137,6 +108,47 @@ def test_the_page_needs_nothing_else_and_names_cannot_break_out(command: Any, sc
         assert words in page.text, words
 
 
+def test_both_sides_of_a_call_have_their_verdicts_and_timelines(command: Any, scratch: Path) -> None:
+    facts = report(command, scratch, "stereo.wav")
+    sides = facts["result"]["channels"]
+    assert [side["label"] for side in sides] == ["human", "synthetic"]
+    assert "channels differ" in facts["result"]["reasons"]
+    page = parsed(scratch / "call.html")
+    pictures = [values["alt"] or "" for tag, values in page.found if tag == "img"]
+    whole = "Waveform, spectrogram, verdict and evidence over time"
+    assert pictures == [whole, f"{whole} of channel 0", f"{whole} of channel 1"]
+    sources = {values["src"] for tag, values in page.found if tag == "img"}
+    assert len(sources) == 3
+    told = page.text.partition("Each channel by itself")[2]
+    first, second = told.partition("Channel 1")[::2]
+    for text, side in ((first, sides[0]), (second, sides[1])):
+        assert f"{side['label']}The evidence: {side['evidence']}." in text
+        assert side["sentence"] in text
+    # The other recording has one side, and says nothing of channels.
+    assert report(command, scratch)["result"]["channels"] == []
+    assert "Each channel" not in (scratch / "call.html").read_text()
+
+
+def test_each_channel_has_a_report_of_its_own(command: Any, scratch: Path, tmp_path: Path) -> None:
+    pages = ("--report", tmp_path / "call.html", "--report", tmp_path / "call.json")
+    options = ("--weights", scratch / "weights", "--channel", "each", "--format", "jsonl")
+    code, out, _ = command("score", scratch / "stereo.wav", *options, *pages)
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"call-channel-{side}.{suffix}" for side in (0, 1) for suffix in ("html", "json")
+    ]
+    for side, row in enumerate(map(json.loads, out.splitlines())):
+        facts = json.loads((tmp_path / f"call-channel-{side}.json").read_text())
+        wave = load_audio(scratch / "stereo.wav", channel=side)
+        assert facts["decoded_sha256"] == hashlib.sha256(wave.astype("<f4").tobytes()).hexdigest()
+        assert (row["channel"], facts["channel"], facts["result"]["label"]) == (
+            side,
+            side,
+            ("human", "synthetic")[side],
+        )
+        assert command("verify", tmp_path / f"call-channel-{side}.json")[0] == 0
+
+
 def test_a_page_in_a_browser(command: Any, scratch: Path, tmp_path: Path) -> None:
     """Chromium lays it out, plays the recording, runs nothing and asks for nothing."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -173,75 +185,6 @@ def test_a_page_in_a_browser(command: Any, scratch: Path, tmp_path: Path) -> Non
     # The timeline's spectrogram is dark, the text is dark on white: nothing is blank, nothing runs off to the right.
     assert (pixels[300:1000].min(axis=(1, 2)) < 0.3).mean() > 0.5
     assert pixels[:, -5:].min() > 0.9
-
-
-def test_a_report_that_is_computed_again_agrees(command: Any, scratch: Path) -> None:
-    report(command, scratch)
-    code, out, _ = command("verify", scratch / "call.json")
-    assert code == 0
-    assert out.splitlines()[-1] == f"{scratch / 'call.json'}: agrees"
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "said"),
-    [
-        (("sha256",), "0" * 64, "sha256"),
-        (("decoded_sha256",), "0" * 64, "decoded_sha256"),
-        (("result", "label"), "human or not", "label"),
-        (("result", "model_id"), "toy-0", "model_id"),
-        (("result", "llr"), 0.123, "llr"),
-        (("result", "reasons"), "windows disagree, or so", "reasons"),
-    ],
-)
-def test_a_report_that_was_changed_does_not(
-    command: Any, scratch: Path, tmp_path: Path, path: tuple[str, ...], value: Any, said: str
-) -> None:
-    facts = report(command, scratch)
-    part = facts
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
-    (tmp_path / "call.json").write_text(json.dumps(facts))
-    code, out, _ = command("verify", tmp_path / "call.json", "--audio", scratch / "call.wav")
-    assert code == 1
-    assert out.splitlines()[-1] == f"{tmp_path / 'call.json'}: does not agree: {said}"
-
-
-def test_another_version_is_told_and_is_no_disagreement(command: Any, scratch: Path, tmp_path: Path) -> None:
-    facts = report(command, scratch)
-    facts["versions"]["numpy"] = "1.0"
-    (tmp_path / "call.json").write_text(json.dumps(facts))
-    # Found beside the report, under its own name.
-    facts["file"] = "/nowhere/call.wav"
-    shutil.copyfile(scratch / "call.wav", tmp_path / "call.wav")
-    code, out, _ = command("verify", tmp_path / "call.json")
-    assert code == 0
-    assert "version of numpy" in out
-    assert "another" in out
-
-
-def test_numbers_agree_to_a_tolerance() -> None:
-    result = {"weights_id": "a", "model_id": "a", "label": "unsure", "reasons": None, "llr": 1.0, "score": None}
-    then = {"sha256": "a", "decoded_sha256": "b", "versions": {}, "result": result}
-    for llr, agrees in ((1.00009, True), (1.00011, False), (None, False)):
-        now = {**then, "result": {**result, "llr": llr}}
-        assert {each.name: each.agrees for each in compare(then, now)}["llr"] is agrees
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("no json", "is no report"),
-        ("[]", "is no report; give what"),
-        ('{"report": "aasist-jax report 1"}', "its file is missing or of a wrong kind"),
-        ("[" * 100_000, "is no report"),
-    ],
-)
-def test_what_is_no_report_is_one_line(command: Any, tmp_path: Path, text: str, complaint: str) -> None:
-    (tmp_path / "a.json").write_text(text)
-    code, out, err = command("verify", tmp_path / "a.json")
-    assert (code, out, err.count("\n")) == (1, "", 1)
-    assert complaint in err
 
 
 @pytest.mark.parametrize(

@@ -62,32 +62,6 @@ def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None
         }
 
 
-def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) -> None:
-    """A stereo file with a human left and a machine right: said, and each channel offered."""
-    options = ("--weights", scratch / "weights", "--format", "jsonl")
-    detector = Detector.from_pretrained(scratch / "weights")
-    scores = []
-    for side in (0, 1):
-        code, out, _ = command("score", scratch / "stereo.wav", *options, "--channel", side)
-        assert code == 0
-        scores.append(json.loads(out)["score"])
-        assert scores[side] == pytest.approx(detector.score(scratch / "stereo.wav", channel=side).score, abs=1e-6)
-    assert scores[0] != scores[1]
-    # Without the option the mean of both is scored, and it is said that the sides are not alike.
-    for verb in ("score", "timeline"):
-        _, told, _ = command(verb, scratch / "stereo.wav", "--weights", scratch / "weights")
-        assert "channels differ (human and synthetic)" in " ".join(told.split())
-    code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 2)
-    assert code == 1
-    assert "no channel 2; there are 2" in errors
-
-    out = ("--out", tmp_path / "scores.jsonl")
-    assert command("score", scratch / "stereo.wav", *options, "--channel", 0, *out)[0] == 0
-    code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 1, *out, "--resume")
-    assert code == 1
-    assert "of another channel" in errors
-
-
 @pytest.mark.parametrize("option", ["--prior", "--sure"])
 @pytest.mark.parametrize("value", ["0", "1", "-0.5", "1.5", "nan", "inf"])
 def test_a_rule_that_is_none_claims_no_file(
@@ -469,6 +443,8 @@ def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path,
         (["--out", "x.txt"], "a table is for reading"),
         (["--out", "x.csv", "--format", "table"], "a table is for reading"),
         (["--resume", "--out", "x.csv", "-"], "standard input cannot be told from another one"),
+        (["--channel", "each", "-"], "--channel each: standard input can be read once only; write it to a file"),
+        (["--channel", "both"], "--channel both: give a channel, counted from 0, or each"),
     ],
 )
 def test_options_that_do_not_go_together(command: Any, scratch: Path, options: list[str], reason: str) -> None:

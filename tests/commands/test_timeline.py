@@ -1,6 +1,7 @@
 """`aasist-jax timeline`, as a process and at its edges."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from matplotlib.image import imread
 
 from aasist_jax.detection.detector import Detector
 from tests.commands.over_time import assert_scores, run_process, write_talk
+from tests.commands.toy_recordings import make_scratch
 from tests.conftest import REPOSITORY
 from tests.models.aasist.tiny import CONFIG
 
@@ -72,6 +74,38 @@ def test_without_a_calibration_a_line_says_what_mends_it(command: Any, scratch: 
     assert "call.wav: unsure. No probability is given: uncalibrated. Heard" in out.replace("\n", "")
 
 
+def test_each_side_of_a_call_has_a_timeline(command: Any, toy_family: None, tmp_path: Path) -> None:
+    """With `--channel each`: two timelines with their labels, on the terminal, as JSON and CSV, and as pictures."""
+    scratch = make_scratch(tmp_path)
+    call = scratch / "stereo.wav"
+    detector = Detector.from_pretrained(scratch / "weights")
+    options = (call, "--weights", scratch / "weights", "--channel", "each")
+    code, out, err = command(
+        "timeline", *options, "--segments", tmp_path / "call.json", "--plot", tmp_path / "call.png"
+    )
+    assert (code, err) == (0, "")
+    documents = json.loads((tmp_path / "call.json").read_text())
+    assert [document["label"] for document in documents] == ["human", "synthetic"]
+    told = " ".join(out.split())
+    for side, document in enumerate(documents):
+        timeline = detector.timeline(call, channel=side)
+        assert document["file"] == f"{call}, channel {side}"
+        assert [each["label"] for each in document["segments"]] == [each.label for each in timeline.segments]
+        assert_scores(document["windows"], timeline)
+        assert f"stereo.wav, channel {side}: {document['label']}. P(synthetic)" in told
+    pictures = [imread(tmp_path / f"call-channel-{side}.png") for side in (0, 1)]
+    assert not (tmp_path / "call.png").exists()
+    assert np.abs(pictures[0] - pictures[1]).max() > 0.5
+    sides = [f"{call}, channel {side}" for side in (0, 1)]
+    code, out, _ = command("timeline", *options, "--format", "csv", "--fail-on-synthetic")
+    assert (code, list(dict.fromkeys(row["file"] for row in csv.DictReader(io.StringIO(out))))) == (4, sides)
+    code, out, _ = command("timeline", *options, "--format", "jsonl")
+    assert (code, [json.loads(line)["file"] for line in out.splitlines()]) == (0, sides)
+    # A recording of one channel has one timeline, under its own name.
+    code, out, _ = command("timeline", scratch / "human.wav", *options[1:], "--format", "json")
+    assert (code, json.loads(out)["file"]) == (0, str(scratch / "human.wav"))
+
+
 def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
     path = tmp_path / "call.csv"
     options = ("--weights", scratch / "synthetic", "--segments", path, "--exact", "--format", "jsonl")
@@ -100,6 +134,7 @@ def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
         (["tests/commands/*.py", "--segments", "b.json"], 2, "give one recording at a time"),
         (["a.wav", "--segments", "b.json", "--out", "c.csv"], 2, "No such option: --out"),
         (["a.wav", "--plot", "b.png", "--windows", "all"], 2, "No such option: --windows"),
+        (["-", "--channel", "each"], 2, "--channel each: standard input can be read once only; write it to a file"),
         (["a.wav", "--threshold", "-5"], 2, "No such option: --threshold"),
         (["a.wav", "--segments", "nowhere/b.json"], 1, "error: nowhere/b.json: there is no folder nowhere"),
     ],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,37 @@ def test_a_run_that_is_stopped_goes_on_by_the_same_command(tmp_path: Path) -> No
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / "run" / "weights" / "model.safetensors").exists()
+
+
+@pytest.mark.usefixtures("toy_family")
+@pytest.mark.parametrize("on_bad", ["fail", "skip"])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "No such file or directory; check the path of the data set and its layout"),
+        (
+            "a.wav,human\nb.wav,synthetic\n",
+            "its first line is a clip already; put a line above it that names the columns, as in path,label",
+        ),
+        ("path,label\n", "lists no clips"),
+    ],
+)
+def test_a_table_that_cannot_be_trained_on_is_one_line_with_the_remedy_that_helps(
+    command: Any, tmp_path: Path, text: str | None, told: str, on_bad: str
+) -> None:
+    """A missing table, or one without a header, has no clips to skip."""
+    table, config = tmp_path / "clips.csv", tmp_path / "toy.json"
+    if text is not None:
+        table.write_text(text)
+    value = {
+        "model_config": {"architecture": "Toy", "nb_samp": 4000},
+        "optim_config": {"base_lr": 0.1},
+        "database_path": str(table),
+        "data_config": {"layout": "csv", "on_bad_file": on_bad},
+    }
+    config.write_text(json.dumps(value))
+    code, out, err = command("train", "--config", config, "--output", tmp_path / "run")
+    assert (code, out, err) == (1, "", f"error: train, dev: {table}: {told}\n")
 
 
 @pytest.mark.usefixtures("toy_family")

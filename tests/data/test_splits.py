@@ -1,6 +1,7 @@
 """The splits of an experiment, from any layout."""
 
 import importlib
+import re
 import shutil
 import sys
 from collections import Counter
@@ -162,7 +163,10 @@ def test_a_clip_in_two_splits_is_refused_by_its_content_too(copy: Path, tmp_path
         with pytest.raises(DataError) as error:
             open_splits(config(copy), ["train", "dev"], tmp_path)
         first, second = str(error.value).splitlines()
-        assert first == "1 clip stands in two splits, by the content of the files; leave each in one:"
+        assert first == (
+            "1 clip stands in two splits, by the content of the files; keep each in one and take it out of the other "
+            "(on_bad_file=skip does not choose for you):"
+        )
         assert "train.trn.txt:3 (train) and " in second
         assert "dev.trl.txt:4 (dev)" in second
     # The same beginning and size are not the same clip.
@@ -175,6 +179,28 @@ def test_a_clip_in_two_splits_is_refused_by_its_content_too(copy: Path, tmp_path
         soundfile.write(path, samples, 16_000)
         path.replace(path.with_suffix(".flac"))
     open_splits(config(copy), ["train", "dev"], tmp_path)
+
+
+def test_what_stands_in_two_splits_is_not_skipped_and_the_way_out_that_is_named_helps(
+    copy: Path, tmp_path: Path
+) -> None:
+    """Skipping is for files that cannot be read; which split a good clip belongs to, only its user knows."""
+    table = copy / "clips.csv"
+    lines = table.read_text().splitlines()
+    lines += [line.replace(f"train,train_0{i}", f"dev,again_{i}") for i, line in enumerate(lines[1:3])]
+    table.write_text("\n".join(lines) + "\n")
+    experiment = skipping(config(copy, "csv"))
+    with pytest.raises(DataError) as error:
+        open_splits(experiment, ["train", "dev"], tmp_path)
+    first, *named = str(error.value).splitlines()
+    assert first.startswith("2 clips stand in two splits")
+    assert "on_bad_file=skip does not choose for you" in first
+    # The lines of dev that it names are taken out, as it says.
+    taken_out = [int(re.search(r"clips\.csv:(\d+) \(dev\)", line)[1]) for line in named]  # type: ignore[index]
+    assert taken_out == [20, 21]
+    table.write_text("\n".join(line for number, line in enumerate(lines, 1) if number not in taken_out) + "\n")
+    splits = open_splits(experiment, ["train", "dev"], tmp_path)
+    assert {name: len(split.utterances) for name, split in splits.items()} == CLIPS
 
 
 def test_the_same_path_in_two_splits_is_refused(copy: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def test_a_row_is_what_a_file_of_scores_has() -> None:
     files = ["a.wav", Path("b.wav"), (np.zeros(9), 16_000), io.BytesIO(b"")]
     frame = to_frame(files, iter(results))
     assert isinstance(frame, pandas.DataFrame)
-    assert {"channel", *frame.columns} == {*COLUMNS}
+    assert [*frame.columns] == [*COLUMNS]
+    assert frame["channel"].isna().all()
     assert [*frame["file"]] == ["a.wav", "b.wav", "recording 3", "recording 4"]
     assert [*frame["label"][[0, 2, 3]]] == ["human", "synthetic", "unsure"]
     assert (frame["status"][1], frame["error"][1]) == ("error", "b.wav: not audio")
@@ -36,6 +38,27 @@ def test_a_row_is_what_a_file_of_scores_has() -> None:
             found = frame[name][place]
             assert (value is None and pandas.isna(found)) or found == value, name
     assert frame["error"].isna().tolist() == [True, False, True, True]
+
+
+def test_each_channel_of_a_call_is_a_row() -> None:
+    extra("pandas", "pandas")
+    sides = (made_score([5.0]), made_score([-5.0]))
+    results = [made_score([4.0]), replace(made_score([0.0]), channels=sides), AudioError("c.wav: not audio")]
+    files = ["a.wav", "b.wav", "c.wav"]
+    frame = to_frame(files, iter(results), channel="each")
+    assert [*frame["file"]] == ["a.wav", "b.wav", "b.wav", "c.wav"]
+    assert str(frame["channel"].dtype) == "Int64"
+    assert frame["channel"].isna().tolist() == [True, False, False, True]
+    assert frame["channel"].dropna().tolist() == [0, 1]
+    assert frame["label"].tolist()[:3] == ["human", "human", "synthetic"]
+    assert frame["llr"].tolist()[1:3] == [5.0, -5.0]
+    # Without it one row is one recording, of the channel that was scored.
+    for channel in (None, 1):
+        frame = to_frame(files, results, channel=channel)
+        assert [*frame["file"]] == files
+        assert [*frame["channel"]] == [1] * 3 if channel else frame["channel"].isna().all()
+    with pytest.raises(DataError, match="3 results for more recordings"):
+        to_frame([*files, "d.wav"], results, channel="each")
 
 
 def test_numbers_are_numbers_even_where_there_are_none() -> None:

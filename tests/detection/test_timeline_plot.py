@@ -1,9 +1,11 @@
 """The picture of a recording over time: nothing finer than a screen, nothing synthetic lost, for seconds and hours."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
@@ -12,31 +14,38 @@ from aasist_jax.detection.figures import NAME_LETTERS, plain
 from aasist_jax.detection.overview import Overview
 from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.timeline import Segment, WindowScore
-from aasist_jax.detection.timeline_plot import SPAN_COLUMNS, ranges_of, spans_of, timeline_figure, timeline_png
+from aasist_jax.detection.timeline_plot import (
+    SPAN_COLUMNS,
+    WINDOW_COLUMNS,
+    ranges_of,
+    spans_of,
+    timeline_figure,
+    timeline_png,
+)
 from aasist_jax.detection.verdict import DecisionRule, judge
 from aasist_jax.runtime.colours import VERDICTS
 
 WINDOW = 4.0
 
 
-def heard(llrs: list[float | None], *, calibrated: bool = True) -> Timeline:
-    """A recording of windows that lie end to end; None is one that was not heard."""
+def heard(llrs: list[float | None], *, calibrated: bool = True, hop: float = WINDOW) -> Timeline:
+    """A recording of windows that lie end to end, or a hop apart; None is one that was not heard."""
     windows = tuple(
         WindowScore(
-            WINDOW * i,
-            WINDOW * (i + 1),
+            hop * i,
+            hop * i + WINDOW,
             None if llr is None else (0.0, llr),
             "no speech" if llr is None else "ok",
             llr if calibrated else None,
         )
         for i, llr in enumerate(llrs)
     )
-    seconds = WINDOW * len(llrs)
+    seconds = hop * (len(llrs) - 1) + WINDOW
     known = np.array([llr for llr in llrs if llr is not None])
     verdict = judge(known if calibrated else None, DecisionRule())
     facts = SignalFacts(seconds, seconds, -20.0, 0.5, 0.0, 8000.0)
     score = Score(verdict, None, None, seconds, seconds, seconds, "ok", facts, "toy", "toy", windows)
-    return Timeline(score, WINDOW, WINDOW, True, windows, score.segments)
+    return Timeline(score, WINDOW, hop, True, windows, score.segments)
 
 
 def overview() -> Overview:
@@ -112,6 +121,32 @@ def test_three_colours_and_a_hatch_whatever_the_length(windows: int) -> None:
     assert ticks[:2] == (["00:00", "00:02"] if windows == 3 else ["00:00", "30:00"])
     assert windows == 3 or "1:30:00" in ticks
     assert len(ticks) <= 13
+
+
+@pytest.mark.parametrize(("seconds", "hop"), [(10, 0.14), (28 * 60, 0.14), (3 * 3600, 4.0)])
+def test_it_is_legible_at_any_length(seconds: float, hop: float) -> None:
+    """Ten seconds, 28 minutes of 12,000 windows, and three hours: few marks, and no words that meet or are cut off."""
+    count = round((seconds - WINDOW) / hop) + 1
+    rng = np.random.default_rng(0)
+    llrs: list[float | None] = [None if 0.6 < i / count < 0.7 else float(rng.normal(6, 2)) for i in range(count)]
+    llrs[count // 3] = -14.0
+    figure = timeline_figure("a recording with a name of some length.wav", overview(), heard(llrs, hop=hop))
+    FigureCanvasAgg(figure).draw()
+    pictures, evidence = figure.axes, figure.axes[-1]
+    assert sum(len(axes.collections) + len(axes.patches) + len(axes.lines) for axes in pictures) < 60
+    # What is drawn of the windows: a line each while they are few, then no more than a range in each column and colour.
+    marks = sum(len(each.get_segments()) for each in evidence.collections)
+    assert marks <= 3 * WINDOW_COLUMNS
+    assert marks >= min(count - count // 5, WINDOW_COLUMNS // 2)
+    places = [text.get_window_extent() for text in evidence.get_xticklabels() if text.get_text()]
+    assert 5 <= len(places) <= 12
+    assert all(one.x1 + 4 < other.x0 for one, other in itertools.pairwise(places))
+    whole = figure.bbox
+    texts = [*figure.texts, pictures[0].title, *evidence.get_xticklabels()]
+    texts += [axes.yaxis.label for axes in pictures] + [evidence.xaxis.label, *figure.legends[0].get_texts()]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1 for box in boxes)
+    assert not [1 for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
 
 
 def test_the_title_is_the_verdict_in_words() -> None:

@@ -91,6 +91,17 @@ def test_a_finished_run_is_not_run_again(bench: Bench) -> None:
     assert {path: path.stat().st_mtime_ns for path in bench.alone_folder.rglob("*")} == before
 
 
+@pytest.mark.slow
+def test_a_damaged_configuration_of_a_finished_run_is_told(bench: Bench, tmp_path: Path) -> None:
+    folder = copy_of(bench.alone_folder, tmp_path / "run")
+    config = flip_a_bit(folder / "config.json")
+    start = bench.start(folder)
+    assert start.end() == 0
+    assert "config.json: is not as it was written (num_epochs: was 3, is 2)" in start.output
+    assert "this run is complete" in start.output
+    assert (folder / "config.json").read_bytes() == config
+
+
 def kill_at_random(bench: Bench, folder: Path, kills: int) -> None:
     moments = random.Random(kills)
     done = 0
@@ -161,8 +172,19 @@ def copy_of(folder: Path, copy: Path) -> Path:
     return Path(shutil.copytree(folder, copy))
 
 
-def test_other_software_is_told(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
+def flip_a_bit(config: Path) -> bytes:
+    """Make `"num_epochs": 3` a 2, and return what the file was before."""
+    before = config.read_bytes()
+    config.write_bytes(before.replace(b'"num_epochs": 3', b'"num_epochs": 2'))
+    assert config.read_bytes() != before
+    return before
+
+
+def test_other_software_and_a_damaged_configuration_are_told(
+    bench: Bench, stopped_at_step_8: Path, tmp_path: Path
+) -> None:
     folder = copy_of(stopped_at_step_8, tmp_path / "run")
+    config = flip_a_bit(folder / "config.json")
     path = folder / "environment.json"
     environment = json.loads(path.read_text())
     environment["packages"]["jax"] = "0.1"
@@ -170,6 +192,10 @@ def test_other_software_is_told(bench: Bench, stopped_at_step_8: Path, tmp_path:
     start = bench.start(folder)
     assert start.until("the software has changed")
     assert 'packages.jax: was "0.1", is' in start.output.splitlines()[-1]
+    assert f"{folder / 'config.json'}: is not as it was written (num_epochs: was 3, is 2); it is written again" in (
+        start.output
+    )
+    assert (folder / "config.json").read_bytes() == config
     assert start.end(signal.SIGTERM) == STOPPED
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.errors import TrainingError
-from aasist_jax.training.identity import describe_environment, differences
+from aasist_jax.training.identity import config_fault, describe_environment, differences
 from aasist_jax.training.reporting import Board
 from aasist_jax.training.run_folder import RunFolder
+from tests.models import toy
 from tests.training.short_run import board_points, read_log
 
 
@@ -140,6 +142,34 @@ def test_differences() -> None:
     now = {"config": {"batch_size": 4, "new": None}, "data": {"train": "a"}}
     assert differences(before, before) == []
     assert differences(before, now) == ["config.batch_size: was 8, is 4", "config.gone: was 1, is null"]
+
+
+def test_a_flipped_bit_of_a_configuration_is_found(tmp_path: Path) -> None:
+    """But for those by which JSON says the same in another way, as in 1E-05."""
+    config = ExperimentConfig(toy.ToyConfig(toy.WINDOW, toy.WIDTH), database_path="clips")
+    with toy.registered():
+        value = to_json(config)
+        RunFolder(tmp_path, is_writer=True).write_json("config.json", value)
+        path = tmp_path / "config.json"
+        assert config_fault(path, config) == ""
+        whole = path.read_bytes()
+        for bit in range(0, 8 * len(whole), 11):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            fault = config_fault(path, config)
+            assert "\n" not in fault
+            if not fault:
+                assert json.loads(flipped) == value
+        for one, other, told in (
+            (b'"clips"', b'"clipt"', 'database_path: was "clips", is "clipt"'),
+            (b'"bonafide_is": null', b'"conafide_is": null', "other keys"),
+            (whole, b"[]", "other keys"),
+        ):
+            path.write_bytes(whole.replace(one, other))
+            assert config_fault(path, config) == f"is not as it was written ({told})"
+        path.unlink()
+        assert config_fault(path, config) == "cannot be read (No such file or directory)"
 
 
 def test_environment() -> None:

@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from aasist_jax.detection.detector import Detector
-from aasist_jax.errors import AasistError, CheckpointError, ConfigError, WeightsError
+from aasist_jax.errors import AasistError, AudioError, CheckpointError, ConfigError, WeightsError
 from aasist_jax.weights.convert import convert_checkpoint, export_checkpoint
 from aasist_jax.weights.folder import CONFIG_FILE, MODEL_FILE, Source, load_weights, save_weights
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
@@ -325,11 +325,39 @@ def test_negative_variances_are_refused(toy_folder: Path) -> None:
         Detector.from_pretrained(toy_folder)
 
 
-def test_weights_that_score_nothing_are_named_and_not_the_audio(toy_folder: Path) -> None:
-    path = toy_folder / "model.safetensors"
+def overblown(folder: Path) -> Path:
+    """The folder, its weights grown until all that they give is infinite or NaN, although every one is finite."""
+    path = folder / MODEL_FILE
+    large = {name: np.full_like(value, 1e38) for name, value in load_file(path).items() if "params/" in name}
+    save_file(load_file(path) | large, path)
+    return folder
+
+
+def test_weights_that_score_nothing_are_named_as_they_are_loaded(command: Any, toy_folder: Path) -> None:
+    """The folder is named before any recording is read, and by a Detector of weights in memory never the audio."""
+    overblown(toy_folder)
+    told = "these weights give no finite score for any audio; they are damaged, or not those of this configuration"
+    with pytest.raises(WeightsError, match=f"^{re.escape(f'{toy_folder}: {told}')}$"):
+        Detector.from_pretrained(toy_folder)
+    out = toy_folder / "scores.csv"
+    for verb in (("score", "--out", out), ("timeline",)):
+        code, printed, err = command(*verb, "none.wav", "--weights", toy_folder)
+        assert (code, printed, err) == (1, "", f"error: {toy_folder}: {told}\n")
+    assert not out.exists()
+    detector = Detector(load_weights(toy_folder))
+    with pytest.raises(WeightsError, match=f"^toy-[0-9a-f]+: {told}$"):
+        detector.score((made_speech(1.0), 16_000))
+
+
+def test_weights_must_stand_audio_of_full_scale(toy_folder: Path) -> None:
+    """What only audio far beyond full scale makes infinite is the fault of the audio."""
+    path = toy_folder / MODEL_FILE
     tensors = load_file(path)
-    save_file(
-        {name: np.full_like(v, 1e38) if "kernel" in name or "gain" in name else v for name, v in tensors.items()}, path
-    )
-    with pytest.raises(WeightsError, match="these weights give no finite score for any audio"):
-        Detector.from_pretrained(toy_folder).score((made_speech(1.0), 16_000))
+    for gain, stands in ((1e30, True), (3e38, False)):
+        save_file(tensors | {"params/gain": np.full_like(tensors["params/gain"], gain)}, path)
+        if stands:
+            with pytest.raises(AudioError, match="the audio: too loud for the model"):
+                Detector.from_pretrained(toy_folder).score((np.float32(1e12) * made_speech(1.0), 16_000))
+        else:
+            with pytest.raises(WeightsError, match="give no finite score"):
+                Detector.from_pretrained(toy_folder)

@@ -71,7 +71,7 @@ def read_csv(
         raise DataError(f"{listing}: {meanings.problem}; say it with {way_out}")
     if meanings.note:
         _tell_once(f"{listing}: {meanings.note}")
-    if split is not None:
+    if split is not None and rows:
         splits = {row["split"] for _, row in rows} - {None, ""}
         named = _named_splits(splits, split)
         if not named:

@@ -13,6 +13,9 @@ LARGEST_WIDTH = 4096
 LONGEST_WINDOW = 600 * 16_000
 """The longest window: ten minutes."""
 
+TEMPERATURES = (1e-6, 1e6)
+"""The range of temperatures; by what is far smaller, attention divides to infinity in float32."""
+
 
 @dataclass(frozen=True)
 class AASISTConfig:
@@ -58,8 +61,9 @@ class AASISTConfig:
                 )
         if not all(0 < ratio <= 1 for ratio in self.pool_ratios):
             raise ValueError(f"pool_ratios: expected numbers above 0 and up to 1, got {list(self.pool_ratios)}")
-        if not all(temperature > 0 for temperature in self.temperatures):
-            raise ValueError(f"temperatures: expected positive numbers, got {list(self.temperatures)}")
+        lowest, highest = TEMPERATURES
+        if not all(lowest <= temperature <= highest for temperature in self.temperatures):
+            raise ValueError(f"temperatures: expected {lowest:g} to {highest:g}, got {list(self.temperatures)}")
         if self.frames(self.nb_samp) < 1:
             raise ValueError(f"nb_samp: expected at least {self.shortest_input}, got {self.nb_samp}")
 
