@@ -100,9 +100,10 @@ class FittedOn:
     command: str
 
     def __str__(self) -> str:
+        systems = "1 system" if len(self.systems) == 1 else f"{len(self.systems)} systems"
         return (
             f"{self.data}: {self.human} human recordings of {self.voices} voices, {self.synthetic} synthetic ones of "
-            f"{len(self.systems)} systems"
+            f"{systems}"
         )
 
 
