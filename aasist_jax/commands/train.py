@@ -5,6 +5,9 @@ by SIGTERM or SIGINT, after saving a checkpoint.
 """
 
 import functools
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,3 +110,8 @@ def _show_what_it_can(corpus: Path, weights: Path) -> None:
     print_shares(list(judge_all(detector, read(corpus, "eval", "LA"))), makers=False)
     files = [corpus / "examples" / "human.flac", corpus / "examples" / "synthetic.flac"]
     score_recordings(find_recordings(files), weights, str(weights), ScoreOptions(DecisionRule()))
+    program = (
+        "aasist-jax" if shutil.which("aasist-jax") else os.path.relpath(Path(sys.executable).with_name("aasist-jax"))
+    )
+    print(f"Your own recording: {program} score FILE --weights {weights}")
+    print(f"With a detector that was trained on more: {program} fetch-weights AASIST-L; {program} score FILE")
