@@ -57,10 +57,10 @@ class Timing:
     """Seconds of an implementation and of the first one in the same rounds; the largest difference of results."""
 
     name: str
-    first_call_s: float
-    difference: float
     seconds: tuple[float, ...]
     baseline: tuple[float, ...]
+    first_call_s: float
+    difference: float
 
     @property
     def ms(self) -> float:
@@ -113,7 +113,7 @@ def take_turns(
             implementations[name].call()
             seconds[name].append(clock() - began)
     baseline = tuple(seconds[names[0]])
-    return [Timing(name, first_call[name], differences[name], tuple(seconds[name]), baseline) for name in names]
+    return [Timing(name, tuple(seconds[name]), baseline, first_call[name], differences[name]) for name in names]
 
 
 def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
