@@ -245,7 +245,6 @@ def test_the_flops_counted_for_aasist_l_are_those_of_a_hand(tmp_path: Path) -> N
 @pytest.mark.skipif(not native_kernels(), reason="a C++ compiler is not installed")
 def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "STEPS", (300, 100))
-    monkeypatch.setattr(operations, "BATCH", 1)
     for what, (operands, forms) in operations.forms_of_operations().items():
         found = operations.implementations(operands, forms)
         assert len(found) > 1
@@ -259,8 +258,8 @@ def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch)
 def test_devices_agree(options: Options) -> None:
     [table] = end_to_end.devices(dataclasses.replace(options, devices=(1, 2)))
     assert [row[0] for row in table.rows] == [1, 2]
-    # Relative, of the losses of four steps; the benchmark itself allows more, for GPUs.
-    assert all(0 <= row[2] <= 1e-5 for row in table.rows)
+    # Relative, of the losses of four steps: Adam makes steps of full size of what is rounding noise.
+    assert all(0 <= row[2] <= end_to_end.SAME_LOSS for row in table.rows)
 
 
 def test_clips_that_the_devices_cannot_share_evenly_are_refused(options: Options) -> None:
