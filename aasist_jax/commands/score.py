@@ -160,8 +160,8 @@ def score_recordings(
 ) -> Counter[str]:
     """Score recordings and print or write the rows; count how they ended (see `Row.outcome`).
 
-    Rows that an earlier run wrote to the same file count as well. What cannot be scored is told on standard error, and
-    unless `continue_on_error`, the first such recording is the last.
+    Rows that an earlier run wrote to the same file count as well. What cannot be scored is told on standard error;
+    without `continue_on_error` the run ends at the first such recording.
 
     Raises:
         WeightsError: no such weights.

@@ -1,4 +1,4 @@
-"""What happens to recordings on their way, to measure what it does to scores.
+"""Changes that a recording undergoes on its way, such as a telephone line, to measure what they do to scores.
 
 Each takes a wave at 16 kHz of at least 0.1 s, float64 in about [-1, 1], and gives one of as many samples, aligned with
 it; what is random is drawn from the generator.
