@@ -81,7 +81,7 @@ def _prepare(options: Options, scratch: Path) -> Options:
 
     prepare_to_compute()
     if options.config is not None or options.weights == "small":
-        weights = write_random_weights(scratch / "random", options.config or "quickstart")
+        weights = write_random_weights(scratch / "small", options.config or "quickstart")
     else:
         weights = Path(find_weights(options.weights))
     gpu = jax.default_backend() == "gpu"
