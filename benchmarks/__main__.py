@@ -13,7 +13,6 @@ import sys
 import tempfile
 from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,20 @@ from platformdirs import user_cache_path
 
 from aasist_jax.errors import AasistError
 from benchmarks.options import Options, parse
-from benchmarks.rounds import BenchmarkError
 
 SECTIONS = {
     "inference": ("comparison", "time of inference, compared with PyTorch and ONNX Runtime"),
     "training": ("comparison", "time of a training step, compared with PyTorch"),
     "revisions": ("comparison", "this checkout of the project, compared with another one (--base)"),
+    "layers": ("comparison", "floating-point operations (FLOPs) of every layer"),
+    "ceilings": ("comparison", "the machine's peak speed, and the share of it that the model reaches"),
     "operations": ("operations", "each C++ kernel, compared with the XLA operations that it replaces"),
-    "layers": ("ceilings", "floating-point operations (FLOPs) of every layer"),
-    "ceilings": ("ceilings", "the machine's peak speed, and the share of it that the model reaches"),
-    "pipeline": ("training_runs", "time of the input pipeline alone, and of an epoch of training"),
-    "devices": ("training_runs", "time of a training step on several devices"),
-    "determinism": ("training_runs", "whether two training runs give the same bits"),
-    "scoring": ("recordings", "time to score FLAC files from Python and by the command, compared with the model alone"),
-    "timeline": ("recordings", "time and memory of the timeline, and of live scoring"),
-    "starts": ("recordings", "start-up time of the command, with and without the cache of compiled programs"),
+    "scoring": ("end_to_end", "time to score FLAC files from Python and by the command, compared with the model alone"),
+    "timeline": ("end_to_end", "time and memory of the timeline, and of live scoring"),
+    "starts": ("end_to_end", "start-up time of the command, with and without the cache of compiled programs"),
+    "pipeline": ("end_to_end", "time of the input pipeline alone, and of an epoch of training"),
+    "devices": ("end_to_end", "time of a training step on several devices"),
+    "determinism": ("end_to_end", "whether two training runs give the same bits"),
     "speech": ("speech", "the detector of speech: what it keeps and drops, its time; compared with a gate by levels"),
     "verdicts": ("verdicts", "verdicts on clips under every condition, and on sound without speech"),
     "calibration": ("calibrations", "how well a calibration holds for speakers it was not fitted on"),
@@ -66,9 +64,6 @@ def main(arguments: list[str], scratch: Path) -> None:
 
 def _prepare(options: Options, scratch: Path) -> Options:
     """Give every implementation the same cores and the memory that suits it, before any of them is imported."""
-    for module, extra in (("torch", "torch"), ("onnxruntime", "onnx")):
-        if find_spec(module) is None:
-            raise BenchmarkError(f"{module} is not installed; run `pip install -e '.[{extra}]'`")
     if hasattr(os, "sched_setaffinity"):
         # XLA sizes its pool of threads by the cores that the process may use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
@@ -85,10 +80,8 @@ def _prepare(options: Options, scratch: Path) -> Options:
     from benchmarks.inputs import write_random_weights
 
     prepare_to_compute()
-    if options.config is not None:
-        weights = write_random_weights(scratch / Path(options.config).stem, options.config)
-    elif options.weights == "small":
-        weights = write_random_weights(scratch / "small")
+    if options.config is not None or options.weights == "small":
+        weights = write_random_weights(scratch / "small", options.config or "quickstart")
     else:
         weights = Path(find_weights(options.weights))
     gpu = jax.default_backend() == "gpu"
@@ -102,8 +95,8 @@ def describe_machine(options: Options) -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     cpu = re.search(r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
     found = {"cpu": cpu[1] if cpu else platform.machine(), "cores": os.cpu_count(), "threads": options.threads}
-    found |= {"rounds": options.rounds, "weights": Path(options.weights).name, "system": platform.platform()}
-    found |= {"python": platform.python_version()}
+    found |= {"rounds": options.rounds, "weights": options.config or Path(options.weights).name}
+    found |= {"system": platform.platform(), "python": platform.python_version()}
     found |= {name: version(name) for name in ("jax", "jaxlib", "torch", "onnxruntime", "numpy")}
     return found | {"device": f"{len(jax.devices())} x {jax.devices()[0].device_kind}"}
 
@@ -112,6 +105,8 @@ if __name__ == "__main__":
     try:
         with tempfile.TemporaryDirectory() as folder:
             main(sys.argv[1:], Path(folder))
+    except ImportError as fault:
+        sys.exit(f"error: {fault.name} is not installed; run `pip install -e '.[torch,onnx]'`")
     except OSError as fault:
         sys.exit(f"error: {fault.filename}: {fault.strerror}")
     except AasistError as fault:

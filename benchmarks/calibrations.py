@@ -45,8 +45,7 @@ def fit_beta(scores: np.ndarray, is_bonafide: np.ndarray) -> Any:
     first = fit_logistic(scores, is_bonafide)
 
     def log_posteriors(scores: np.ndarray) -> np.ndarray:
-        llrs = first.apply(scores)
-        return np.stack([-np.logaddexp(0, -llrs), np.logaddexp(0, llrs)], axis=1)
+        return np.logaddexp(0, np.outer(first.apply(scores), [-1, 1])) * [-1, 1]
 
     second = fit_logistic(log_posteriors(scores), is_bonafide)
     return SimpleNamespace(apply=lambda scores: second.apply(log_posteriors(scores)))

@@ -1,11 +1,10 @@
-"""A program in a process of its own: `python -P child.py FILE FUNCTION OPTIONS KEEP`; `processes.py` is the other end.
+"""A program in a process of its own, `python -P child.py JOB`; `processes.py` is the other end.
 
-FUNCTION(**OPTIONS) gives a call without arguments. For every line of standard input it runs once, and its result, a
-number, a list or an array, goes to standard output as a line of JSON. Only the program imports anything of this
-project: its file may serve another checkout, and the memory is that of its framework alone.
+JOB is JSON: FUNCTION(**OPTIONS) of FILE gives a call without arguments. For every line of standard input it runs once,
+and its result, a number, a list or an array, goes to standard output as a line of JSON. Only the program imports
+anything of this project: its file may be of another checkout, and the memory is that of its framework alone.
 """
 
-import importlib.util
 import json
 import os
 import runpy
@@ -13,7 +12,7 @@ import sys
 from typing import Any
 
 
-def main(file: str, function: str, options: str, keep: str) -> None:
+def main(file: str, function: str, options: dict[str, Any], keep_memory: bool) -> None:
     """Make the call, then run it for every line of standard input until that ends."""
     # What libraries print must not stand between the answers: from here on it goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
@@ -23,11 +22,11 @@ def main(file: str, function: str, options: str, keep: str) -> None:
         print(json.dumps(answer, default=lambda array: array.tolist()), file=answers, flush=True)
 
     try:
-        if keep == "True":
-            # The allocator as `aasist-jax` sets it up; before the tree was reordered that stood in `host_memory`.
-            place = "runtime.memory" if importlib.util.find_spec("aasist_jax.runtime") else "host_memory"
-            importlib.import_module(f"aasist_jax.{place}").keep_freed_memory()
-        call = runpy.run_path(file)[function](**json.loads(options))
+        if keep_memory:
+            from aasist_jax.runtime.memory import keep_freed_memory
+
+            keep_freed_memory()
+        call = runpy.run_path(file)[function](**options)
         say(answer=None)
         while sys.stdin.readline():
             say(answer=call())
@@ -39,4 +38,4 @@ def main(file: str, function: str, options: str, keep: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(**json.loads(sys.argv[1]))

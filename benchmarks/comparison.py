@@ -1,15 +1,21 @@
-"""Inference and the training step beside PyTorch, ONNX Runtime, and another checkout of the project.
+"""Inference and the training step beside PyTorch, ONNX Runtime, another checkout, and what the machine can do at best.
 
-One entry in a dictionary adds an implementation.
+PyTorch counts the FLOPs, two for a multiply-add, of convolutions and matrix products as direct sums: 98 % of all.
+Winograd's filtering, which a CPU uses, takes 15 products where direct sums take 36, so a share above 100 % is no error.
 """
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.detection.detector import Detector
@@ -18,23 +24,21 @@ from aasist_jax.models.aasist.config import AASISTConfig
 from aasist_jax.models.family import family_of
 from aasist_jax.weights.folder import load_weights
 from aasist_jax.weights.names import to_torch
+from benchmarks import jax_programs, torch_programs
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child
-from benchmarks.rounds import BenchmarkError, Implementation, Table, Timing, ratios, take_turns, timing_table
+from benchmarks.rounds import BenchmarkError, Implementation, Table, Timing, take_turns, timing_table
 
 OURS, EAGER, ONNX = "aasist_jax", "PyTorch eager", "ONNX Runtime (our export)"
-SAME = 1e-4
-"""Largest difference from the logits or the loss of eager PyTorch, of an implementation that computes in float32."""
-
-BFLOAT16_LOGITS, BFLOAT16_LOSS = 0.4, 0.2
-"""Largest differences in bfloat16, as its tests allow them. TF32 has more digits and stays far below them."""
-
-CHANNELS_LAST_LOSS = 0.02
-"""PyTorch's training step in channels last, in float32: of a loss of 12 it is off by up to 0.008 from PyTorch's own
-channels first, which ours equals to 1e-5."""
+SAME, BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_LOSS = 1e-4, 0.4, 0.2, 0.02
+"""Largest differences from eager PyTorch: in float32; in bfloat16, as its tests allow them (TF32 stays far below); and
+of the loss of PyTorch's channels last, of about 12, which is off by up to 0.008 where ours is by 1e-5."""
 
 CLIPS_A_TURN = 8
-"""In `revisions`, a turn computes at least so many clips, because a turn of a tenth of a second is left to chance."""
+"""In `revisions`, a turn computes at least so many clips: one of a tenth of a second would be left to chance."""
+
+SIDES = (512, 1024, 2048, 4096)
+"""Sides of the square matrices whose products are timed; the quickest counts."""
 
 Entry = tuple[str, dict[str, Any], float]
 """The program that runs an implementation, its options beside the batch, and its tolerance."""
@@ -62,18 +66,18 @@ def entries(what: str, options: Options) -> dict[str, Entry]:
     """
     found: dict[str, Entry] = {}
     exact, loose = (SAME, BFLOAT16_LOGITS) if what == "inference" else (CHANNELS_LAST_LOSS, BFLOAT16_LOSS)
-    layouts = {EAGER: "eager", "PyTorch channels last": "channels last", "torch.compile": "compiled"}
-    recipe, config = OptimConfig(), load_weights(options.weights).config
-    torch_model = write_torch_model(options) if isinstance(config, AASISTConfig) else {}
-    torch_model |= {} if what == "inference" else {"adam": (recipe.base_lr, recipe.betas, recipe.weight_decay)}
-    layouts = layouts if isinstance(config, AASISTConfig) else {}
+    recipe, config, layouts = OptimConfig(), load_weights(options.weights).config, dict[str, str]()
+    if isinstance(config, AASISTConfig) and (torch.cuda.is_available() or not options.gpu):
+        layouts = {EAGER: "eager", "PyTorch channels last": "channels last"}
+        layouts |= {} if options.no_compiled else {"torch.compile": "compiled"}
+        model = write_torch_model(options)
+        model |= {} if what == "inference" else {"adam": (recipe.base_lr, recipe.betas, recipe.weight_decay)}
     for arithmetic in ("float32", "TF32", "bfloat16 autocast") if options.gpu else ("float32",):
         for name, layout in layouts.items():
             tolerance = loose if arithmetic != "float32" else exact if layout == "channels last" else SAME
-            own = torch_model | {"layout": layout, "arithmetic": arithmetic}
             name += "" if arithmetic == "float32" else f", {arithmetic}"
-            if not (layout == "compiled" and options.no_compiled) and (torch.cuda.is_available() or not options.gpu):
-                found[name] = (f"torch_programs.py:{what}", own, tolerance)
+            own = model | {"layout": layout, "arithmetic": arithmetic}
+            found[name] = (f"torch_programs.py:{what}", own, tolerance)
     has_onnx = what == "inference" and family_of(config).onnx_graph is not None
     if has_onnx and (not options.gpu or "CUDAExecutionProvider" in onnxruntime.get_available_providers()):
         found[ONNX] = ("onnx_programs.py:inference", write_onnx_model(options), SAME)
@@ -91,16 +95,20 @@ def revisions(options: Options) -> list[Table]:
     """Let `--base` and this checkout take turns. Results must agree; where `off by` is 0 they are equal bit by bit."""
     base, rows = options.path("base").resolve(), []
     for what, size in [*(("inference", n) for n in options.batch), *(("training_step", n) for n in options.steps)]:
-        calls, found = max(CLIPS_A_TURN // size, 1), {}
+        calls, program, found = max(CLIPS_A_TURN // size, 1), f"jax_programs.py:{what}", {}
         with contextlib.ExitStack() as stack:
             for name, checkout in {"base": base, "this": REPOSITORY}.items():
-                own: dict[str, Any] = {"what": what, "weights": options.weights, "batch": size, "calls": calls}
-                process = stack.enter_context(child(name, "revision_programs.py:make", checkout=checkout, **own))
-                found[name] = Implementation(process.call, SAME)
+                own: dict[str, Any] = {"weights": options.weights, "batch": size}
+                process = stack.enter_context(child(name, program, checkout=checkout, **own))
+                found[name] = Implementation(partial(_repeated, process.call, calls), SAME)
             one, this = take_turns(what, found, rounds=options.rounds)
-        rows.append((what, size, one.ms / calls, this.ms / calls, *this.speed, this.difference))
+        rows.append((what, size, one.ms / calls, this.ms / calls, *this.times_as_fast(one.seconds), this.difference))
     columns = " | batch | base (ms):.4g | this (ms):.4g | base / this:.3f | lowest:.3f | highest:.3f | off by:.0e"
     return [Table(f"this checkout beside {base.name}, {options.rounds} rounds", columns, rows)]
+
+
+def _repeated(call: Callable[[], np.ndarray], times: int) -> np.ndarray:
+    return np.array([call() for _ in range(times)])
 
 
 def write_torch_model(options: Options) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _compare(what: str, sizes: tuple[int, ...], options: Options, *, compared: i
                 memory += [(shown, size, one.name, processes[one.name].memory_mb("VmHWM")) for one in new]
             if turns[-1].name == OURS and what == "inference":
                 others = (one for one in new if one.name != OURS)
-                against += [(size, one.name, *ratios(one.seconds, turns[-1].seconds)) for one in others]
+                against += [(size, one.name, *turns[-1].times_as_fast(one.seconds)) for one in others]
             found |= {one.name: one for one in new}
         rows += [(shown, size, found[name]) for name in taking_part]
     columns = "batch | implementation | times as fast:.2f | lowest:.2f | highest:.2f"
@@ -160,3 +168,47 @@ def groups(names: list[str], *, beside: bool) -> list[list[str]]:
     first, *rest = names
     ours = [OURS] if beside and OURS in rest else []
     return [[first, other, *ours] for other in rest if other not in ours] or [[first, *ours]]
+
+
+def count(options: Options, what: str) -> dict[str, int]:
+    """Count the FLOPs of one clip in every module of PyTorch's implementation; `Global` is their sum."""
+    # Shapes are enough: nothing is computed on the device `meta`.
+    module, *_ = torch_programs.load(**write_torch_model(options) | {"device": "meta"})
+    with FlopCounterMode(display=False) as counter:
+        logits = module(torch.zeros(2, module.samples, device="meta"))[1]
+        if what == "training_step":
+            logits.sum().backward()
+    return {str(name): sum(found.values()) // 2 for name, found in counter.get_flop_counts().items()}
+
+
+def layers(options: Options) -> list[Table]:
+    """Count every layer of inference, and of a training step with its gradients; nothing is measured."""
+    forward, training = (count(options, what) for what in ("inference", "training_step"))
+    rows = [(name, 1e-6 * forward[name], 1e-6 * training[name]) for name in forward]
+    return [Table("counted for one clip", "layer | MFLOP, forward:.2f | MFLOP, training:.2f", rows)]
+
+
+def ceilings(options: Options) -> list[Table]:
+    """Measure matrix products and the model, and compare."""
+    dtypes, rows = {"float32 (GFLOP/s)": jnp.float32, "bfloat16 (GFLOP/s)": jnp.bfloat16}, []
+    best = [(name, max(_product(side, each, options.rounds) for side in SIDES)) for name, each in dtypes.items()]
+    for what, sizes in (("inference", options.batch), ("training_step", options.steps)):
+        flops = count(options, what)["Global"]
+        for size in sizes:
+            call = getattr(jax_programs, what)(options.weights, size)
+            ms = take_turns(what, {what: Implementation(call, np.inf)}, rounds=options.rounds)[0].ms
+            speed = 1e-6 * size * flops / ms
+            rows.append((what.replace("_", " "), size, ms, speed, speed / best[0][1]))
+    return [
+        Table(f"matrix products, {options.threads} threads", " | best:.4g", best),
+        Table("share of the ceiling, float32", " | batch | ms:.4g | GFLOP/s:.4g | share:.0%", rows),
+    ]
+
+
+def _product(side: int, dtype: Any, rounds: int) -> float:
+    """GFLOP/s of a product of two square matrices, the quickest."""
+    a = jax.random.normal(jax.random.key(0), (side, side), jnp.float32).astype(dtype)
+    with jax.default_matmul_precision("highest"):
+        product = jax.jit(jnp.matmul).lower(a, a).compile()
+    call = Implementation(lambda: np.asarray(product(a, a)[:1, :1].astype(jnp.float32)))
+    return 2e-9 * side**3 / min(take_turns("ceilings", {"product": call}, rounds=rounds)[0].seconds)

@@ -9,11 +9,9 @@
 # and nothing about speed. PYTHON names the interpreter (.venv/bin/python), OUT the folder (results/gpu-day).
 set -uo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python}
-out=${OUT:-results/gpu-day}
+python=${PYTHON:-.venv/bin/python} out=${OUT:-results/gpu-day} status=0
 export PYTHONPATH=$PWD
 tests=(tests/models/aasist/test_golden_forward.py tests/models/aasist/test_bfloat16.py tests/training/test_golden_step.py)
-
 if [[ ${1:-} == --rehearse ]]; then
     export JAX_PLATFORMS=cpu
     tests+=(-k "goldens_of_both or stay_float32")
@@ -21,35 +19,19 @@ if [[ ${1:-} == --rehearse ]]; then
 else
     # JAX ends with an error where it finds no GPU, and nothing is measured on the CPU by mistake.
     export JAX_PLATFORMS=cuda,cpu
-    count=$("$python" -c 'import jax; print(jax.device_count())') || {
+    devices=$("$python" -c 'import jax; print(*(n for n in (1, 2, 4, 8) if n <= jax.device_count()))') || {
         echo "error: JAX finds no GPU; install the extra cuda12 or cuda13, or try --rehearse on a CPU" >&2
         exit 1
     }
-    devices=()
-    for ((n = 1; n <= count; n *= 2)); do devices+=("$n"); done
-    options=(--weights "${1:-AASIST-L}" --batch 1 8 24 --rounds 9 --clips 2400 --devices "${devices[@]}")
+    options=(--weights "${1:-AASIST-L}" --batch 1 8 24 --rounds 9 --clips 2400 --devices $devices)
 fi
 
-status=0
-step() { # NAME COMMAND...: keep what the command prints, and go on after a failure.
-    local name=$1
-    shift
-    echo "== $name"
-    mkdir -p "$out/$name"
-    rm -f "$out/$name"/benchmark.*
-    "$@" 2>&1 | tee "$out/$name/output.txt" || { status=1; echo "FAILED: $name; see $out/$name/output.txt"; }
-}
-
-step parity "$python" -m pytest -q -rs "${tests[@]}"
-for section in determinism inference training pipeline devices ceilings; do
-    step "$section" "$python" -m benchmarks "$section" "${options[@]}" --out "$out/$section"
+mkdir -p "$out"
+"$python" -m pytest -q -rs "${tests[@]}" 2>&1 | tee "$out/parity.txt" || status=1
+echo "tests against the reference outputs: $(tail -n 1 "$out/parity.txt")" >"$out/summary.md"
+for section in determinism inference training pipeline devices ceilings; do # each by itself, so that one may fail
+    rm -f "$out/$section"/benchmark.*
+    "$python" -m benchmarks "$section" "${options[@]}" --out "$out/$section" || { status=1; echo "FAILED: $section" >&2; }
+    printf '\n## %s\n\n%s\n' "$section" "$(cat "$out/$section/benchmark.md" 2>/dev/null || echo FAILED)" >>"$out/summary.md"
 done
-
-{
-    echo "tests against the reference outputs: $(tail -n 1 "$out/parity/output.txt")"
-    for section in determinism inference training pipeline devices ceilings; do
-        printf '\n## %s\n\n' "$section"
-        cat "$out/$section/benchmark.md" 2>/dev/null || echo FAILED
-    done
-} | tee "$out/summary.md"
 exit $status

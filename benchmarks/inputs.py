@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.options import Options
 
 RATE = 16_000
-LISTS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}
 
 
 def noise(batch: int, samples: int) -> np.ndarray:
@@ -32,30 +31,35 @@ def recording(options: Options, seconds: float) -> np.ndarray:
     """Join clips of the corpus's eval split in a random order, again and again, float32 (samples,)."""
     from aasist_jax.audio.load import load_audio
 
-    files = np.array(sorted(corpus_of(options).glob("ASVspoof2019_LA_eval/flac/*.flac")))
-    clips, samples = [], round(seconds * RATE)
-    for file in itertools.cycle(np.random.default_rng(0).permutation(files)):
-        clips.append(load_audio(file)[:samples])
+    files = sorted(corpus_of(options).glob("ASVspoof2019_LA_eval/flac/*.flac"))
+    if not files:
+        raise FileNotFoundError(2, "no FLAC files of the eval split there", str(corpus_of(options)))
+    clips, samples, order = (
+        [],
+        round(seconds * RATE),
+        itertools.cycle(np.random.default_rng(0).permutation(np.array(files))),
+    )
+    while samples:
+        clips.append(load_audio(next(order))[:samples])
         samples -= clips[-1].size
-        if not samples:
-            return np.concatenate(clips)
-    raise FileNotFoundError(2, "no FLAC files of the eval split there", str(corpus_of(options)))
+    return np.concatenate(clips)
 
 
 def write_corpus(folder: Path, clips: Mapping[str, int]) -> Path:
     """Write a corpus of noise in the layout of ASVspoof 2019 LA: `clips` a split, 1 to 6 s as most of the real ones."""
     import soundfile
 
+    from aasist_jax.corpus.layout import write_text
+    from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
+
     rng = np.random.default_rng(0)
     for split, count in clips.items():
-        audio, lists = folder / f"ASVspoof2019_LA_{split}" / "flac", folder / "ASVspoof2019_LA_cm_protocols"
-        audio.mkdir(parents=True)
-        lists.mkdir(exist_ok=True)
         lines = [f"S{i % 8} {split}_{i:05} - " + ("- bonafide" if i % 2 else "A01 spoof") for i in range(count)]
-        (lists / f"ASVspoof2019.LA.cm.{LISTS[split]}.txt").write_text("\n".join(lines) + "\n")
+        write_text(protocol_path(folder, split), "\n".join(lines) + "\n")
+        clip_path(folder, split, "x").parent.mkdir(parents=True)
         for line in lines:
             wave = 0.1 * rng.standard_normal(int(rng.uniform(1, 6) * RATE))
-            soundfile.write(audio / f"{line.split()[1]}.flac", wave, RATE)
+            soundfile.write(clip_path(folder, split, line.split()[1]), wave, RATE)
     return folder
 
 

@@ -15,7 +15,7 @@ from aasist_jax.ops import choice
 from aasist_jax.ops.batch_norm import normalize, normalize_by_batch, normalize_convolution_by_batch
 from aasist_jax.ops.convolution import conv2d
 from aasist_jax.ops.pooling import max_pool_time
-from aasist_jax.ops.residual_block import activate_merge_and_pool, evaluate_block, evaluate_block_by_layers, merge
+from aasist_jax.ops.residual_block import activate_merge_and_pool, evaluate_block, merge
 from aasist_jax.ops.selu import selu
 from aasist_jax.ops.sinc import pooled_sinc_magnitude, sinc_convolution
 from benchmarks.inputs import noise
@@ -94,8 +94,8 @@ def forms_of_operations() -> dict[str, tuple[tuple[jax.Array, ...], Forms]]:
     block1 = (image, spans[0], first, bias, square, bias, shortcut)
     block2 = (small, spans[1], square, bias, square, bias, jnp.zeros((0, c, c)))
     end = (large, image, square, bias, shortcut, draw(BATCH, ROWS, one // 3, c))
-    blocks = [partial(_evaluate, form, mean, var, scale) for form in (None, evaluate_block_by_layers, evaluate_block)]
-    ends = [partial(_end, form) for form in (_end_with_window, _end_by_layers, activate_merge_and_pool)]
+    blocks = [partial(_evaluate, form, mean, var, scale) for form in (None, evaluate_block, evaluate_block)]
+    ends = [partial(_end, form) for form in (_end_with_window, activate_merge_and_pool, activate_merge_and_pool)]
     layers, product = (partial(_front_end, form) for form in (_magnitude_by_layers, pooled_sinc_magnitude))
     of_kernel = _gradients(1, lambda k, x: conv2d(x, k, bias, PAD))
     of_input, of_both = (_gradients(n, lambda x, k: conv2d(x, k, bias, PAD)) for n in (1, 2))
@@ -170,7 +170,3 @@ def _end(end: Callable[..., jax.Array], *operands: jax.Array) -> dict[str, Any]:
 def _end_with_window(a: jax.Array, *operands: jax.Array) -> jax.Array:
     window = (1, 1, 3, 1)
     return jax.lax.reduce_window(merge(selu(a), *operands), -jnp.inf, jax.lax.max, window, window, "VALID")
-
-
-def _end_by_layers(a: jax.Array, *operands: jax.Array) -> jax.Array:
-    return max_pool_time(merge(selu(a), *operands))

@@ -1,46 +1,44 @@
-"""The options of the benchmark command, each said once: name, type, help and default."""
+"""The options of the benchmark command, each said once: name, type, default and help."""
 
 import argparse
-import dataclasses
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any
 
 from benchmarks.rounds import BenchmarkError
 
 Sizes = tuple[int, ...]
-MaybePath = Path | None
-MaybeName = str | None
 
 
-@dataclasses.dataclass(frozen=True)
+def _option(default: Any, help: str, **more: Any) -> Any:
+    """A field that is an option of the command, with further arguments of `ArgumentParser.add_argument`."""
+    return field(default=default, metadata={"help": help, "type": type(default)} | more)
+
+
+@dataclass(frozen=True)
 class Options:
-    """The options of all sections; each annotation is the option's help. Tuples take several values."""
+    """The options of all sections."""
 
-    weights: Annotated[
-        str, "a weights folder, the name of fetched weights, or `small`: a small random model, for a quick trial"
-    ] = "AASIST-L"
-    config: Annotated[MaybeName, "a configuration of any family, timed with random weights instead"] = None
-    batch: Annotated[Sizes, "batch sizes of inference (1 8 24)"] = (1, 8, 24)
-    step_batch: Annotated[Sizes, "batch sizes of the training step (8; on a GPU 24 48 96)"] = ()
-    rounds: Annotated[int, "how many times each implementation is timed (9)"] = 9
-    threads: Annotated[int, "CPU threads of every implementation, each on a core of its own (2)"] = 2
-    no_compiled: Annotated[bool, "leave out torch.compile, which takes minutes and a C++ compiler"] = False
-    corpus: Annotated[MaybePath, "a data set in the layout of ASVspoof 2019 LA (noise, made for the run)"] = None
-    clips: Annotated[
-        int, "scoring: clips to score; pipeline: clips to train on, from which an epoch is extrapolated (64)"
-    ] = 64
-    length: Annotated[tuple[float, ...], "timeline: lengths of the recordings in seconds (5 60 600 3600)"] = (
-        5.0,
-        60.0,
-        600.0,
-        3600.0,
+    weights: str = _option(
+        "AASIST-L", "a weights folder, the name of fetched weights, or `small`: a small random model"
     )
-    devices: Annotated[Sizes, "devices: numbers of devices to train on, virtual ones on a CPU (1 2 4)"] = (1, 2, 4)
-    scores: Annotated[MaybePath, "calibration: a score file, in any layout that `aasist-jax metrics` reads"] = None
-    keys: Annotated[MaybePath, "calibration: the protocol of those scores, which must name the speakers"] = None
-    sounds: Annotated[MaybePath, "speech: a folder of folders of recordings without speech, each a row (none)"] = None
-    base: Annotated[MaybePath, "revisions: the folder of another checkout of the project"] = None
-    out: Annotated[MaybePath, "folder to write benchmark.md and benchmark.json to"] = None
+    config: str | None = _option(None, "a configuration of any family, timed with random weights instead", type=str)
+    batch: Sizes = _option((1, 8, 24), "batch sizes of inference (1 8 24)", type=int, nargs="+")
+    step_batch: Sizes = _option((), "batch sizes of the training step (8; on a GPU 24 48 96)", type=int, nargs="+")
+    rounds: int = _option(9, "how many times each implementation is timed (9)")
+    threads: int = _option(2, "CPU threads of every implementation, each on a core of its own (2)")
+    no_compiled: bool = _option(False, "leave out torch.compile, which takes minutes and a C++ compiler")
+    corpus: Path | None = _option(None, "a data set in the layout of ASVspoof 2019 LA (else noise)", type=Path)
+    clips: int = _option(64, "clips to score, to train on (an epoch is extrapolated), or of each class to judge (64)")
+    length: tuple[float, ...] = _option(
+        (5.0, 60.0, 600.0, 3600.0), "timeline: seconds of the recordings (5 60 600 3600)", type=float, nargs="+"
+    )
+    devices: Sizes = _option((1, 2, 4), "numbers of devices, virtual ones on a CPU (1 2 4)", type=int, nargs="+")
+    scores: Path | None = _option(None, "calibration: a score file that `aasist-jax metrics` reads", type=Path)
+    keys: Path | None = _option(None, "calibration: its protocol, which must name the speakers", type=Path)
+    sounds: Path | None = _option(None, "speech: a folder of folders of recordings without speech", type=Path)
+    base: Path | None = _option(None, "revisions: the folder of another checkout of the project", type=Path)
+    out: Path | None = _option(None, "folder to write benchmark.md and benchmark.json to", type=Path)
     gpu: bool = False
     """Whether JAX computes on a GPU."""
     scratch: Path = Path()
@@ -75,19 +73,11 @@ def parse(arguments: list[str], sections: dict[str, str]) -> tuple[list[str], Op
         BenchmarkError: an unknown section or option, or a value out of range; one line.
     """
     parser = _Parser(prog="python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.epilog = "sections (what is measured):\n" + "".join(
-        f"  {name:12} {help}\n" for name, help in sections.items()
-    )
+    parser.epilog = "sections:\n" + "".join(f"  {name:12} {help}\n" for name, help in sections.items())
     parser.add_argument("sections", nargs="+", choices=list(sections), metavar="SECTION", help="what to measure")
-    for name, hint in get_type_hints(Options, include_extras=True).items():
-        if hint in (bool, Path):
-            continue
-        kind, help = hint.__origin__, hint.__metadata__[0]
-        more: dict[str, Any] = {"type": Path if kind == MaybePath else kind}
-        more = {"type": kind.__args__[0], "nargs": "+"} if getattr(kind, "__origin__", None) is tuple else more
-        more = {"type": str} if kind == MaybeName else more
-        more = {"action": "store_true"} if kind is bool else more
-        parser.add_argument("--" + name.replace("_", "-"), default=getattr(Options, name), help=help, **more)
+    for each in (each for each in fields(Options) if each.metadata):
+        more = {"action": "store_true", "help": each.metadata["help"]} if each.type is bool else each.metadata
+        parser.add_argument("--" + each.name.replace("_", "-"), default=each.default, **more)
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(arguments)).items()}
     names = list(dict.fromkeys(values.pop("sections")))
     for name, value in values.items():

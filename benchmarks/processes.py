@@ -58,24 +58,18 @@ class Child:
 def child(
     name: str, program: str, *, checkout: Path = REPOSITORY, keep_memory: bool = True, env: Any = None, **options: Any
 ) -> Iterator[Child]:
-    """Start `program`, a `FILE:FUNCTION` of this folder, and wait until it is ready; its process ends with the block.
+    """Start `program`, a `FILE:FUNCTION` of a checkout's benchmarks, and wait until it is ready.
 
-    `FUNCTION(**options)` makes the call, with the packages of a `checkout` of the project and further environment
-    variables. With `keep_memory` its allocator keeps freed memory, as `aasist-jax` sets it up.
+    `FUNCTION(**options)` makes the call, with the packages of the checkout and further environment variables. With
+    `keep_memory` its allocator keeps freed memory, as `aasist-jax` sets it up. The process ends with the block.
     """
     file, _, function = program.rpartition(":")
-    command: Any = [
-        sys.executable,
-        "-P",
-        HERE / "child.py",
-        HERE / file,
-        function,
-        json.dumps(options),
-        f"{keep_memory}",
-    ]
-    started: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    started["env"] = os.environ | {"PYTHONPATH": str(checkout)} | (env or {})
-    with subprocess.Popen(command, **started) as process:
+    path = str(checkout / "benchmarks" / file)
+    job = {"file": path, "function": function, "options": options, "keep_memory": keep_memory}
+    environment = os.environ | {"PYTHONPATH": str(checkout)} | (env or {})
+    command = [sys.executable, "-P", str(HERE / "child.py"), json.dumps(job)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
         try:
             found = Child(name, process)
             found.answer()
@@ -90,5 +84,4 @@ def _end(code: int) -> str:
     """Say how a process ended; a negative code is the signal that killed it."""
     if code >= 0:
         return f"ended too early, with exit code {code}; its messages stand above"
-    reason = " (too little memory?)" if -code == signal.SIGKILL else ""
-    return f"was killed by {signal.Signals(-code).name}{reason}"
+    return f"was killed by {signal.Signals(-code).name}" + " (too little memory?)" * (-code == signal.SIGKILL)

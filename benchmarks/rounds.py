@@ -14,12 +14,9 @@ import numpy as np
 
 from aasist_jax.errors import AasistError
 
-WARM_UP = 2
-"""Calls before the clock starts: the first compiles, the second still finds cold caches."""
-
-PAUSE = 0.1
-"""Seconds between turns. The threads of ONNX Runtime go on spinning for some 50 ms after a run, those of OpenMP for
-some 10 ms, and would take cycles from whoever comes next. Forbidding it would slow them in their own turn."""
+WARM_UP, PAUSE = 2, 0.1
+"""Calls before the clock starts: the first compiles, the second still finds cold caches. And the seconds between turns:
+the threads of ONNX Runtime go on spinning for some 50 ms after a run, and would take cycles from whoever comes next."""
 
 
 class BenchmarkError(AasistError):
@@ -60,30 +57,24 @@ class Timing:
     """Seconds of an implementation and of the first one in the same rounds; the largest difference of results."""
 
     name: str
-    first_call_s: float
-    difference: float
     seconds: tuple[float, ...]
     baseline: tuple[float, ...]
+    first_call_s: float
+    difference: float
 
     @property
     def ms(self) -> float:
         """Median of the rounds, in milliseconds."""
         return 1e3 * statistics.median(self.seconds)
 
-    @property
-    def speed(self) -> tuple[float, float, float]:
-        """How many times as fast as the first implementation, within a round: median, lowest, highest."""
-        return ratios(self.baseline, self.seconds)
+    def times_as_fast(self, as_seconds: Sequence[float]) -> tuple[float, float, float]:
+        """How many times as fast as another's seconds, within a round: median, lowest, highest."""
+        return spread([other / one for other, one in zip(as_seconds, self.seconds, strict=True)])
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Median, lowest and highest."""
     return statistics.median(values), min(values), max(values)
-
-
-def ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
-    """Median, lowest and highest of the ratios of two times of the same round."""
-    return spread([one / other for one, other in zip(above, below, strict=True)])
 
 
 def take_turns(
@@ -100,14 +91,14 @@ def take_turns(
     Raises:
         BenchmarkError: an implementation gives other results. Nothing is timed then.
     """
-    names = list(implementations)
-    first_call, results, differences = {}, {}, {}
+    names, first_call, differences, first = list(implementations), {}, {}, None
     for name, implementation in implementations.items():
         began = clock()
         found = [implementation.call()]
         first_call[name] = clock() - began
-        results[name] = (found + [implementation.call() for _ in range(WARM_UP - 1)])[:compared]
-        differences[name] = _difference(results[name], results[names[0]])
+        found = (found + [implementation.call() for _ in range(WARM_UP - 1)])[:compared]
+        first = first or found
+        differences[name] = _difference(found, first)
     for name, implementation in implementations.items():
         # So written, NaN does not pass either.
         if not differences[name] <= implementation.tolerance:
@@ -122,7 +113,7 @@ def take_turns(
             implementations[name].call()
             seconds[name].append(clock() - began)
     baseline = tuple(seconds[names[0]])
-    return [Timing(name, first_call[name], differences[name], tuple(seconds[name]), baseline) for name in names]
+    return [Timing(name, tuple(seconds[name]), baseline, first_call[name], differences[name]) for name in names]
 
 
 def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
@@ -135,5 +126,8 @@ def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> 
 def timing_table(title: str, rows: Sequence[tuple[str, int, Timing]]) -> Table:
     """Lay out timings; a row is what was computed, on how many clips, and the timing."""
     columns = " | batch | implementation | ms:.4g | speed (times the first):.2f | lowest:.2f | highest:.2f"
-    cells = [(what, n, one.name, one.ms, *one.speed, one.first_call_s, one.difference) for what, n, one in rows]
+    cells = [
+        (what, batch, one.name, one.ms, *one.times_as_fast(one.baseline), one.first_call_s, one.difference)
+        for what, batch, one in rows
+    ]
     return Table(title, columns + " | first call (s):.1f | off by:.0e", cells)

@@ -1,10 +1,12 @@
 """Speech that needs no corpus: vowels of a voice that rises and falls, with rustling between them, made by code.
 
-Silero's detector hears it as speech; nobody would take it for a human's.
+Silero's detector hears it as speech; nobody would take it for a human's. And white noise, which it does not.
 """
 
 import numpy as np
 from scipy import signal
+
+from aasist_jax.corpus.non_speech import noise_at
 
 RATE = 16_000
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
@@ -21,6 +23,11 @@ def made_speech(seconds: float, seed: int = 0, gain: float = 1.0) -> np.ndarray:
             pieces.append(piece)
             size += piece.size
     return (gain * np.concatenate(pieces)[: round(seconds * RATE)]).astype(np.float32)
+
+
+def hiss(seconds: float, level: float) -> np.ndarray:
+    """White noise at 16 kHz, float32, `level` dB below full scale; always the same."""
+    return noise_at(round(seconds * RATE), np.random.default_rng(0), float(level)).astype(np.float32)
 
 
 def _vowel(rng: np.random.Generator) -> np.ndarray:

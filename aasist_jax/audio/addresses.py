@@ -1,4 +1,4 @@
-"""Addresses of recordings elsewhere, which are not read: what to do instead."""
+"""Messages for addresses such as https://...: nothing is read from there, and the message says how to get the file."""
 
 import re
 import shlex
@@ -11,9 +11,9 @@ _OTHER_ADDRESSES = ("file", "hf", "s3", "gs")
 
 
 def address_advice(name: str) -> str:
-    """For the address of a recording elsewhere: a message that says how to get it. '' for anything else.
+    """The message for the address of a recording, which says how to get it; '' for anything that is no address.
 
-    `https:/host/file`, what a path makes of an address, counts as well.
+    An address with one slash, `https:/host/file`, counts as well: that is what is left of one that became a path.
     """
     match = _ADDRESS.fullmatch(name)
     scheme = match["scheme"].lower() if match else ""

@@ -1,4 +1,4 @@
-"""Content Credentials (C2PA): what whoever signed a file says of how it was made. Read by the extra `c2pa`.
+"""Content Credentials (C2PA): a signed statement in a file of how the file was made. Read by the extra `c2pa`.
 
 They are no evidence for the verdict: most files have none, and anyone can leave them out.
 """
@@ -46,7 +46,7 @@ def read_credentials(path: str | PathLike[str]) -> Credentials:
             with reader:
                 manifest, state = json.loads(reader.json()), str(reader.get_validation_state())
     except (OSError, ValueError, c2pa.C2paError) as error:
-        # The library also says so of kinds of files that it does not know.
+        # The library raises the same errors for formats that it does not know.
         return Credentials(True, f"None that can be read ({_short(error)}).")
     return Credentials(True, f"Found; their validation says: {_short(state)}.", _statements(manifest))
 

@@ -21,20 +21,20 @@ REASONS = ("short", "little speech", "clipped", "band-limited")
 """The words of `reasons`, in its order."""
 
 LITTLE_SPEECH_SECONDS = 0.6
-"""A recording with less speech than this is called `little speech`: it is a short word."""
+"""A recording with less speech than this is called `little speech`; 0.6 s is about one short word."""
 
 BAND_LIMITED_HZ = 6000.0
 """Content that ends below this is called `band-limited`.
 
-Between what telephones (up to 4.0 kHz) and recordings at 11,025 Hz (up to 5.5 kHz) carry and the least of wideband
-speech (docs/audio.md, Measured).
+The limit lies above what telephones (up to 4.0 kHz) and recordings at 11,025 Hz (up to 5.5 kHz) carry, and below
+nearly all wideband speech (docs/audio.md, Measured).
 """
 
 CONTENT_BELOW_PEAK_DB = 65.0
 """A band has content if it lies at most this far below the strongest one, over the whole recording."""
 
 QUANTIZATION = 4 * STEP**2 / 12
-"""Variance of what is no content at any level: rounding to 16 bits, with the strongest usual dither."""
+"""Variance of the noise of rounding to 16 bits with the strongest usual dither. What is no stronger is no content."""
 
 LOWEST_DBFS = -120.0
 
@@ -137,10 +137,10 @@ class SignalMeter:
 
 
 class _Sums(NamedTuple):
-    """What is added up. The levels are counted in bins that are 0.1 % wide.
+    """The sums over the blocks so far. The levels are counted in bins that are 0.1 % wide.
 
-    `dwelling` counts each sample at the highest level at which it would still lie in a run that is clipped, since what
-    level is the extreme one is known only at the end.
+    Which level is the extreme one, near which samples count as clipped, is known only at the end. `dwelling` therefore
+    counts each sample at the highest level at which it would still lie in a run that is clipped.
     """
 
     samples: int

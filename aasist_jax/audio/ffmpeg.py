@@ -1,4 +1,4 @@
-"""What libsndfile cannot read, by the program `ffmpeg`: M4A, MP4, MOV, bare AAC, WebM, Matroska, WMA, AMR, GSM."""
+"""Reads with the program `ffmpeg` what libsndfile cannot: M4A, MP4, MOV, bare AAC, WebM, Matroska, WMA, AMR, GSM."""
 
 import io
 import re
@@ -195,7 +195,7 @@ def _heard(
 
 
 def _failure(child: FfmpegProcess, name: str, container: Container) -> AudioError | None:
-    """What the end of the child means: None where all went well."""
+    """The error that the end of the child process means; None where all went well."""
     status, said = child.finish()
     if status == 0:
         return None

@@ -1,4 +1,4 @@
-"""What phones write: AMR (RFC 4867) and GSM 06.10, frames of 20 ms one after the other, without an index."""
+"""Formats that phones record, AMR (RFC 4867) and GSM 06.10: frames of 20 ms one after the other, without an index."""
 
 import io
 
@@ -9,7 +9,7 @@ from aasist_jax.errors import AudioError
 AMR_NARROW, AMR_WIDE = b"#!AMR\n", b"#!AMR-WB\n"
 NARROW_BYTES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)
 WIDE_BYTES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 0, 0, 0, 0, 1, 1)
-"""Bytes of a frame by its mode, the byte with the mode included; 0 for modes that there are not."""
+"""Bytes of a frame by its mode, the byte with the mode included; 0 for modes that do not exist."""
 
 GSM_FRAME_BYTES = 33
 GSM_SIGNATURE = 0xD
@@ -53,7 +53,7 @@ def read_amr(raw: BinaryFile, name: str) -> TrackIndex:
 
 
 def is_gsm(head: bytes) -> bool:
-    """Whether the bytes are ten frames of GSM, which have no header but four bits each."""
+    """Whether the bytes are ten frames of GSM, by the four bits that each begins with: there is no other header."""
     firsts = head[: LOOKED_AT_FRAMES * GSM_FRAME_BYTES : GSM_FRAME_BYTES]
     return len(firsts) == LOOKED_AT_FRAMES and all(first >> 4 == GSM_SIGNATURE for first in firsts)
 

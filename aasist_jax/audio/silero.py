@@ -22,7 +22,7 @@ CHUNK = 512
 """Samples of a chunk at 16 kHz: 32 ms. The model gives one probability of speech for each."""
 
 CONTEXT = 64
-"""Samples before a chunk that the model sees as well, zeros at the start; behind it, as many are its reflection."""
+"""The model also sees this many samples before a chunk, zeros at the start, and as many after it: its mirrored end."""
 
 GROUP = 32
 """Chunks that are encoded at once. Chunk i always has place i mod 32 in its group, the others being zeros where they
@@ -31,7 +31,7 @@ are not there yet, so that the last bits do not depend on how the signal is cut.
 HIDDEN = 128
 FRAME, STRIDE = 256, 128
 HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)).astype(np.float32)
-"""With it, the spectra are those of the products with sines and cosines that the file of the weights holds, rounded."""
+"""The file of the weights holds sines and cosines under this window. An FFT gives the same spectra up to rounding."""
 
 FILE = "ggml-silero-v6.2.0.bin"
 MAGIC = 0x67676D6C

@@ -24,7 +24,11 @@ OGG_PAGE_BYTES = OGG_PAGE_HEADER + 255 + 255 * 255
 
 
 class _SequentialFile(soundfile.SoundFile):
-    """Read from start to end. After every block soundfile seeks to where it is, and MP3 is decoded otherwise then."""
+    """A file that is read from start to end and says that it cannot seek.
+
+    Otherwise soundfile would seek to the place where it is after every block. In an MP3 the decoder then loses the bits
+    that frames share, and the next samples come out slightly different.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -38,7 +42,7 @@ def open_sound_file(raw: BinaryFile, name: str) -> Iterator[AudioStream]:
         AudioError: libsndfile cannot read it; truncated.
     """
     try:
-        # Given a path's descriptor, libsndfile reads by itself, and the suffix has no say.
+        # With a descriptor libsndfile reads the file itself, and takes its format from the content, not the suffix.
         with _SequentialFile(raw.fileno() if isinstance(raw, io.FileIO) else raw, closefd=False) as file:
             if file.frames == NO_LENGTH:
                 raise AudioError(f"{name}: states no length, as a FLAC written to a pipe; write it anew, to a file")
@@ -53,7 +57,8 @@ def open_sound_file(raw: BinaryFile, name: str) -> Iterator[AudioStream]:
 
 def _blocks(raw: BinaryFile, file: soundfile.SoundFile, name: str) -> Iterator[Float32[np.ndarray, "frames channels"]]:
     read, most = 0, BLOCK_VALUES // file.channels
-    # Asked for more than it states, libsndfile runs to the end of an MP3 and drops the rest, and hides what was left.
+    # Never ask for more frames than the file states: libsndfile would read an MP3 to its end and drop what is beyond,
+    # and `_is_complete` could not see that there was more.
     while len(block := file.read(min(most, max(file.frames - read, 0)), dtype="float32", always_2d=True)):
         read += len(block)
         yield block

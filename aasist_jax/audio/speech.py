@@ -17,8 +17,8 @@ from aasist_jax.audio.silero import CHUNK, START, State, listen, load_silero
 LEAST_PROBABILITY = 0.2
 """A chunk of 32 ms is speech from this probability on.
 
-Below the 0.5 of Silero's own programs, which leave out a fifth of the clips of some volunteers. What it costs is
-little: music and noise lie below 0.01 as a rule.
+Lower than the 0.5 of Silero's own programs, with which a fifth of the clips of some volunteers would not be heard. The
+lower value costs little, since music and noise mostly lie below 0.01. docs/audio.md says on which clips it was chosen.
 """
 
 LEAST_SPEECH = 0.1
@@ -27,8 +27,8 @@ LEAST_SPEECH = 0.1
 TARGET_PEAK = 0.5
 MOST_GAIN = 300.0
 FADE_SECONDS = 5.0
-"""A chunk is heard with the gain, at most 50 dB, that brings the loudest chunk so far to a peak of 0.5, where what is
-past fades: after 5 s a peak counts for 37 % of what it was. Silero misses speech that is quiet."""
+"""Silero misses quiet speech. Each chunk is therefore amplified first, by at most 50 dB, with the gain that brings the
+loudest chunk so far to a peak of 0.5. Past peaks fade: after 5 s a peak counts for 37 % of what it was."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class FittedOn:
 
 @dataclass(frozen=True)
 class DetectorCalibration:
-    """See the module.
+    """A calibration, for recordings like those that it was fitted on; the module says what it is bound to.
 
     Attributes:
         weights_id: of the weights that made the scores.
@@ -190,7 +190,7 @@ def _check_map(found: DetectorCalibration) -> None:
     if len(found.logistic.slopes) != 1:
         raise ValueError(f"its map has {len(found.logistic.slopes)} slopes, not one")
     numbers = (*found.logistic.slopes, found.logistic.offset, found.lowest, found.highest, found.domain.farthest)
-    # Of a finite number the double may not be.
+    # Large finite numbers could overflow in the map: hence a limit, and not only a check that they are finite.
     if not (np.abs(numbers) < LARGEST).all() or not (np.abs(found.llrs(np.array(numbers[2:4]))) < LARGEST).all():
         raise ValueError(f"its map holds numbers beyond {LARGEST:g}")
     if found.logistic.slopes[0] <= 0 or found.lowest > found.highest:

@@ -215,7 +215,10 @@ def _llrs(recordings: Sequence[Recording], maps: Maps) -> Float[np.ndarray, " re
 
 
 def _maps_without(recordings: Sequence[Recording], calibration: DetectorCalibration) -> Maps:
-    """For each group of recordings, the map from scores to ratios that was fitted without it (and others)."""
+    """For each group of recordings, the map from scores to ratios that was fitted without it.
+
+    With more than 20 groups several are left out together.
+    """
     groups = sorted({each.group for each in recordings})
     folds = min(len(groups), MOST_FOLDS)
     maps: dict[str, Callable[[np.ndarray], np.ndarray]] = {}

@@ -16,8 +16,7 @@ from aasist_jax.commands.options import (
     Weights,
     check_output,
     decision_rule,
-    tell_uncalibrated,
-    weights_folder,
+    judging_detector,
 )
 
 
@@ -37,13 +36,9 @@ def explain(
 
     from json import dumps
 
-    from aasist_jax.detection.detector import Detector
     from aasist_jax.detection.explanation_text import explanation_dict, explanation_sentence
-    from aasist_jax.runtime.start_up import prepare_to_compute
 
-    prepare_to_compute()
-    detector = Detector.from_pretrained(weights_folder(weights))
-    tell_uncalibrated(detector, weights)
+    detector = judging_detector(weights)
     # First what may fail at once: not every family explains, and not every recording can be explained.
     explanation = detector.explain(file, channel=channel)
     result = detector.score(file, channel=channel, rule=rule)

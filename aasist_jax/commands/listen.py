@@ -13,19 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aasist_jax.commands import exit_codes
-from aasist_jax.commands.options import (
-    RARE,
-    Exact,
-    FailOnSynthetic,
-    Hop,
-    Sure,
-    SyntheticPrior,
-    Weights,
-    decision_rule,
-    tell_uncalibrated,
-    weights_folder,
-)
+from aasist_jax.commands import exit_codes, options
 from aasist_jax.runtime.messages import say
 
 HOP_SECONDS = 0.5
@@ -46,7 +34,7 @@ class Encoding(enum.StrEnum):
 
 
 def listen(
-    weights: Weights = None,
+    weights: options.Weights = None,
     rate: Annotated[int, typer.Option(help="Sample rate of what comes in, in Hz.")] = 16_000,
     channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of what comes in; they are averaged.")] = 1,
     encoding: Annotated[Encoding, typer.Option(help="Type of the samples on standard input.")] = Encoding.s16le,
@@ -54,28 +42,24 @@ def listen(
         bool, typer.Option("--microphone", help="Listen to a microphone (extra `microphone`), not to standard input.")
     ] = False,
     microphone_device: Annotated[
-        str | None, typer.Option(help="Number or name of the microphone.", rich_help_panel=RARE)
+        str | None, typer.Option(help="Number or name of the microphone.", rich_help_panel=options.RARE)
     ] = None,
     format: Annotated[
         Format, typer.Option(help="table: lines for people; jsonl: one JSON object a line.")
     ] = Format.table,
-    hop: Hop = None,
-    sure: Sure = 0.9,
-    prior: SyntheticPrior = 0.5,
-    fail_on_synthetic: FailOnSynthetic = False,
-    exact: Exact = False,
+    hop: options.Hop = None,
+    sure: options.Sure = 0.9,
+    prior: options.SyntheticPrior = 0.5,
+    fail_on_synthetic: options.FailOnSynthetic = False,
+    exact: options.Exact = False,
 ) -> None:
     """Print the events of a live source until it ends, or until Ctrl-C."""
-    rule = decision_rule(prior, sure)
+    rule = options.decision_rule(prior, sure)
 
     from aasist_jax.audio.limits import SAMPLE_RATE
     from aasist_jax.detection import live_input
-    from aasist_jax.detection.detector import Detector
-    from aasist_jax.runtime.start_up import prepare_to_compute
 
-    prepare_to_compute()
-    detector = Detector.from_pretrained(weights_folder(weights))
-    tell_uncalibrated(detector, weights)
+    detector = options.judging_detector(weights)
     if hop is None:
         hop = min(HOP_SECONDS, detector.window / SAMPLE_RATE)
 

@@ -1,5 +1,6 @@
 """The options that several verbs share, and those that every verb has."""
 
+import enum
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,16 @@ from aasist_jax.runtime.messages import be_quiet, print_warning, say
 EVERYWHERE = "Everywhere"
 RARE = "Rarely needed"
 """Headings of the help, below the options that are mostly needed."""
+
+
+class Format(enum.StrEnum):
+    """How verdicts are printed, of many recordings or of one over time."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
 
 WEIGHTS_HELP = "A weights folder, or a name that fetch-weights got."
 
@@ -144,6 +155,22 @@ def decision_rule(prior: float, sure: float) -> Any:
         return DecisionRule(prior, sure)
     except ConfigError as error:
         raise typer.BadParameter(f"--{error}") from None
+
+
+def judging_detector(weights: str | None) -> Any:
+    """The `Detector` of the weights that are named, or of the default; where it is not calibrated, that is told.
+
+    Raises:
+        WeightsError: there are no such weights here.
+    """
+    from aasist_jax.detection.detector import Detector
+    from aasist_jax.runtime.start_up import prepare_to_compute
+
+    folder = weights_folder(weights)
+    prepare_to_compute()
+    detector = Detector.from_pretrained(folder)
+    tell_uncalibrated(detector, weights)
+    return detector
 
 
 def tell_uncalibrated(detector: Any, weights: str | None) -> None:

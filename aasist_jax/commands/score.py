@@ -5,7 +5,6 @@ The whole recording is heard, by the windows that hold speech.
 Exit codes: 0 all scored; 1 failure, none scored, or stopped; 2 usage; 3 some not scored; 4 --fail-on-synthetic.
 """
 
-import enum
 import os
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from aasist_jax.commands.options import (
     RARE,
     ChannelOrEach,
     FailOnSynthetic,
+    Format,
     Sure,
     SyntheticPrior,
     Weights,
@@ -35,16 +35,6 @@ from aasist_jax.commands.options import (
 from aasist_jax.commands.reporting import SUFFIXES, report_fault, with_reports
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, each_channel, find_recordings, left_out, printable
 from aasist_jax.runtime.messages import print_error, print_warning, say
-
-
-class Format(enum.StrEnum):
-    """How scores are printed."""
-
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-
 
 COLOURS = {"human": "green", "unsure": "yellow", "synthetic": "red", "unheard": "dim"}
 """Of the verdicts, and of segments, on a terminal."""
@@ -170,8 +160,8 @@ def score_recordings(
 ) -> Counter[str]:
     """Score recordings and print or write the rows; count how they ended (see `Row.outcome`).
 
-    Rows that an earlier run wrote to the same file count as well. What cannot be scored is told on standard error, and
-    unless `continue_on_error`, the first such recording is the last.
+    Rows that an earlier run wrote to the same file count as well. What cannot be scored is told on standard error;
+    without `continue_on_error` the run ends at the first such recording.
 
     Raises:
         WeightsError: no such weights.

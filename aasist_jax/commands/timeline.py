@@ -3,7 +3,6 @@
 The verdict is the one of `score`. Exit codes: 0 judged; 1 failure; 2 usage; 4 --fail-on-synthetic.
 """
 
-import enum
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,73 +10,46 @@ from typing import Annotated, Any
 
 import typer
 
-from aasist_jax.commands import exit_codes
-from aasist_jax.commands.options import (
-    ChannelOrEach,
-    Exact,
-    FailOnSynthetic,
-    Hop,
-    Sure,
-    SyntheticPrior,
-    Weights,
-    check_output,
-    chosen_channel,
-    decision_rule,
-    tell_uncalibrated,
-    weights_folder,
-)
+from aasist_jax.commands import exit_codes, options
 from aasist_jax.commands.reporting import of_channel
 from aasist_jax.commands.score import COLOURS, verdict_line
 from aasist_jax.detection.inputs import STANDARD_INPUT, each_channel, find_recordings, open_recording
 
 
-class Format(enum.StrEnum):
-    """How segments and verdict are printed."""
-
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-
-
 def timeline(
     file: Annotated[Path, typer.Argument(help="An audio file, or - for one on standard input.")],
-    weights: Weights = None,
+    weights: options.Weights = None,
     segments: Annotated[Path | None, typer.Option(help="Write the segments to this .json or .csv.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw scores, waveform and spectrogram to this .png.")] = None,
-    format: Annotated[Format, typer.Option(help="How to print segments and verdict.")] = Format.table,
-    hop: Hop = None,
-    sure: Sure = 0.9,
-    prior: SyntheticPrior = 0.5,
-    fail_on_synthetic: FailOnSynthetic = False,
-    exact: Exact = False,
-    channel: ChannelOrEach = None,
+    format: Annotated[options.Format, typer.Option(help="How to print segments and verdict.")] = options.Format.table,
+    hop: options.Hop = None,
+    sure: options.Sure = 0.9,
+    prior: options.SyntheticPrior = 0.5,
+    fail_on_synthetic: options.FailOnSynthetic = False,
+    exact: options.Exact = False,
+    channel: options.ChannelOrEach = None,
 ) -> None:
     """Score a recording over time, write the files that are asked for, and print segments and verdict."""
     # Before the work, not after it.
     if segments is not None:
-        check_output(segments, (".json", ".csv"))
+        options.check_output(segments, (".json", ".csv"))
     if plot is not None:
-        check_output(plot, (".png",))
+        options.check_output(plot, (".png",))
     recordings = find_recordings([file])
     if len(recordings) != 1:
         raise typer.BadParameter(f"{file}: names {len(recordings)} recordings; give one recording at a time")
-    rule, side = decision_rule(prior, sure), chosen_channel(channel)
+    rule, side = options.decision_rule(prior, sure), options.chosen_channel(channel)
     if side == "each":
         if recordings[0].name == STANDARD_INPUT:
             raise typer.BadParameter("--channel each: standard input can be read once only; write it to a file")
         recordings = each_channel(recordings)
 
-    from aasist_jax.detection.detector import Detector
     from aasist_jax.detection.overview import Overview, watched
     from aasist_jax.detection.timeline_plot import draw_timeline
     from aasist_jax.detection.timeline_text import as_csv, as_json
     from aasist_jax.runtime.files import write_text
-    from aasist_jax.runtime.start_up import prepare_to_compute
 
-    prepare_to_compute()
-    detector = Detector.from_pretrained(weights_folder(weights))
-    tell_uncalibrated(detector, weights)
+    detector = options.judging_detector(weights)
     found: list[tuple[str, Any]] = []
     for recording in recordings:
         overview = Overview() if plot is not None else None
@@ -94,12 +66,12 @@ def timeline(
             draw_timeline(of_channel(plot, recording.channel), Path(recording.title).name, overview, timeline)
     if segments is not None:
         write_text(segments, as_csv(found) if segments.suffix.lower() == ".csv" else as_json(found))
-    if format is Format.table:
+    if format is options.Format.table:
         for title, timeline in found:
             _print_table(title, timeline)
-    elif format is Format.csv:
+    elif format is options.Format.csv:
         sys.stdout.write(as_csv(found))
-    elif format is Format.json:
+    elif format is options.Format.json:
         sys.stdout.write(as_json(found))
     else:
         sys.stdout.write("".join(as_json([each], indent=None) for each in found))

@@ -9,16 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from aasist_jax.commands import options
 from aasist_jax.commands.calibrate import utterances_of
-from aasist_jax.commands.options import (
-    BonafideIs,
-    Sure,
-    SyntheticPrior,
-    Weights,
-    decision_rule,
-    tell_uncalibrated,
-    weights_folder,
-)
 from aasist_jax.errors import DataError, nearest
 
 
@@ -27,7 +19,7 @@ def verdicts(
         Path,
         typer.Argument(help="A CSV with the columns path, label and speaker, or a folder laid out as ASVspoof 2019."),
     ],
-    weights: Weights = None,
+    weights: options.Weights = None,
     split: Annotated[str | None, typer.Option(help="Use this split; of a folder, eval by default.")] = None,
     degrade: Annotated[
         str | None, typer.Option(help="Change every recording first: telephone, noise-10dB, opus-12k, mp3-64k, room.")
@@ -41,24 +33,19 @@ def verdicts(
     count: Annotated[int, typer.Option(min=1, help="How many are made.")] = 20,
     minutes: Annotated[float, typer.Option(help="How long each is.")] = 1.0,
     channels: Annotated[int, typer.Option(min=1, max=2, help="Channels of a conversation.")] = 1,
-    sure: Sure = 0.9,
-    prior: SyntheticPrior = 0.5,
-    bonafide_is: BonafideIs = "",
+    sure: options.Sure = 0.9,
+    prior: options.SyntheticPrior = 0.5,
+    bonafide_is: options.BonafideIs = "",
 ) -> None:
     """Judge the recordings, and print the shares of all, of every voice and of every system."""
-    rule = decision_rule(prior, sure)
-    folder = weights_folder(weights)
+    rule = options.decision_rule(prior, sure)
     from aasist_jax.corpus.degradations import DEGRADATIONS
-    from aasist_jax.detection.detector import Detector
     from aasist_jax.detection.verdict_shares import judge_all
     from aasist_jax.runtime.progress import with_progress
-    from aasist_jax.runtime.start_up import prepare_to_compute
 
     if degrade is not None and degrade not in DEGRADATIONS:
         raise DataError(f"--degrade: there is no {degrade!r}; {nearest(degrade, DEGRADATIONS)}")
-    prepare_to_compute()
-    detector = Detector.from_pretrained(folder)
-    tell_uncalibrated(detector, weights)
+    detector = options.judging_detector(weights)
     if made is not None:
         _print_made(detector, rule, data, split or "eval", made, count, minutes, channels, degrade)
         return

@@ -133,12 +133,17 @@ def frequencies() -> Float[np.ndarray, "bins"]:
     return np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
 
 
+def coloured_noise(samples: int, rng: np.random.Generator, slope: float) -> OtherWave:
+    """Gaussian noise whose power density falls as 1/f**slope: 0 is white, 1 pink, 2 brown; its level is arbitrary."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    spectrum[1:] /= np.arange(1, spectrum.size) ** (slope / 2)
+    spectrum[0] = 0
+    return np.fft.irfft(spectrum, samples)
+
+
 def pink_noise(samples: int, rng: np.random.Generator) -> OtherWave:
     """Noise whose power density falls as 1/f, within 60-7000 Hz; its level is arbitrary."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    spectrum[1:] /= np.sqrt(np.arange(1, spectrum.size))
-    spectrum[0] = 0
-    return band_limit(np.fft.irfft(spectrum, samples))
+    return band_limit(coloured_noise(samples, rng, 1.0))
 
 
 def add_noise(wave: Wave, snr: float, rng: np.random.Generator, level: float | None = None) -> Wave:

@@ -20,8 +20,9 @@ WINDOW = 64_600
 GAP = 0.2, 0.5
 """Mean and standard deviation of the seconds from the end of a turn to the next one, negative where they overlap.
 
-Gaps and overlaps then are one distribution, about a short gap, as Heldner and Edlund describe it in "Pauses, gaps and
-overlaps in conversations", Journal of Phonetics 38 (2010); a third of all turns begin before the last has ended.
+Gaps and overlaps form one distribution, centred on a short gap, as Heldner and Edlund describe it in "Pauses, gaps and
+overlaps in conversations", Journal of Phonetics 38 (2010). With these numbers a third of the turns begin before the
+turn before has ended.
 """
 
 LONGEST_OVERLAP, LONGEST_GAP = 1.0, 2.0
@@ -122,7 +123,7 @@ def speak(
         rng: random numbers for the order, pauses, room tone and the place of what is inserted.
         inserted: what is put in between two clips; these clips in their order, again from the first where they are too
             short.
-        inserted_seconds: length of what is put in, which the recording is longer by (and a pause).
+        inserted_seconds: length of what is put in; the recording becomes longer by this and by a pause.
 
     Returns:
         One turn, or three: the voice, what was inserted, the voice.

@@ -1,4 +1,4 @@
-"""What happens to recordings on their way, to measure what it does to scores.
+"""Changes that a recording undergoes on its way, such as a telephone line, to measure what they do to scores.
 
 Each takes a wave at 16 kHz of at least 0.1 s, float64 in about [-1, 1], and gives one of as many samples, aligned with
 it; what is random is drawn from the generator.
@@ -32,8 +32,16 @@ Degradation = Callable[[Wave, np.random.Generator], OtherWave]
 
 def telephone(wave: Wave, rng: np.random.Generator) -> OtherWave:
     """A landline: 8 kHz, 300-3400 Hz (as ITU-T G.712), mu-law of 64 kbit/s (ITU-T G.711, by libsndfile)."""
+    return mu_law(wave, phone_band=True)
+
+
+def mu_law(wave: Wave, *, phone_band: bool = False) -> OtherWave:
+    """8 kHz, mu-law of 64 kbit/s (ITU-T G.711, by libsndfile), and back to 16 kHz.
+
+    `phone_band` keeps 300-3400 Hz; without it, all that 8 kHz can carry is kept.
+    """
     narrow = soxr.resample(wave, SAMPLE_RATE, PHONE_RATE)
-    narrow = signal.sosfiltfilt(_PHONE_FILTER, narrow)
+    narrow = signal.sosfiltfilt(_PHONE_FILTER, narrow) if phone_band else narrow
     back = soxr.resample(encode_decode(narrow, "ulaw", "AU", PHONE_RATE), PHONE_RATE, SAMPLE_RATE)
     return np.pad(back, (0, max(wave.size - back.size, 0)))[: wave.size]
 

@@ -10,13 +10,16 @@ import numpy as np
 from scipy import signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.corpus.channel import OtherWave, pink_noise, to_level
+from aasist_jax.corpus.channel import OtherWave, coloured_noise, pink_noise, to_level
 from aasist_jax.corpus.degradations import telephone
 
 Generated = Callable[[int, np.random.Generator], OtherWave]
 
 DTMF_LOW, DTMF_HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
 """Frequencies of ITU-T Q.23 in Hz: a key is one of each."""
+
+CALL_PROGRESS = {"dial": (350, 440, 1, 1), "busy": (480, 620, 0.5, 1), "ringing": (440, 480, 2, 6)}
+"""Tones of North America (ITU-T E.180, supplement 2): two frequencies in Hz, seconds on, seconds of a period."""
 
 _PROGRESSION = ((0, 4, 7), (7, 11, 14), (9, 12, 16), (5, 9, 12))  # I V vi IV, in semitones above the key
 _MAJOR = (0, 2, 4, 5, 7, 9, 11, 12)
@@ -52,9 +55,47 @@ def tone(samples: int, rng: np.random.Generator) -> OtherWave:
     return to_level(np.sin(2 * np.pi * rng.uniform(200, 3000) * np.arange(samples) / SAMPLE_RATE))
 
 
+def call_progress(samples: int, rng: np.random.Generator) -> OtherWave:
+    """A dial, busy or ringing tone, drawn."""
+    low, high, on, period = CALL_PROGRESS[str(rng.choice(list(CALL_PROGRESS)))]
+    time = np.arange(samples) / SAMPLE_RATE
+    tones = np.sin(2 * np.pi * low * time) + np.sin(2 * np.pi * high * time)
+    return to_level(tones * (time % period < on))
+
+
+def sweep(samples: int, rng: np.random.Generator) -> OtherWave:
+    """One sine that rises evenly from 100 to 7000 Hz, from a drawn phase."""
+    time, seconds = np.arange(samples) / SAMPLE_RATE, samples / SAMPLE_RATE
+    return to_level(np.sin(rng.uniform(0, 2 * np.pi) + 2 * np.pi * (100 + 6900 / 2 * time / seconds) * time))
+
+
+def hum(samples: int, rng: np.random.Generator) -> OtherWave:
+    """Hum of the mains, 50 Hz or 60 Hz, drawn, with 18 overtones that fall as 1/n."""
+    phase = 2 * np.pi * rng.choice((50, 60)) * np.arange(samples) / SAMPLE_RATE
+    return to_level(np.sum([np.sin(order * phase) / order for order in range(1, 20)], axis=0))
+
+
+def clicks(samples: int, rng: np.random.Generator) -> OtherWave:
+    """Clicks of one sample, three a second on average, at drawn moments."""
+    wave = np.zeros(samples)
+    wave[rng.integers(samples, size=1 + 3 * samples // SAMPLE_RATE)] = 1.0
+    return to_level(wave)
+
+
+def bursts(samples: int, rng: np.random.Generator) -> OtherWave:
+    """White noise, a quarter of a second on and a quarter off."""
+    return to_level(coloured_noise(samples, rng, 0.0) * (np.arange(samples) % (SAMPLE_RATE // 2) < SAMPLE_RATE // 4))
+
+
 def noise(samples: int, rng: np.random.Generator) -> OtherWave:
     """Pink noise, 60-7000 Hz."""
     return to_level(pink_noise(samples, rng))
+
+
+def noise_at(samples: int, rng: np.random.Generator, level: float, slope: float = 0.0) -> OtherWave:
+    """Noise without band limits, `level` dB below full scale (RMS): white, or coloured as by `coloured_noise`."""
+    wave = coloured_noise(samples, rng, slope)
+    return wave * 10 ** (level / 20) / wave.std()
 
 
 def silence(samples: int, rng: np.random.Generator) -> OtherWave:
@@ -67,6 +108,11 @@ NON_SPEECH: Mapping[str, Generated] = {
     "hold-music": hold_music,
     "dtmf": dtmf,
     "tone": tone,
+    "call-progress": call_progress,
+    "sweep": sweep,
+    "hum": hum,
+    "clicks": clicks,
+    "bursts": bursts,
     "noise": noise,
     "silence": silence,
 }

@@ -50,21 +50,15 @@ class OneChannel:
 
 
 def score_many(
-    detector: "Detector",
-    recordings: Iterable[Any],
-    *,
-    progress: bool = False,
-    channel: int | None = None,
-    rule: DecisionRule | None = None,
-    published: bool = False,
+    detector: "Detector", recordings: Iterable[Any], *, progress: bool, **how: Any
 ) -> Iterator[Score | AudioError]:
-    """Score inputs of `Detector.score`; see `Detector.score_many`."""
+    """Score inputs of `Detector.score`; see `Detector.score_many`. `how` are the options of `score_in_batches`."""
     one = "(array, sample_rate)" if _is_wave(recordings) else type(recordings).__name__
     if is_source(recordings) or _is_wave(recordings) or not isinstance(recordings, Iterable):
         raise AudioError(f"score_many: expected many recordings, got {one}; `score` takes one, or give a list of one")
     count = len(recordings) if isinstance(recordings, Sized) else None
     sources = (partial(_itself, recording) for recording in recordings)
-    results = score_in_batches(detector, sources, channel=channel, rule=rule, published=published)
+    results = score_in_batches(detector, sources, **how)
     if progress:
         return with_progress(results, description="Scoring", total=count, lines="now and then")
     return results

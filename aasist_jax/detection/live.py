@@ -27,7 +27,12 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Heard:
-    """A window just heard, with its label given all that was heard so far, and the result so far."""
+    """A window was heard.
+
+    Attributes:
+        judged: the window, with its label given all that was heard so far.
+        result: the result for what was heard so far.
+    """
 
     judged: JudgedWindow
     result: Score
@@ -35,7 +40,12 @@ class Heard:
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of the signal: the result for all of it, as for a file of the same samples, and its segments."""
+    """The signal has ended.
+
+    Attributes:
+        result: the result for all of it, the same as for a file of these samples.
+        segments: what was heard when.
+    """
 
     result: Score
     segments: tuple[Segment, ...]

@@ -6,8 +6,9 @@ import pytest
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.silero import CHUNK
 from aasist_jax.audio.speech import LEAST_SPEECH, Activity, SpeechActivity, loudest_so_far
-from benchmarks.sounds import music, noise, tones
+from aasist_jax.corpus.non_speech import NON_SPEECH
 from tests.conftest import EVAL_CLIPS, needs_corpus
+from tests.made_speech import hiss
 from tests.models.aasist import official
 
 WINDOW = 64_600
@@ -25,11 +26,13 @@ def share(wave: np.ndarray, start: int = 0) -> float:
 
 @pytest.mark.parametrize("decibels", [-90, -75, -60, -45, -30, -10])
 def test_noise_is_no_speech(decibels: float) -> None:
-    assert share(noise(20, decibels), 6 * 16_000) == 0
+    assert share(hiss(20, decibels), 6 * 16_000) == 0
 
 
-@pytest.mark.parametrize("wave", [*music(12.0), *tones(12.0)])
-def test_music_and_tones_are_no_speech(wave: np.ndarray) -> None:
+@pytest.mark.parametrize("name", NON_SPEECH)
+@pytest.mark.parametrize("seed", range(2))
+def test_music_and_tones_are_no_speech(name: str, seed: int) -> None:
+    wave = NON_SPEECH[name](12 * 16_000, np.random.default_rng(seed)).astype(np.float32)
     activity = heard(wave)
     for start in range(0, wave.size - WINDOW, WINDOW // 4):
         assert activity.window(start, start + WINDOW).speech < LEAST_SPEECH
@@ -38,14 +41,14 @@ def test_music_and_tones_are_no_speech(wave: np.ndarray) -> None:
 def test_silence_is_no_speech_and_constant() -> None:
     for value in (0.0, 0.25):
         assert heard(np.full(WINDOW, value, np.float32)).window(0, WINDOW) == Activity(True, 0.0)
-    activity = heard(np.append(np.zeros(WINDOW - 1, np.float32), noise(1, -80)))
+    activity = heard(np.append(np.zeros(WINDOW - 1, np.float32), hiss(1, -80)))
     assert activity.window(0, WINDOW).is_constant
     assert not activity.window(4000, 4000 + WINDOW).is_constant
 
 
 def test_without_detection_all_is_speech_but_silence_is_still_told() -> None:
     activity = SpeechActivity(detect=False)
-    activity.push(np.append(noise(5, -30), np.zeros(WINDOW, np.float32)))
+    activity.push(np.append(hiss(5, -30), np.zeros(WINDOW, np.float32)))
     assert activity.window(0, WINDOW) == Activity(False, 1.0)
     assert activity.window(80_000, 80_000 + WINDOW) == Activity(True, 1.0)
 
@@ -53,7 +56,7 @@ def test_without_detection_all_is_speech_but_silence_is_still_told() -> None:
 @pytest.mark.reference
 def test_a_sentence_is_speech_and_the_pause_behind_it_is_not() -> None:
     sentence = official.golden("AASIST-L").wave[-1].astype(np.float32)
-    wave = np.concatenate([sentence, np.zeros(3 * WINDOW, np.float32), sentence]) + noise(5 * WINDOW / 16_000, -60)
+    wave = np.concatenate([sentence, np.zeros(3 * WINDOW, np.float32), sentence]) + hiss(5 * WINDOW / 16_000, -60)
     assert share(wave, 0) > 3 * LEAST_SPEECH
     assert share(wave, WINDOW + 8000) == 0
     assert share(wave, 2 * WINDOW) == 0
@@ -88,7 +91,7 @@ def test_a_recording_of_less_than_two_chunks_is_judged(size: int) -> None:
 def test_pieces_and_forgetting_make_no_difference() -> None:
     rng = np.random.default_rng(1)
     files = sorted(EVAL_CLIPS.glob("*.flac"))[:12]
-    wave = np.concatenate([part for file in files for part in (load_audio(file), noise(1.0, -50))])
+    wave = np.concatenate([part for file in files for part in (load_audio(file), hiss(1.0, -50))])
     whole = heard(wave)
     starts = range(0, wave.size - WINDOW, 9 * CHUNK + 1)
     expected = [whole.window(start, start + WINDOW) for start in starts]

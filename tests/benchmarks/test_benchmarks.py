@@ -20,22 +20,12 @@ extra("torch", "torch")
 extra("onnxruntime", "onnx")
 
 from aasist_jax.config import OptimConfig, load_config
+from aasist_jax.corpus.non_speech import NON_SPEECH
 from aasist_jax.ops.choice import native_kernels
 from aasist_jax.weights.folder import Source, save_weights
 from aasist_jax.weights.names import variable_shapes
-from benchmarks import (
-    calibrations,
-    ceilings,
-    comparison,
-    jax_programs,
-    onnx_programs,
-    operations,
-    recordings,
-    speech,
-    training_runs,
-)
-from benchmarks.ceilings import count
-from benchmarks.comparison import BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_LOSS, SAME, entries, groups
+from benchmarks import calibrations, comparison, end_to_end, jax_programs, onnx_programs, operations, speech
+from benchmarks.comparison import BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_LOSS, SAME, count, entries, groups
 from benchmarks.inputs import recording, write_corpus, write_random_weights
 from benchmarks.options import Options, parse
 from benchmarks.rounds import BenchmarkError, take_turns
@@ -67,14 +57,53 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
+PROGRAM = """
+import numpy
+
+def logits(batch, offset):
+    return lambda: numpy.full((batch, 2), offset)
+"""
+
+
+def test_what_a_run_writes(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("layers", "--weights", tiny, "--rounds", 2, "--out", out)
+    assert done.returncode == 0, done.stderr
+    report, text = json.loads((out / "benchmark.json").read_text()), (out / "benchmark.md").read_text()
+    assert all(line in done.stdout for line in text.splitlines())
+    known = {"cpu", "cores", "threads", "rounds", "python", "jax", "jaxlib", "torch", "onnxruntime", "numpy", "device"}
+    assert known <= set(report["machine"])
+    assert list(report["sections"]) == ["layers"]
+    assert "Global" in {row["layer"] for row in report["sections"]["layers"][0]["rows"]}
+
+
+def test_the_tables_of_a_comparison(options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By programs that compute nothing, each in a process of its own."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    offsets = {"PyTorch eager": 1.0, "ONNX": 1.00005, "aasist_jax": 1.0, "aasist_jax, bfloat16": 1.1}
+    program = f"{tmp_path}/program.py:logits"
+    found = {name: (program, {"offset": x}, 0.2 if "bf" in name else SAME) for name, x in offsets.items()}
+    monkeypatch.setattr(comparison, "entries", lambda what, options: found)
+    timed, against, memory = comparison.inference(dataclasses.replace(options, batch=(1, 3), rounds=2))
+    assert [row[:3] for row in timed.rows] == [("inference", batch, name) for batch in (1, 3) for name in offsets]
+    assert [row[-1] for row in timed.rows[:4]] == [pytest.approx(x - 1) for x in offsets.values()]
+    for row in timed.records():
+        assert 0 < row["lowest"] <= row["speed (times the first)"] <= row["highest"]
+    assert [row[1] for row in against.rows] == 2 * [name for name in offsets if name != "aasist_jax"]
+    assert [row[2] for row in memory.rows] == [row[2] for row in timed.rows]
+    assert min(row[3] for row in memory.rows) > 10
+    found["ONNX"] = (program, {"offset": 1.2}, SAME)
+    with pytest.raises(BenchmarkError, match=r"^inference, batch 1: ONNX differs from PyTorch eager by 2\.0e-01"):
+        comparison.inference(options)
+
+
+@pytest.mark.slow
 def test_a_short_run(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run("inference", "layers", "--weights", tiny, "--rounds", 2, "--batch", 1, "--no-compiled", "--out", out)
     assert done.returncode == 0, done.stderr
     report, text = json.loads((out / "benchmark.json").read_text()), (out / "benchmark.md").read_text()
     assert all(line in done.stdout for line in text.splitlines())
-    known = {"cpu", "cores", "threads", "rounds", "python", "jax", "jaxlib", "torch", "onnxruntime", "numpy", "device"}
-    assert known <= set(report["machine"])
     assert list(report["sections"]) == ["inference", "layers"]
     timed, against, memory = report["sections"]["inference"]
     rows = {row["implementation"]: row for row in timed["rows"]}
@@ -216,7 +245,6 @@ def test_the_flops_counted_for_aasist_l_are_those_of_a_hand(tmp_path: Path) -> N
 @pytest.mark.skipif(not native_kernels(), reason="a C++ compiler is not installed")
 def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "STEPS", (300, 100))
-    monkeypatch.setattr(operations, "BATCH", 1)
     for what, (operands, forms) in operations.forms_of_operations().items():
         found = operations.implementations(operands, forms)
         assert len(found) > 1
@@ -228,15 +256,15 @@ def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_devices_agree(options: Options) -> None:
-    [table] = training_runs.devices(dataclasses.replace(options, devices=(1, 2)))
+    [table] = end_to_end.devices(dataclasses.replace(options, devices=(1, 2)))
     assert [row[0] for row in table.rows] == [1, 2]
-    # Relative, of the losses of four steps; the benchmark itself allows more, for GPUs.
-    assert all(0 <= row[2] <= 1e-5 for row in table.rows)
+    # Relative, of the losses of four steps: Adam makes steps of full size of what is rounding noise.
+    assert all(0 <= row[2] <= end_to_end.SAME_LOSS for row in table.rows)
 
 
 def test_clips_that_the_devices_cannot_share_evenly_are_refused(options: Options) -> None:
     with pytest.raises(BenchmarkError, match=r"^--devices: 2 clips cannot be shared evenly by 3 devices$"):
-        training_runs.devices(dataclasses.replace(options, devices=(3,)))
+        end_to_end.devices(dataclasses.replace(options, devices=(3,)))
 
 
 @pytest.mark.slow
@@ -248,9 +276,9 @@ def test_a_checkout_equals_itself(options: Options) -> None:
 
 @pytest.mark.slow
 def test_two_runs_give_the_same_bits_and_the_pipeline_is_timed(options: Options) -> None:
-    [table] = training_runs.determinism(options)
+    [table] = end_to_end.determinism(options)
     assert [row[1] for row in table.rows] == [True, True]
-    rates, epoch = training_runs.pipeline(options)
+    rates, epoch = end_to_end.pipeline(options)
     assert [row[:2] for row in rates.rows] == [("FLAC", 0), ("FLAC", 2), ("cache", 0), ("cache", 2)]
     [(batch, speed, _, seconds)] = epoch.rows
     assert batch == 2
@@ -259,16 +287,16 @@ def test_two_runs_give_the_same_bits_and_the_pipeline_is_timed(options: Options)
 
 @pytest.mark.slow
 def test_recordings_are_scored_three_ways_and_over_time(options: Options, tmp_path: Path) -> None:
-    [table] = recordings.scoring(dataclasses.replace(options, clips=3))
+    [table] = end_to_end.scoring(dataclasses.replace(options, clips=3))
     assert [row[2] for row in table.rows] == ["model alone", "from FLAC files", "aasist-jax score"]
     assert [row[-1] for row in table.rows] == [0, 0, pytest.approx(0, abs=1e-6)]
     with pytest.raises(BenchmarkError, match="no window holds speech; give a corpus of speech, --corpus FOLDER"):
-        recordings.timeline(dataclasses.replace(options, length=(1.0, 2.0)))
+        end_to_end.timeline(dataclasses.replace(options, length=(1.0, 2.0)))
     spoken = tmp_path / "corpus" / "ASVspoof2019_LA_eval" / "flac"
     spoken.mkdir(parents=True)
     soundfile.write(spoken / "a.flac", made_speech(3.0), 16_000)
     corpus = dataclasses.replace(options, corpus=tmp_path / "corpus", length=(1.0, 2.0))
-    passes, modes, live = recordings.timeline(corpus)
+    passes, modes, live = end_to_end.timeline(corpus)
     assert [row[:2] for row in passes.rows] == [(1.0, 6), (2.0, 13)]
     assert dict(modes.rows)["windows in both modes"] == 12
     assert [row[0] for row in live.rows] == ["windows of the verdict", "shared encoder", "exact"]
@@ -276,7 +304,7 @@ def test_recordings_are_scored_three_ways_and_over_time(options: Options, tmp_pa
 
 @pytest.mark.slow
 def test_a_start_with_compiled_programs_is_the_quicker_one(options: Options) -> None:
-    [table] = recordings.starts(options)
+    [table] = end_to_end.starts(options)
     cold, warm = table.rows
     assert (cold[0], warm[0]) == ("cold", "warm")
     assert 0 < warm[1] < cold[1]
@@ -286,8 +314,8 @@ def test_a_start_with_compiled_programs_is_the_quicker_one(options: Options) -> 
 def test_the_share_of_the_ceiling_is_that_of_the_counted_work(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ceilings, "SIDES", (256, 512))
-    products, shares = ceilings.ceilings(options)
+    monkeypatch.setattr(comparison, "SIDES", (256, 512))
+    products, shares = comparison.ceilings(options)
     peaks = dict(products.rows)
     assert list(peaks) == ["float32 (GFLOP/s)", "bfloat16 (GFLOP/s)"]
     assert min(peaks.values()) > 0.1
@@ -300,13 +328,13 @@ def test_the_share_of_the_ceiling_is_that_of_the_counted_work(
 
 def test_a_recording_shorter_than_a_window_is_refused(options: Options) -> None:
     with pytest.raises(BenchmarkError, match=r"^--length: expected at least a window, 0\.2875 s, got 0\.1 s$"):
-        recordings.timeline(dataclasses.replace(options, length=(1.0, 0.1)))
+        end_to_end.timeline(dataclasses.replace(options, length=(1.0, 0.1)))
 
 
 def test_noise_is_dropped_by_the_detector_of_speech(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech, "SECONDS", 3.0)
+    monkeypatch.setattr(speech, "SECONDS", 3)
     monkeypatch.setattr(speech, "TIMED", 2.0)
     corpus = write_corpus(tmp_path / "corpus", {"dev": 2, "eval": 2})
     (tmp_path / "sounds").mkdir()
@@ -316,7 +344,7 @@ def test_noise_is_dropped_by_the_detector_of_speech(
         f"{split}, {key}" for split in ("dev", "eval") for key in ("bonafide", "spoof")
     }
     assert [row[3:] for row in kept.rows if row[1] == "detector"] == [(0.0,) * 6] * 4
-    assert [row[2] for row in dropped.rows] == [1.0] * 4
+    assert [row[2] for row in dropped.rows] == [1.0] * (2 + len(NON_SPEECH))
     assert dropped.rows[-1][0] == "hiss"
     assert min(row[1] for row in times.rows) > 0
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.rounds import WARM_UP, BenchmarkError, Implementation, Table, ratios, take_turns, timing_table
+from benchmarks.rounds import WARM_UP, BenchmarkError, Implementation, Table, take_turns, timing_table
 
 
 class Course:
@@ -43,9 +43,10 @@ def test_implementations_take_turns_and_ratios_are_within_a_round() -> None:
     assert (b.seconds, b.baseline) == ((2, 1, 2), (1, 4, 2))
     assert (b.ms, b.difference) == (2000, 5e-5)
     # Median, lowest and highest: of 1 / 1, ...; of 1 / 2, 4 / 1, 2 / 2; of 1 / 4, 4 / 4, 2 / 4.
-    assert (a.speed, b.speed, c.speed) == ((1, 1, 1), (1, 0.5, 4), (0.5, 0.25, 1))
+    speeds = [one.times_as_fast(one.baseline) for one in (a, b, c)]
+    assert speeds == [(1, 1, 1), (1, 0.5, 4), (0.5, 0.25, 1)]
     # Of B against C: 4 / 2, 4 / 1, 4 / 2.
-    assert ratios(c.seconds, b.seconds) == (2, 2, 4)
+    assert b.times_as_fast(c.seconds) == (2, 2, 4)
     table = timing_table("a title", [("step", 8, b)])
     assert table.markdown().splitlines()[-1] == "| step | 8 | B | 2000 | 1.00 | 0.50 | 4.00 | 7.0 | 5e-05 |"
 

@@ -7,8 +7,16 @@ import soundfile
 from scipy import signal
 
 from aasist_jax.corpus.channel import active_level, encode
-from aasist_jax.corpus.degradations import DEGRADATIONS, MP3_64K, OPUS_12K, REVERBERATION, room_response, speech_level
-from aasist_jax.corpus.non_speech import DTMF_HIGH, DTMF_LOW, NON_SPEECH
+from aasist_jax.corpus.degradations import (
+    DEGRADATIONS,
+    MP3_64K,
+    OPUS_12K,
+    REVERBERATION,
+    mu_law,
+    room_response,
+    speech_level,
+)
+from aasist_jax.corpus.non_speech import CALL_PROGRESS, DTMF_HIGH, DTMF_LOW, NON_SPEECH, noise_at
 from tests.conftest import EVAL_CLIPS, needs_corpus
 from tests.corpus.made_voices import RATE, speech_like
 
@@ -47,6 +55,13 @@ def test_a_telephone_has_its_band_and_the_noise_of_mu_law() -> None:
     sines = np.stack([np.sin(phase), np.cos(phase)], axis=1)[RATE // 2 : -RATE // 2]
     error = heard - sines @ np.linalg.lstsq(sines, heard, rcond=None)[0]
     assert 36 < 10 * np.log10(np.mean(heard**2) / np.mean(error**2)) < 40
+
+
+def test_mu_law_alone_keeps_what_8_khz_can_carry() -> None:
+    wave = noise_at(4 * RATE, np.random.default_rng(0), -20.0)
+    alone, telephone = mu_law(wave), DEGRADATIONS["telephone"](wave, np.random.default_rng(0))
+    assert share(alone, 0, 200) + share(alone, 3500, 3800) > 0.1 > 0.02 > share(alone, 4100, 8000)
+    assert share(telephone, 0, 200) + share(telephone, 3700, 8000) < 0.01
 
 
 def test_the_noise_is_10_db_below_the_speech() -> None:
@@ -124,3 +139,22 @@ def test_music_has_drums_and_music_on_hold_is_narrow() -> None:
     music, hold = (NON_SPEECH[name](8 * RATE, np.random.default_rng(0)) for name in ("music", "hold-music"))
     assert share(music, 5000, 8000) > 1e-4
     assert share(hold, 3700, 8000) < 1e-4
+
+
+def test_tones_of_a_call_are_pairs_that_come_and_go() -> None:
+    heard = set()
+    for seed in range(12):
+        wave = NON_SPEECH["call-progress"](6 * RATE, np.random.default_rng(seed))
+        spectrum = np.abs(np.fft.rfft(wave[: RATE // 2], RATE))
+        pair = [each for each in (350, 440, 480, 620) if spectrum[each] > spectrum.max() / 2]
+        on = round(float(np.mean(np.abs(wave.reshape(-1, RATE // 10)).max(axis=1) > 0)), 2)
+        heard.add((*pair, on))
+    assert heard == {(low, high, round(on / period, 2)) for low, high, on, period in CALL_PROGRESS.values()}
+
+
+@pytest.mark.parametrize(("slope", "ratio"), [(0.0, 2.0), (1.0, 1.0), (2.0, 0.5)])
+def test_noise_has_its_level_and_its_colour(slope: float, ratio: float) -> None:
+    """White noise has twice the power in an octave than in the one below, pink noise the same, brown noise half."""
+    wave = noise_at(20 * RATE, np.random.default_rng(0), -30.0, slope)
+    assert 20 * np.log10(wave.std()) == pytest.approx(-30.0)
+    assert share(wave, 1000, 2000) / share(wave, 500, 1000) == pytest.approx(ratio, rel=0.05)

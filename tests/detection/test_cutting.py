@@ -17,11 +17,10 @@ from aasist_jax.audio.load import load_audio, to_mono_16k
 from aasist_jax.audio.windows import first_window, window_starts
 from aasist_jax.detection.cutting import KEPT, NOT_HEARD, Cut, Cutter
 from aasist_jax.models.family import Window
-from benchmarks.sounds import noise
 from tests.audio.clipping import overdriven
 from tests.audio.recordings import encoded, voice
 from tests.conftest import CORPUS, needs_corpus
-from tests.made_speech import made_speech
+from tests.made_speech import hiss, made_speech
 
 SIZE = 4000
 STEP = np.float32(1 / 32768)
@@ -69,7 +68,7 @@ def test_no_samples_are_no_window() -> None:
 
 def test_windows_without_speech_are_cut_and_not_heard() -> None:
     speech = made_speech(1.5)
-    wave = np.concatenate([speech, np.zeros(24_000, np.float32), noise(1.5, -30), speech])
+    wave = np.concatenate([speech, np.zeros(24_000, np.float32), hiss(1.5, -30), speech])
     _, cuts = cut(wave)
     assert [each.start for each in cuts] == window_starts(wave.size, SIZE)
     statuses = [each.status for each in cuts]
@@ -89,7 +88,7 @@ def recording(rng: np.random.Generator) -> np.ndarray:
             made_speech(0.7, int(rng.integers(4))),
         )
         silence, line = np.zeros(size, np.float32), np.full(size, 0.2, np.float32)
-        kinds = (sounds[:size], np.clip(10 * sounds[:size], -0.5, 0.5), silence, line, noise(0.7, -30)[:size])
+        kinds = (sounds[:size], np.clip(10 * sounds[:size], -0.5, 0.5), silence, line, hiss(0.7, -30)[:size])
         parts.append(kinds[int(rng.integers(len(kinds)))])
     return np.concatenate(parts)
 

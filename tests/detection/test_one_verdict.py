@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasist_jax.audio.load import load_audio
+from aasist_jax.corpus.non_speech import music
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.files import score_files
 from aasist_jax.detection.inputs import Recording
@@ -24,10 +25,9 @@ from aasist_jax.detection.result import Score
 from aasist_jax.detection.row_text import write_rows
 from aasist_jax.detection.timeline_text import as_json
 from aasist_jax.detection.verdict import DecisionRule
-from benchmarks.sounds import music, noise
 from tests.conftest import EVAL_CLIPS, needs_corpus
 from tests.made_calibration import made_calibration
-from tests.made_speech import made_speech
+from tests.made_speech import hiss, made_speech
 from tests.models import toy
 from tests.models.aasist import official
 
@@ -146,14 +146,14 @@ SOUNDS = {
     "loud speech": lambda: made_speech(3.0),
     "faint speech": lambda: made_speech(3.0, gain=0.02),
     "half synthetic": lambda: np.concatenate([made_speech(2.0), made_speech(1.0, 2, gain=0.02)]),
-    "speech, noise, speech": lambda: np.concatenate([made_speech(3.0), noise(1.5, -40), made_speech(3.0, 1)]),
+    "speech, noise, speech": lambda: np.concatenate([made_speech(3.0), hiss(1.5, -40), made_speech(3.0, 1)]),
     "speech with pauses": lambda: np.concatenate([made_speech(1.0), np.zeros(30_000, np.float32), made_speech(1.1, 2)]),
     "0.3 s": lambda: made_speech(0.3),
     "a window": lambda: made_speech(0.25),
     "silence": lambda: np.zeros(40_000, np.float32),
     "a line": lambda: np.full(40_000, 0.3, np.float32),
-    "music": lambda: music(4.0)[3],
-    "noise": lambda: noise(3.0, -20),
+    "music": lambda: music(4 * RATE, np.random.default_rng(0)).astype(np.float32),
+    "noise": lambda: hiss(3.0, -20),
     "clipped": lambda: np.clip(20 * made_speech(3.0), -0.5, 0.5),
     "one sample": lambda: np.full(1, 0.25, np.float32),
 }

@@ -22,7 +22,7 @@ HEADER_BYTES = 16
 """The longest frame header."""
 
 MISFITS = 16
-"""Bytes amid a frame can look like a header, about once in an hour; so many in a row cannot."""
+"""Bytes within a frame look like a frame header about once in an hour of audio. So many in a row mean damage."""
 
 SYNC = re.compile(rb"\xff[\xf8\xf9]")
 

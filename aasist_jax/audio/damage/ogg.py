@@ -58,7 +58,7 @@ class _Stream:
         """How long the packets last that end on this page; None where that is unknown."""
         ticks, at = 0, 0
         for size in lacing:
-            # Of a packet that goes on for ever, what tells how long it lasts has come.
+            # How long a packet lasts stands in its first bytes: of one that never ends, no more is kept.
             if len(self.packet) < LARGEST_PACKET_BYTES:
                 self.packet += body[at : at + size]
             at += size

@@ -136,10 +136,15 @@ class Encoder(nn.Module):
         return x
 
 
-class GraphAttention(nn.Module):
-    """Graph attention layer over a fully connected graph of one kind of nodes.
+class GraphLayer(nn.Module):
+    """A layer of graph attention.
 
-    The attention of node i to node j is softmax over j of w . tanh(Linear(x_i * x_j)) / temperature.
+    Attributes:
+        features: of a node that comes out.
+        temperature: divides the scores before the softmax.
+        dropout: probability, of what comes in.
+        dtype: in which it computes.
+        axis_name: of the devices whose batch statistics are one.
     """
 
     features: int
@@ -147,6 +152,13 @@ class GraphAttention(nn.Module):
     dropout: float
     dtype: Any = jnp.float32
     axis_name: str | None = None
+
+
+class GraphAttention(GraphLayer):
+    """Graph attention layer over a fully connected graph of one kind of nodes.
+
+    The attention of node i to node j is softmax over j of w . tanh(Linear(x_i * x_j)) / temperature.
+    """
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch n d"]:
@@ -162,19 +174,13 @@ class GraphAttention(nn.Module):
         return BatchNorm(self.dtype, self.axis_name, activate=True, name="bn")(y, train=train)
 
 
-class HeterogeneousGraphAttention(nn.Module):
+class HeterogeneousGraphAttention(GraphLayer):
     """Graph attention over two kinds of nodes and a stack node that gathers from both.
 
     Pairs within the first kind, within the second kind and across kinds have separate attention vectors
     (`att_weight11`, `att_weight22`, `att_weight12`). The stack node (`master` in the checkpoints) attends to the input
     nodes, not to the updated ones, and has neither batch norm nor activation.
     """
-
-    features: int
-    temperature: float
-    dropout: float
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
 
     @nn.compact
     def __call__(
