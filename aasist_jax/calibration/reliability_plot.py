@@ -49,7 +49,7 @@ def _draw_curve(axes: "Axes", llrs: np.ndarray, is_human: np.ndarray) -> None:
         x, y = (weight[rows] * said[rows]).sum() / total, weight[rows][~is_human[rows]].sum() / total
         spread = math.sqrt(max(y * (1 - y), 0.25 / len(rows)) / len(rows))
         axes.errorbar(x, y, yerr=spread, color="0.2", marker="o", markersize=5, capsize=2)
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="what is said is so")
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="perfect calibration")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="P(synthetic) that is said", ylabel="Share that is synthetic")
     axes.set_title(f"Points of {len(order) // BINS} recordings, with a standard error", fontsize=10)
     axes.legend(frameon=False, loc="upper left")
