@@ -6,8 +6,6 @@ Winograd's filtering, which a CPU uses, takes 15 products where direct sums take
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -95,20 +93,16 @@ def revisions(options: Options) -> list[Table]:
     """Let `--base` and this checkout take turns. Results must agree; where `off by` is 0 they are equal bit by bit."""
     base, rows = options.path("base").resolve(), []
     for what, size in [*(("inference", n) for n in options.batch), *(("training_step", n) for n in options.steps)]:
-        calls, program, found = max(CLIPS_A_TURN // size, 1), f"jax_programs.py:{what}", {}
+        calls, found = max(CLIPS_A_TURN // size, 1), {}
         with contextlib.ExitStack() as stack:
             for name, checkout in {"base": base, "this": REPOSITORY}.items():
-                own: dict[str, Any] = {"weights": options.weights, "batch": size}
-                process = stack.enter_context(child(name, program, checkout=checkout, **own))
-                found[name] = Implementation(partial(_repeated, process.call, calls), SAME)
+                own: dict[str, Any] = {"what": what, "weights": options.weights, "batch": size, "calls": calls}
+                process = stack.enter_context(child(name, "revision_programs.py:make", checkout=checkout, **own))
+                found[name] = Implementation(process.call, SAME)
             one, this = take_turns(what, found, rounds=options.rounds)
         rows.append((what, size, one.ms / calls, this.ms / calls, *this.times_as_fast(one.seconds), this.difference))
     columns = " | batch | base (ms):.4g | this (ms):.4g | base / this:.3f | lowest:.3f | highest:.3f | off by:.0e"
     return [Table(f"this checkout beside {base.name}, {options.rounds} rounds", columns, rows)]
-
-
-def _repeated(call: Callable[[], np.ndarray], times: int) -> np.ndarray:
-    return np.array([call() for _ in range(times)])
 
 
 def write_torch_model(options: Options) -> dict[str, Any]:

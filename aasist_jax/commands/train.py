@@ -6,6 +6,7 @@ by SIGTERM or SIGINT, after saving a checkpoint.
 
 import functools
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -94,6 +95,7 @@ def _show_what_it_can(corpus: Path, weights: Path) -> None:
     from aasist_jax.detection.verdict_shares import judge_all
     from aasist_jax.errors import DataError
     from aasist_jax.runtime.messages import print_warning
+    from aasist_jax.weights.published import default_weights
 
     read = find_layout("asvspoof2019_la").read
     detector = Detector.from_pretrained(weights)
@@ -105,13 +107,13 @@ def _show_what_it_can(corpus: Path, weights: Path) -> None:
         print_warning(f"{weights}: cannot be calibrated on the dev split: {error}")
     else:
         save_detector_calibration(calibration, weights / CALIBRATION_FILE)
-        detector = Detector.from_pretrained(weights)
+        detector.calibration = calibration
     print("\nVerdicts on voices that it never met (they must be 90 % sure; a detector this small is often unsure):")
     print_shares(list(judge_all(detector, read(corpus, "eval", "LA"))), makers=False)
     files = [corpus / "examples" / "human.flac", corpus / "examples" / "synthetic.flac"]
     score_recordings(find_recordings(files), weights, str(weights), ScoreOptions(DecisionRule()))
-    program = (
-        "aasist-jax" if shutil.which("aasist-jax") else os.path.relpath(Path(sys.executable).with_name("aasist-jax"))
+    program = "aasist-jax" if shutil.which("aasist-jax") else f"{os.path.relpath(sys.executable)} -m aasist_jax"
+    print(f"Your own recording: {program} score FILE --weights {shlex.quote(str(weights))}")
+    print(
+        f"With a detector that was trained on more: {program} fetch-weights {default_weights()}; {program} score FILE"
     )
-    print(f"Your own recording: {program} score FILE --weights {weights}")
-    print(f"With a detector that was trained on more: {program} fetch-weights AASIST-L; {program} score FILE")

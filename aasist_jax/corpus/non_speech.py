@@ -93,7 +93,7 @@ def noise(samples: int, rng: np.random.Generator) -> OtherWave:
 
 
 def noise_at(samples: int, rng: np.random.Generator, level: float, slope: float = 0.0) -> OtherWave:
-    """Noise without band limits, `level` dB below full scale (RMS): white, or coloured as by `coloured_noise`."""
+    """Noise without band limits, white or coloured as by `coloured_noise`; `level` is its RMS in dB of full scale."""
     wave = coloured_noise(samples, rng, slope)
     return wave * 10 ** (level / 20) / wave.std()
 

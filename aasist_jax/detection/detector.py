@@ -69,7 +69,7 @@ class Detector(Model, Estimator):
         weights. One that was fitted on other weights is left aside, with a warning.
 
         A window of noise is scored, so that weights which score nothing are told here, and not as a fault of the first
-        recording. This compiles the model, which the first score then need not do.
+        recording. This compiles the model, which the first `score` then need not do.
 
         Args:
             weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; the

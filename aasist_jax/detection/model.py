@@ -167,8 +167,8 @@ class Model:
         noise = np.random.default_rng(0).uniform(-1, 1, (1, self.window)).astype(np.float32)
         if not np.isfinite(self.batch_logits(noise, self._lengths(noise, None))).all():
             raise WeightsError(
-                f"{name}: these weights give no finite score for any audio; they are damaged, or not those of this "
-                "configuration"
+                f"{name}: these weights give no finite score for noise at full scale; they are damaged, or not those "
+                "of this configuration"
             )
 
     def fill(

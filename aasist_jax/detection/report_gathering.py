@@ -79,17 +79,27 @@ def gather_report(detector: Detector, request: Request, result: Score) -> tuple[
     """
     explanation = _explanation(detector, request)
     facts, overview, own_words = _gather(detector, request, result, explanation)
-    name, window = request.path.name, detector.window / SAMPLE_RATE
+    window = detector.window / SAMPLE_RATE
     sides = tuple(
-        _timeline_png(f"{name}, channel {number}", _overview_and_hash(request.path, number)[0], side, window)
+        _timeline_png(_title(request.path, number), _overview_and_hash(request.path, number)[0], side, window)
         for number, side in enumerate(result.channels)
     )
-    why = None
+    title, why = _title(request.path, request.channel), None
     if explanation is not None and result.verdict is not None:
         wave, length = detector.fill(load_start(request.path, detector.window, channel=request.channel)[0])
-        why = png_of(explanation_figure(explanation, wave[:length], name, result.verdict))
+        why = png_of(explanation_figure(explanation, wave[:length], title, result.verdict))
     player, no_player = _player(request.path, own_words.kind)
-    return facts, Pictures(_timeline_png(name, overview, result, window), sides, why, player, no_player)
+    if sha256_of(request.path) != facts["sha256"]:
+        raise _changed(request.path)
+    return facts, Pictures(_timeline_png(title, overview, result, window), sides, why, player, no_player)
+
+
+def _title(path: Path, channel: int | None) -> str:
+    return path.name if channel is None else f"{path.name}, channel {channel}"
+
+
+def _changed(path: Path) -> AudioError:
+    return AudioError(f"{path}: changed while it was judged; make the report of a copy")
 
 
 def _timeline_png(title: str, overview: Overview, result: Score, window: float) -> bytes:
@@ -113,7 +123,7 @@ def _gather(
         own_words = read_own_words(request.path)
         size = request.path.stat().st_size
         if sha256_of(request.path) != before or overview.seconds != result.seconds:
-            raise AudioError(f"{request.path}: changed while it was judged; make the report of a copy")
+            raise _changed(request.path)
     except OSError as error:
         raise AudioError(f"{request.path}: cannot be read ({error.strerror or error})") from error
     origin = Origin(

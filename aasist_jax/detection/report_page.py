@@ -40,7 +40,8 @@ def report_page(facts: Facts, pictures: Pictures) -> str:
         facts: of `report_facts`.
         pictures: what it shows beside them.
     """
-    name = escape(_printable(facts["file"]))
+    channel = "" if facts["channel"] is None else f", channel {facts['channel']}"
+    name = escape(_printable(facts["file"])) + channel
     sections = [
         f"<h1>Is this voice a human's or a machine's? {name}</h1>",
         _verdict(facts["result"]),

@@ -44,43 +44,47 @@ def return_freed_memory() -> bool:
     return libc is not None and bool(libc.malloc_trim(0))
 
 
-def return_unused_memory() -> bool:
-    """Return freed memory to the kernel, as `return_freed_memory`, if much of the machine's memory lies unused.
-
-    Much is what exceeds an eighth of it and the room for small blocks.
-
-    Returns:
-        Whether anything was returned. False if malloc is not glibc's, or older than 2.33.
-    """
+def unused_memory() -> int:
+    """Bytes of the heap that are free and still take memory; 0 if malloc is not that of glibc 2.33 or newer."""
     libc = _libc()
     if libc is None or not hasattr(libc, "mallinfo2"):
-        return False
-    page = os.sysconf("SC_PAGE_SIZE")
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
-    unused = resident - libc.mallinfo2().used
-    if unused <= _ROOM_FOR_SMALL_BLOCKS + os.sysconf("SC_PHYS_PAGES") * page // 8:
-        return False
-    returned = bool(libc.malloc_trim(0))
-    _ask_for_huge_pages(libc, unused)
-    return returned
+        return 0
+    heap = libc.mallinfo2()
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    anonymous = next((1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")), 0)
+    # What is anonymous and lies outside the heap, such as the stacks of threads, counts as well; it is little.
+    return max(0, min(heap.free, anonymous - heap.used - heap.mapped))
 
 
 @contextlib.contextmanager
 def unused_memory_returned(every: float = 0.25) -> Iterator[None]:
-    """Call `return_unused_memory` from time to time in a long run with `keep_freed_memory`.
+    """Return freed memory to the kernel while it is much, in a long run with `keep_freed_memory`.
 
     JAX frees the temporaries of a step slightly after its results are there. If the next step allocates its own before
     that, they lie elsewhere, and what the first one used stays empty: the run would take twice the memory it needs.
+    Much is more than an eighth of the memory that the process may have, beside the room for small blocks. Between two
+    steps there is as much for a moment, which the next step uses again; so two looks in a row must find it.
 
     Args:
-        every: seconds between two looks. They need not come at a certain moment of a step, because temporaries take
-            memory only as they are written.
+        every: seconds between two looks. Temporaries take memory only as they are written, so a look in time is enough.
     """
+    limit = _ROOM_FOR_SMALL_BLOCKS + memory_limit() // 8
     ended = threading.Event()
 
     def watch() -> None:
+        looks = 0
         while not ended.wait(every):
-            return_unused_memory()
+            unused = unused_memory()
+            looks = looks + 1 if unused > limit else 0
+            if looks == 2 and (libc := _libc()) is not None:
+                libc.malloc_trim(0)
+                if unused_memory() > limit:  # it is not malloc that holds it, so another time would be in vain, too
+                    return
+                _ask_for_huge_pages(libc, unused)
+                looks = 0
 
     watcher = threading.Thread(target=watch, name="unused memory", daemon=True)
     watcher.start()
@@ -91,17 +95,26 @@ def unused_memory_returned(every: float = 0.25) -> Iterator[None]:
         watcher.join()
 
 
+def memory_limit() -> int:
+    """Bytes of memory that the process may have: those of the machine, or of its control group where that is less."""
+    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
+            limit = min(limit, int(Path(file).read_text()))
+    return limit
+
+
 class _MallocInfo(ctypes.Structure):
-    """`struct mallinfo2` of glibc, in bytes; `uordblks` is called used here."""
+    """`struct mallinfo2` of glibc, in bytes; here `hblkhd` is called mapped, `uordblks` used and `fordblks` free."""
 
     _fields_ = [
-        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks")),
-        *((name, ctypes.c_size_t) for name in ("used", "fordblks", "keepcost")),
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "mapped", "usmblks", "fsmblks")),
+        *((name, ctypes.c_size_t) for name in ("used", "free", "keepcost")),
     ]
 
 
 def _ask_for_huge_pages(libc: ctypes.CDLL, size: int) -> None:
-    """Grow the heap by `size` without touching it, which takes no memory yet, and request huge pages there."""
+    """Ask for huge pages where the next block of `size` bytes will lie, without touching it, which takes no memory."""
     block = libc.malloc(ctypes.c_size_t(size))
     if not block:  # address space is limited; huge pages are optional
         return

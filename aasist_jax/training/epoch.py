@@ -87,10 +87,11 @@ class DispatchedStep:
 class StepRunner:
     """Takes one training step after another.
 
-    While the devices compute a step, the next batch is fetched and sent to them, and the previous step is settled: its
-    metrics are read, checked and logged. A loss that is not finite is therefore found one step late, but always before
-    the state is saved. On a CPU a step is sent off only when the one before it has ended: JAX allocates the temporaries
-    of a step when it is sent off, 270 MB per clip with AASIST-L, and those of two steps would be there at once.
+    While the devices compute a step, the next batch is fetched and sent to them. To settle a step is to read, check and
+    log its metrics. On an accelerator that is done while the next step computes, so a loss that is not finite is found
+    one step late, but always before the state is saved. On a CPU it is done before the next step is sent off: JAX
+    allocates the temporaries of a step when it is sent off, often gigabytes, and those of two steps would be there at
+    once.
     """
 
     def __init__(

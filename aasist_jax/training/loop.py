@@ -12,6 +12,7 @@ import jax
 
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.pipeline import TrainIterator
+from aasist_jax.errors import TrainingError
 from aasist_jax.metrics.error_rates import equal_error_rate
 from aasist_jax.runtime.memory import unused_memory_returned
 from aasist_jax.training.averaged_state import averaged_variables
@@ -58,7 +59,7 @@ def train(config: ExperimentConfig, folder: str | PathLike[str], reporter: Repor
     _check_same_run(setup, run_folder)
     # Up to here a signal ends the run at once, because there is nothing to save yet.
     with (
-        unused_memory_returned(),
+        unused_memory_returned() if jax.default_backend() == "cpu" else contextlib.nullcontext(),
         contextlib.closing(iter(setup.batches)) as batches,
         contextlib.closing(run_folder),
         StopSignals() as stop_signals,
@@ -76,7 +77,8 @@ def _summary_of_finished_run(setup: TrainingSetup, folder: RunFolder, reporter: 
     """Read the summary of a complete run; refuse it if the configuration differs."""
     summary: dict[str, Any] = folder.read_json(folder.summary.name)
     check_identity(folder.root, summary["identity"], setup.identity)
-    _mend_config(setup, folder, reporter)
+    with contextlib.suppress(TrainingError):  # a finished run may lie where nothing can be written
+        _mend_config(setup, folder, reporter)
     for name in ("dev", "eval"):
         if name in summary:
             reporter.table(name, summary[name])
@@ -115,12 +117,12 @@ def _start_or_resume(
 def _mend_config(setup: TrainingSetup, folder: RunFolder, reporter: Reporter) -> None:
     """Tell of a `config.json` that was damaged or changed, and write it again.
 
-    It has no checksum of its own, because the identity of the run, which lies in every verified checkpoint and was
-    compared just before, holds the whole configuration.
+    It has no checksum of its own, because the identity of the run, which was compared just before, holds the whole
+    configuration. It lies in every checkpoint and in the summary.
     """
     path = folder.root / "config.json"
     if folder.is_writer and (fault := config_fault(path, setup.config)):
-        reporter.say(f"{path}: {fault}; it is written again, and the run goes on as configured")
+        reporter.say(f"{path}: {fault}; it is written again as the run was configured")
         folder.write_json(path.name, to_json(setup.config))
 
 

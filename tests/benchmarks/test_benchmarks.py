@@ -258,8 +258,7 @@ def test_every_operation_gives_what_it_replaced(monkeypatch: pytest.MonkeyPatch)
 def test_devices_agree(options: Options) -> None:
     [table] = end_to_end.devices(dataclasses.replace(options, devices=(1, 2)))
     assert [row[0] for row in table.rows] == [1, 2]
-    # Relative, of the losses of four steps: Adam makes steps of full size of what is rounding noise.
-    assert all(0 <= row[2] <= end_to_end.SAME_LOSS for row in table.rows)
+    # The section itself refuses losses that differ.
 
 
 def test_clips_that_the_devices_cannot_share_evenly_are_refused(options: Options) -> None:

@@ -336,7 +336,10 @@ def overblown(folder: Path) -> Path:
 def test_weights_that_score_nothing_are_named_as_they_are_loaded(command: Any, toy_folder: Path) -> None:
     """The folder is named before any recording is read, and by a Detector of weights in memory never the audio."""
     overblown(toy_folder)
-    told = "these weights give no finite score for any audio; they are damaged, or not those of this configuration"
+    told = (
+        "these weights give no finite score for noise at full scale; they are damaged, or not those of this "
+        "configuration"
+    )
     with pytest.raises(WeightsError, match=f"^{re.escape(f'{toy_folder}: {told}')}$"):
         Detector.from_pretrained(toy_folder)
     out = toy_folder / "scores.csv"
