@@ -136,8 +136,10 @@ def chosen_channel(text: str | None) -> int | Literal["each"] | None:
     Raises:
         BadParameter: it is neither a count from 0 nor `each`.
     """
-    if text is None or text == "each":
-        return text  # type: ignore[return-value]  # the checker of types does not narrow a text
+    if text is None:
+        return None
+    if text == "each":
+        return "each"
     if not text.isascii() or not text.isdecimal():
         raise typer.BadParameter(f"--channel {text}: give a channel, counted from 0, or each")
     return int(text)

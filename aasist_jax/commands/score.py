@@ -39,6 +39,13 @@ from aasist_jax.runtime.messages import print_error, print_warning, say
 COLOURS = {"human": "green", "unsure": "yellow", "synthetic": "red", "unheard": "dim"}
 """Of the verdicts, and of segments, on a terminal."""
 
+WRITTEN: dict[Format, Literal["json", "jsonl", "csv"]] = {
+    Format.json: "json",
+    Format.jsonl: "jsonl",
+    Format.csv: "csv",
+}
+"""Formats that go to files and programs, by what `aasist_jax.detection.row_text` calls them."""
+
 ROW_BY_ROW = (Format.jsonl, Format.csv)
 """Formats that are written row by row, and can be gone on with."""
 
@@ -120,7 +127,7 @@ def score(
 
 def _format_of(out: Path | None) -> Format:
     suffix = "" if out is None else out.suffix.removeprefix(".").lower()
-    return Format(suffix) if suffix in ("json", "jsonl", "csv") else Format.table
+    return Format(suffix) if suffix in WRITTEN else Format.table
 
 
 @dataclass(frozen=True)
@@ -183,8 +190,8 @@ def score_recordings(
         file = None
         if options.out is not None:
             identity = Identity(detector.model_id, rule.prior, rule.sure, options.published, options.channel)
-            # `check_options` lets no table come here, which the checker of types cannot see in the value of an enum.
-            opened = opened_output(options.out, options.format.value, identity, resume=options.resume)  # type: ignore[arg-type]
+            # `check_options` lets no table come here.
+            opened = opened_output(options.out, WRITTEN[options.format], identity, resume=options.resume)
             file, before = stack.enter_context(opened)
         done = {recording.title: before.get(as_written(recording.title)) for recording in recordings}
         left = [recording for recording in recordings if done[recording.title] is None]
@@ -228,8 +235,7 @@ def print_rows(
     from aasist_jax.detection.row_text import write_rows
 
     if format is not Format.table:
-        # Any other format is one of those of `write_rows`; the checker of types does not narrow the value of an enum.
-        write_rows(rows, format.value, write, header=header)  # type: ignore[arg-type]
+        write_rows(rows, WRITTEN[format], write, header=header)
         return
     seen: list[Any] = []
     try:

@@ -122,8 +122,8 @@ def _mend_config(setup: TrainingSetup, folder: RunFolder, reporter: Reporter) ->
     """
     path = folder.root / "config.json"
     if folder.is_writer and (fault := config_fault(path, setup.config)):
-        reporter.say(f"{path}: {fault}; it is written again as the run was configured")
         folder.write_json(path.name, to_json(setup.config))
+        reporter.say(f"{path}: {fault}; it is written again as the run was configured")
 
 
 @dataclass(frozen=True)

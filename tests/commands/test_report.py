@@ -153,7 +153,7 @@ def test_a_page_in_a_browser(command: Any, scratch: Path, tmp_path: Path) -> Non
     """Chromium lays it out, plays the recording, runs nothing and asks for nothing."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        pytest.skip("no Chromium here")
+        pytest.skip("no Chromium here: apt install chromium")
     report(command, scratch, HOSTILE)
     options = [
         "--headless",

@@ -16,7 +16,7 @@ import soundfile
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.files import COLUMNS, score_files
 from aasist_jax.detection.inputs import find_recordings
-from tests.commands.toy_recordings import make_scratch
+from tests.commands.toy_recordings import make_scratch, rows
 from tests.made_speech import made_speech
 
 pytestmark = pytest.mark.usefixtures("toy_family")
@@ -25,11 +25,6 @@ pytestmark = pytest.mark.usefixtures("toy_family")
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_scratch(tmp_path_factory.mktemp("cli"))
-
-
-def rows(command: Any, scratch: Path, *arguments: object) -> tuple[int, list[dict[str, Any]], str]:
-    code, out, err = command("score", *arguments, "--weights", scratch / "weights", "--format", "jsonl")
-    return code, [json.loads(line) for line in out.splitlines()], err
 
 
 def test_jsonl_holds_what_the_detector_says(command: Any, scratch: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aasist_jax.detection.detector import Detector
-from tests.commands.toy_recordings import make_scratch
+from tests.commands.toy_recordings import make_scratch, rows
 
 pytestmark = pytest.mark.usefixtures("toy_family")
 
@@ -17,11 +17,6 @@ pytestmark = pytest.mark.usefixtures("toy_family")
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_scratch(tmp_path_factory.mktemp("sides"))
-
-
-def rows(command: Any, scratch: Path, *arguments: object) -> tuple[int, list[dict[str, Any]], str]:
-    code, out, err = command("score", *arguments, "--weights", scratch / "weights", "--format", "jsonl")
-    return code, [json.loads(line) for line in out.splitlines()], err
 
 
 def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Recordings for the tests of `aasist-jax score`, and the toy that scores them, with a calibration and without."""
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -36,3 +38,9 @@ def make_scratch(folder: Path) -> Path:
     soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
     (folder / "text.wav").write_text("no audio\n" * 100)
     return folder
+
+
+def rows(command: Any, scratch: Path, *arguments: object) -> tuple[int, list[dict[str, Any]], str]:
+    """Score with the toy of `make_scratch`: the exit code, the rows, and what standard error holds."""
+    code, out, err = command("score", *arguments, "--weights", scratch / "weights", "--format", "jsonl")
+    return code, [json.loads(line) for line in out.splitlines()], err
