@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aasist_jax.audio.facts import SignalLimits
 from aasist_jax.calibration.detector_calibration import (
     DetectorCalibration,
     FittedOn,
@@ -28,7 +29,7 @@ def made_calibration(detector: Detector, slope: float = 1.0, offset: float = 0.0
         lowest=-1e6,
         highest=1e6,
         domain=Domain(np.zeros(features), np.ones(features), np.eye(1, features), np.zeros((1, 1)), ANY_DISTANCE),
-        least_bandwidth_hz=0.0,
+        limits=SignalLimits(0.0, 0.0, 0.0),
         fitted_on=FittedOn("made by hand", "0" * 64, 0, 0, 0, (), "none"),
         measured=Measured(0.0, 0.0, 0.9, 0.0, 0.0, 0.0),
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from aasist_jax.audio.acoustics import AcousticsMeter
 from aasist_jax.audio.condition import (
     CLIPPED_BAND,
     CLIPPED_QUANTILE,
@@ -17,18 +18,11 @@ from aasist_jax.audio.condition import (
 )
 from aasist_jax.audio.limits import SAMPLE_RATE
 
-REASONS = ("short", "little speech", "clipped", "band-limited")
+REASONS = ("short", "little speech", "clipped", "band-limited", "noisy or reverberant")
 """The words of `reasons`, in its order."""
 
 LITTLE_SPEECH_SECONDS = 0.6
 """A recording with less speech than this is called `little speech`; 0.6 s is about one short word."""
-
-BAND_LIMITED_HZ = 6000.0
-"""Content that ends below this is called `band-limited`.
-
-The limit lies above what telephones (up to 4.0 kHz) and recordings at 11,025 Hz (up to 5.5 kHz) carry, and below
-nearly all wideband speech (docs/audio.md, Measured).
-"""
 
 CONTENT_BELOW_PEAK_DB = 65.0
 """A band has content if it lies at most this far below the strongest one, over the whole recording."""
@@ -53,6 +47,27 @@ _EDGE = CLIPPED_RUN - 1
 
 
 @dataclass(frozen=True)
+class SignalLimits:
+    """What a recording has at least, if it is like those that a detector knows; docs/audio.md measures the defaults.
+
+    Attributes:
+        bandwidth_hz: with less it is `band-limited`. 6 kHz lies above what telephones (up to 4.0 kHz) and recordings at
+            11,025 Hz (up to 5.5 kHz) carry, and below nearly all wideband speech.
+        snr_db: with less it is `noisy or reverberant`. Pink noise 10 dB below speech gives 12 to 20 dB, and nearly all
+            recordings without much noise more than 22 dB.
+        decay_db: with less it is `noisy or reverberant`. In a room of an RT60 of 0.5 s the tail falls by 7.7 dB in
+            64 ms, and speech with it by 8 to 14.5 dB.
+    """
+
+    bandwidth_hz: float = 6000.0
+    snr_db: float = 20.0
+    decay_db: float = 14.25
+
+
+USUAL = SignalLimits()
+
+
+@dataclass(frozen=True)
 class SignalFacts:
     """Facts of a recording at 16 kHz mono.
 
@@ -64,6 +79,8 @@ class SignalFacts:
         clipped_share: share of the samples that dwell at the extreme (see `aasist_jax.audio.condition`), in [0, 1]; the
             level that it counts from is rounded down by at most 0.2 %.
         bandwidth_hz: the upper edge of the highest band of 125 Hz that has content; 0 for silence.
+        snr_db: how far loud speech lies above the quietest tenth of the recording; None for less than 0.5 s of speech.
+        decay_db: how far the bands of speech fall in 64 ms where they fall fast; None likewise.
     """
 
     seconds: float
@@ -72,23 +89,32 @@ class SignalFacts:
     peak: float
     clipped_share: float
     bandwidth_hz: float
+    snr_db: float | None = None
+    decay_db: float | None = None
 
 
-def reasons(facts: SignalFacts) -> tuple[str, ...]:
+def reasons(facts: SignalFacts, limits: SignalLimits = USUAL) -> tuple[str, ...]:
     """Why a verdict of such a recording is less sure: those of `REASONS` that hold, in that order.
 
     - `short`: less than 0.5 s, as `aasist_jax.audio.condition` has it.
     - `little speech`: less than 0.6 s of speech.
     - `clipped`: at least 2.5 % of the samples dwell at the extreme, as `aasist_jax.audio.condition` has it.
-    - `band-limited`: nothing above 6 kHz. Not said of a recording without any sound.
+    - `band-limited`: no content above the limit. Not said of a recording without any sound.
+    - `noisy or reverberant`: speech stands out of the noise by less than the limit, or fades more slowly. The two are
+      one reason, since noise hides how fast sound fades.
     """
     holds = (
         facts.seconds < SHORT_SECONDS,
         facts.speech_seconds < LITTLE_SPEECH_SECONDS,
         facts.clipped_share >= CLIPPED_SHARE,
-        0 < facts.bandwidth_hz < BAND_LIMITED_HZ,
+        0 < facts.bandwidth_hz < limits.bandwidth_hz,
+        _is_below(facts.snr_db, limits.snr_db) or _is_below(facts.decay_db, limits.decay_db),
     )
     return tuple(word for word, held in zip(REASONS, holds, strict=True) if held)
+
+
+def _is_below(value: float | None, limit: float) -> bool:
+    return value is not None and value < limit
 
 
 class SignalMeter:
@@ -117,22 +143,26 @@ class SignalMeter:
             self._before = block[-2 * _EDGE :]
         self._waiting, self._size = [wave[whole:]], wave.size - whole
 
-    def facts(self, speech_seconds: float) -> SignalFacts:
+    def facts(self, speech_seconds: float, acoustics: AcousticsMeter) -> SignalFacts:
         """Give the facts of what has arrived so far; more may follow.
 
         Args:
             speech_seconds: how much of it is speech, as `aasist_jax.audio.speech.SpeechActivity` found.
+            acoustics: has the noise and the reverberation behind the speech, from there as well.
         """
         rest = np.concatenate([*self._waiting, np.zeros(0, np.float32)])
         sums = self._sums.plus(_sums(rest, self._before, is_end=True))
         power = sums.power if sums.frames else _power(rest[None])
+        bandwidth_hz = bandwidth(power / max(sums.frames, 1))
         return SignalFacts(
             seconds=sums.samples / SAMPLE_RATE,
             speech_seconds=speech_seconds,
             level_dbfs=_level(sums),
             peak=sums.peak,
             clipped_share=_clipped_share(sums),
-            bandwidth_hz=bandwidth(power / max(sums.frames, 1)),
+            bandwidth_hz=bandwidth_hz,
+            snr_db=acoustics.snr_db,
+            decay_db=acoustics.decay_db(bandwidth_hz),
         )
 
 

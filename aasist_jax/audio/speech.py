@@ -10,6 +10,7 @@ from itertools import accumulate
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+from aasist_jax.audio.acoustics import AcousticsMeter
 from aasist_jax.audio.condition import STEP
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.silero import CHUNK, START, State, listen, load_silero
@@ -63,6 +64,8 @@ class SpeechActivity:
         self._lowest = np.zeros(0, np.float32)
         self._highest = np.zeros(0, np.float32)
         self._forgotten = 0  # chunks of speech among those before
+        self.acoustics = AcousticsMeter()
+        """The noise and the reverberation behind the speech."""
 
     def push(self, wave: Float32[np.ndarray, " samples"]) -> None:
         """Take the next samples, 16 kHz, full scale 1."""
@@ -73,6 +76,7 @@ class SpeechActivity:
             return
         chunks = wave[:whole].reshape(-1, CHUNK)
         is_speech, self._state, self._peak = self._hear(chunks)
+        self.acoustics.push(chunks, is_speech)
         self._speech = np.concatenate([self._speech, is_speech])
         self._lowest = np.concatenate([self._lowest, chunks.min(axis=1)])
         self._highest = np.concatenate([self._highest, chunks.max(axis=1)])

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
+from aasist_jax.audio.facts import SignalLimits
 from aasist_jax.calibration.domain import Domain
 from aasist_jax.calibration.llr import LogisticCalibration
 from aasist_jax.errors import ScoreFileError
@@ -118,7 +119,7 @@ class DetectorCalibration:
         lowest: the lowest score that it was fitted on; a lower one counts as this, since nothing is known beyond.
         highest: the highest score.
         domain: where its recordings lie.
-        least_bandwidth_hz: the narrowest bandwidth that is not rare in the set.
+        limits: what a recording like those of the set has at least.
         fitted_on: the data.
         measured: on voices that were left out.
     """
@@ -129,7 +130,7 @@ class DetectorCalibration:
     lowest: float
     highest: float
     domain: Domain
-    least_bandwidth_hz: float
+    limits: SignalLimits
     fitted_on: FittedOn
     measured: Measured
 

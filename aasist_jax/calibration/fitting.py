@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
+from aasist_jax.audio.facts import USUAL, SignalFacts, SignalLimits
 from aasist_jax.calibration.detector_calibration import (
     DetectorCalibration,
     FittedOn,
@@ -29,8 +30,8 @@ LEAST_VOICES = 3
 """Of humans, since voices are left out in turn."""
 
 MOST_FOLDS = 20
-RARE_BANDWIDTH = 0.05
-"""Share of the recordings whose bandwidth may be less than `DetectorCalibration.least_bandwidth_hz`."""
+RARE = 0.05
+"""Share of the recordings that may have less of a signal fact than the set's own limit."""
 
 Maps = Mapping[str, Callable[[np.ndarray], np.ndarray]]
 """For each group of recordings, from scores to log-likelihood ratios."""
@@ -47,7 +48,7 @@ class Recording:
         system: what made it; "-" for a human.
         scores: raw bona fide logits of its windows, (windows,).
         embeddings: of its windows, (windows, features).
-        bandwidth_hz: see `aasist_jax.audio.facts`.
+        facts: of the signal.
         overlaps: whether the last window overlaps the one before, so that the two are one and not two.
     """
 
@@ -57,7 +58,7 @@ class Recording:
     system: str
     scores: Float[np.ndarray, " windows"]
     embeddings: Float[np.ndarray, "windows features"]
-    bandwidth_hz: float
+    facts: SignalFacts
     overlaps: bool = False
 
     @property
@@ -121,11 +122,21 @@ def fit(
         lowest=lowest,
         highest=highest,
         domain=domain,
-        least_bandwidth_hz=float(np.quantile([each.bandwidth_hz for each in recordings], RARE_BANDWIDTH)),
+        limits=_limits([each.facts for each in recordings]),
         fitted_on=fitted_on,
         measured=Measured(0.0, 0.0, sure, 0.0, 0.0, 0.0),
     )
     return replace(calibration, measured=measure(recordings, calibration, sure))
+
+
+def _limits(known: Sequence[SignalFacts]) -> SignalLimits:
+    """The usual limits, lowered where the set has recordings beyond them that are not rare in it."""
+    limits = asdict(USUAL)
+    for name in limits:
+        values = [value for facts in known if (value := getattr(facts, name)) is not None]
+        if values:
+            limits[name] = min(limits[name], float(np.quantile(values, RARE)))
+    return SignalLimits(**limits)
 
 
 def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, float, float]:

@@ -116,13 +116,18 @@ def score(
         raise KeyboardInterrupt(f"{out} keeps what is scored: the same command with --resume goes on") from None
     if out is not None:
         say(f"{out}: {summary(counts)}")
+    if code := exit_code(counts, fail_on_synthetic=fail_on_synthetic, continue_on_error=continue_on_error):
+        raise typer.Exit(code)
+
+
+def exit_code(counts: Counter[str], *, fail_on_synthetic: bool, continue_on_error: bool) -> int:
+    """How the command ends, given how the recordings did (see `Row.outcome`)."""
     failed = counts["error"]
     if failed and (failed == counts.total() or not continue_on_error):
-        raise typer.Exit(exit_codes.FAILURE)
+        return exit_codes.FAILURE
     if fail_on_synthetic and counts["synthetic"]:
-        raise typer.Exit(exit_codes.SYNTHETIC)
-    if failed:
-        raise typer.Exit(exit_codes.SOME_FAILED)
+        return exit_codes.SYNTHETIC
+    return exit_codes.SOME_FAILED if failed else 0
 
 
 def _format_of(out: Path | None) -> Format:

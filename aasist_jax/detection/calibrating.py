@@ -40,7 +40,7 @@ def read_recordings(detector: Detector, utterances: Sequence[Utterance]) -> Iter
             system=utterance.attack,
             scores=values[:, 1].astype(np.float64),
             embeddings=values[:, 2:],
-            bandwidth_hz=prepared.facts.bandwidth_hz,
+            facts=prepared.facts,
             overlaps=len(values) > 1 and prepared.heard[-1].start % detector.window > 0,
         )
 

@@ -92,7 +92,7 @@ class Cutter:
 
     def facts(self) -> SignalFacts:
         """The facts of what has arrived so far."""
-        return self._meter.facts(self._speech.speech_seconds)
+        return self._meter.facts(self._speech.speech_seconds, self._speech.acoustics)
 
     def condition(self, facts: SignalFacts, *, is_damaged: bool) -> Condition:
         """The condition of what has arrived so far, given its facts: see `aasist_jax.audio.condition`."""

@@ -7,15 +7,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from aasist_jax.audio.condition import Condition
-from aasist_jax.audio.facts import SignalFacts, reasons
+from aasist_jax.audio.facts import USUAL, SignalFacts, reasons
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.calibration.detector_calibration import DetectorCalibration
 from aasist_jax.detection.cutting import NOT_HEARD, Cut
 from aasist_jax.detection.result import Score
 from aasist_jax.detection.timeline import WindowScore
 from aasist_jax.detection.verdict import CHANNELS_DIFFER, NO_SPEECH, UNLIKE, DecisionRule, Reason, judge
-
-BAND_LIMITED = "band-limited"
 
 
 def judge_recording(
@@ -103,10 +101,7 @@ def reasons_to_doubt(
     calibration: DetectorCalibration | None,
 ) -> list[Reason]:
     """Why no verdict on the recording would be sure."""
-    found: list[Reason] = list(reasons(facts))
-    if calibration is not None and facts.bandwidth_hz >= calibration.least_bandwidth_hz and BAND_LIMITED in found:
-        # Recordings as narrow as this one were in the calibration set.
-        found.remove(BAND_LIMITED)
+    found: list[Reason] = list(reasons(facts, USUAL if calibration is None else calibration.limits))
     if condition in ("damaged", "silent", "constant"):
         found.insert(0, condition)
     if not len(embeddings):

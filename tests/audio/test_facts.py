@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soxr
 
+from aasist_jax.audio.acoustics import AcousticsMeter
 from aasist_jax.audio.condition import CLIPPED_BAND, CLIPPED_SHARE, STEP
-from aasist_jax.audio.facts import BAND_LIMITED_HZ, BLOCK, REASONS, SignalFacts, SignalMeter, reasons
+from aasist_jax.audio.facts import BLOCK, REASONS, USUAL, SignalFacts, SignalLimits, SignalMeter, reasons
 from aasist_jax.audio.load import load_audio
 from aasist_jax.corpus.degradations import mu_law
 from tests.audio.clipping import clipped_share
@@ -15,13 +16,15 @@ from tests.audio.recordings import voice
 from tests.conftest import CORPUS, needs_corpus
 from tests.made_speech import hiss
 
-FINE = SignalFacts(4.0, 3.0, level_dbfs=-26.0, peak=0.5, clipped_share=0.0, bandwidth_hz=7000.0)
+FINE = SignalFacts(
+    4.0, 3.0, level_dbfs=-26.0, peak=0.5, clipped_share=0.0, bandwidth_hz=7000.0, snr_db=35.0, decay_db=27.0
+)
 
 
 def facts(wave: np.ndarray) -> SignalFacts:
     meter = SignalMeter()
     meter.push(wave)
-    return meter.facts(2.0)
+    return meter.facts(2.0, AcousticsMeter())
 
 
 def clips(step: int) -> list[np.ndarray]:
@@ -41,7 +44,7 @@ def test_lengths_and_levels() -> None:
     assert found.bandwidth_hz == 8000
     quiet = facts(np.zeros(1000, np.float32))
     assert quiet == SignalFacts(1000 / 16_000, 2.0, -120.0, 0.0, 0.0, 0.0)
-    assert SignalMeter().facts(0.0) == SignalFacts(0.0, 0.0, -120.0, 0.0, 0.0, 0.0)
+    assert SignalMeter().facts(0.0, AcousticsMeter()) == SignalFacts(0.0, 0.0, -120.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100, 511, 512, 513, 8000, BLOCK - 1, BLOCK, BLOCK + 1, 200_001])
@@ -52,9 +55,9 @@ def test_pieces_make_no_difference(size: int) -> None:
     while at < size:
         to = at + int(rng.integers(1, 9000))
         meter.push(wave[at:to])
-        meter.facts(1.0)  # looking on the way changes nothing
+        meter.facts(1.0, AcousticsMeter())  # looking on the way changes nothing
         at = to
-    assert meter.facts(2.0) == expected
+    assert meter.facts(2.0, AcousticsMeter()) == expected
 
 
 def test_what_is_pushed_may_be_changed_afterwards() -> None:
@@ -63,7 +66,7 @@ def test_what_is_pushed_may_be_changed_afterwards() -> None:
     for start in range(0, wave.size, 1000):
         buffer[:] = wave[start : start + 1000]
         meter.push(buffer)
-    assert meter.facts(2.0) == expected
+    assert meter.facts(2.0, AcousticsMeter()) == expected
 
 
 def test_runs_of_three_are_counted() -> None:
@@ -130,10 +133,10 @@ def test_bandwidths_of_speech(step: int) -> None:
     for name, found in (("as they are", wide), ("G.711", telephone), ("11,025 Hz", middle)):
         spread = ", ".join(f"{value:.0f}" for value in np.quantile(found, [0, 0.01, 0.5, 0.99, 1]))
         print(f"{len(waves)} clips {name}: least, 1 %, median, 99 %, most: {spread} Hz")
-    print(f"called band-limited as they are: {np.mean(wide < BAND_LIMITED_HZ):.4f}")
+    print(f"called band-limited as they are: {np.mean(wide < USUAL.bandwidth_hz):.4f}")
     assert telephone.max() <= 4000
     assert middle.max() <= 5500
-    assert np.mean(wide < BAND_LIMITED_HZ) < 0.02
+    assert np.mean(wide < USUAL.bandwidth_hz) < 0.02
 
 
 def test_reasons_come_in_their_order() -> None:
@@ -142,6 +145,19 @@ def test_reasons_come_in_their_order() -> None:
     assert reasons(replace(FINE, seconds=0.5, speech_seconds=0.59)) == ("little speech",)
     assert reasons(replace(FINE, speech_seconds=1.0, clipped_share=CLIPPED_SHARE)) == ("clipped",)
     assert reasons(replace(FINE, bandwidth_hz=5875.0)) == ("band-limited",)
-    assert reasons(replace(FINE, bandwidth_hz=BAND_LIMITED_HZ)) == ()
-    assert reasons(SignalFacts(0.1, 0.0, -20.0, 1.0, 0.5, 3875.0)) == REASONS
+    assert reasons(replace(FINE, bandwidth_hz=6000.0)) == ()
+    for noisy in ({"snr_db": 19.75}, {"decay_db": 14.0}, {"snr_db": 10.0, "decay_db": 10.0}):
+        assert reasons(replace(FINE, **noisy)) == ("noisy or reverberant",)
+    assert reasons(replace(FINE, snr_db=20.0, decay_db=14.25)) == ()
+    assert reasons(replace(FINE, snr_db=None, decay_db=None)) == ()
+    assert reasons(SignalFacts(0.1, 0.0, -20.0, 1.0, 0.5, 3875.0, 10.0, 10.0)) == REASONS
     assert reasons(facts(np.zeros(100, np.float32))) == ("short",)  # no band of silence is limited
+
+
+def test_limits_of_a_calibration_count_instead_of_the_usual_ones() -> None:
+    far = replace(FINE, bandwidth_hz=3900.0, snr_db=12.0, decay_db=9.0)
+    assert reasons(far) == ("band-limited", "noisy or reverberant")
+    assert reasons(far, SignalLimits(bandwidth_hz=3900.0)) == ("noisy or reverberant",)
+    assert reasons(far, SignalLimits(snr_db=12.0)) == ("band-limited", "noisy or reverberant")
+    assert reasons(far, SignalLimits(snr_db=12.0, decay_db=9.0)) == ("band-limited",)
+    assert reasons(far, SignalLimits(3900.0, 12.0, 9.0)) == ()

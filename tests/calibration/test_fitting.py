@@ -1,11 +1,12 @@
 """Calibrations are fitted to what is known, and measured on voices that the fit has not met."""
 
-import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from aasist_jax.audio.facts import USUAL, SignalFacts, SignalLimits
 from aasist_jax.calibration import fitting
 from aasist_jax.calibration.detector_calibration import DetectorCalibration, FittedOn
 from aasist_jax.calibration.evidence import recording_llr
@@ -16,6 +17,9 @@ from aasist_jax.metrics.calibration_loss import cllr_bits
 from aasist_jax.metrics.scores import ScoresError
 
 DATA = FittedOn("made", "0" * 64, 0, 0, 0, (), "none")
+FACTS = SignalFacts(
+    4.0, 3.0, level_dbfs=-26.0, peak=0.5, clipped_share=0.0, bandwidth_hz=8000.0, snr_db=35.0, decay_db=27.0
+)
 
 
 def recordings(
@@ -35,7 +39,7 @@ def recordings(
                     system="-" if is_human else f"system {number}",
                     scores=level + rng.normal(size=windows),
                     embeddings=rng.normal(size=(windows, 4)),
-                    bandwidth_hz=8000.0 if i else 4000.0,
+                    facts=replace(FACTS, bandwidth_hz=8000.0 if i else 4000.0),
                 )
             )
     return found
@@ -52,10 +56,23 @@ def test_a_calibration_says_what_it_is_of() -> None:
     assert (found.weights_id, found.rule, found.fitted_on) == ("toy-0123", "a rule", DATA)
     assert (found.lowest, found.highest) == (scores.min(), scores.max())
     assert found.logistic.slopes[0] > 0
-    # A twelfth of the recordings is narrow, which is not rare.
-    assert found.least_bandwidth_hz == 4000
-    assert fitted([dataclasses.replace(each, bandwidth_hz=8000.0) for each in known]).least_bandwidth_hz == 8000
     found.domain.check()
+
+
+def test_limits_are_lower_where_the_set_is_not_rarely_beyond_them() -> None:
+    known = recordings()
+    # A twelfth of the recordings is narrow, which is not rare.
+    assert fitted(known).limits == replace(USUAL, bandwidth_hz=4000.0)
+    wide = [replace(each, facts=FACTS) for each in known]
+    assert fitted(wide).limits == USUAL
+    noisy = replace(FACTS, snr_db=11.0, decay_db=9.0)
+    assert fitted([replace(each, facts=noisy) for each in wide[:12]] + wide[12:]).limits == SignalLimits(
+        snr_db=11.0, decay_db=9.0
+    )
+    rare = [replace(wide[0], facts=noisy), *wide[1:]]
+    assert fitted(rare).limits == USUAL
+    unknown = replace(FACTS, snr_db=None, decay_db=None)
+    assert fitted([replace(each, facts=unknown) for each in wide]).limits == USUAL
 
 
 def test_scores_beyond_what_was_met_count_as_the_farthest_that_was() -> None:
@@ -104,12 +121,12 @@ def test_recordings_are_joined_of_one_voice_and_one_system_and_each_window_once(
 
 def test_a_window_that_overlaps_is_no_window_more() -> None:
     scores = np.arange(3.0)
-    one = dataclasses.replace(recordings()[0], scores=scores, embeddings=np.zeros((3, 4)))
-    two = dataclasses.replace(one, overlaps=True)
+    one = replace(recordings()[0], scores=scores, embeddings=np.zeros((3, 4)))
+    two = replace(one, overlaps=True)
     assert (one.pieces, two.pieces) == (3, 2)
     assert [piece.tolist() for piece in fitting._pieces(one)] == [[0], [1], [2]]
     assert [piece.tolist() for piece in fitting._pieces(two)] == [[0], [1, 2]]
-    alone = dataclasses.replace(two, scores=scores[:1], embeddings=np.zeros((1, 4)))
+    alone = replace(two, scores=scores[:1], embeddings=np.zeros((1, 4)))
     assert (alone.pieces, len(fitting._pieces(alone))) == (1, 1)
 
 
@@ -119,7 +136,7 @@ def test_each_voice_is_measured_by_maps_that_have_not_met_it() -> None:
     found = fitted(known)
     before = held_out_llrs(known, found)
     own = [i for i, each in enumerate(known) if each.voice == "speaker 2"]
-    odd = [dataclasses.replace(each, scores=-4 * each.scores) if i in own else each for i, each in enumerate(known)]
+    odd = [replace(each, scores=-4 * each.scores) if i in own else each for i, each in enumerate(known)]
     # The calibration itself moves; the maps for this voice do not.
     maps, changed = fitting._maps_without(known, found), fitting._maps_without(odd, found)
     probe = np.linspace(-3, 3, 7)
@@ -129,7 +146,7 @@ def test_each_voice_is_measured_by_maps_that_have_not_met_it() -> None:
 
 
 def test_a_set_without_voices_leaves_each_recording_out() -> None:
-    known = [dataclasses.replace(each, voice="-") for each in recordings(per_voice=4)]
+    known = [replace(each, voice="-") for each in recordings(per_voice=4)]
     groups = {each.group for each in known}
     assert "recording 0-0" in groups
     assert "system system 15" in groups
@@ -192,13 +209,13 @@ def test_too_few_voices_are_refused() -> None:
 
 
 def test_labels_the_wrong_way_round_are_told() -> None:
-    known = [dataclasses.replace(each, scores=-each.scores) for each in recordings()]
+    known = [replace(each, scores=-each.scores) for each in recordings()]
     with pytest.raises(DataError, match="the labels are the wrong way round"):
         fitted(known)
 
 
 def test_scores_that_are_all_the_same_are_refused() -> None:
-    known = [dataclasses.replace(each, scores=np.zeros(2)) for each in recordings()]
+    known = [replace(each, scores=np.zeros(2)) for each in recordings()]
     with pytest.raises((DataError, ScoresError)) as caught:
         fitted(known)
     assert "\n" not in str(caught.value)

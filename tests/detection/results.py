@@ -14,7 +14,12 @@ WINDOW = 4.0
 
 
 def made_score(
-    llrs: Sequence[float | None], *, reasons: Sequence[Reason] = (), calibrated: bool = True, published: bool = False
+    llrs: Sequence[float | None],
+    *,
+    reasons: Sequence[Reason] = (),
+    calibrated: bool = True,
+    published: bool = False,
+    rule: DecisionRule | None = None,
 ) -> Score:
     """A result of windows end to end with these log-likelihood ratios; None for one that is not heard."""
     windows = tuple(
@@ -24,7 +29,7 @@ def made_score(
         for place, llr in enumerate(llrs)
     )
     heard = np.array([llr for llr in llrs if llr is not None], np.float64)
-    verdict = None if published else judge(heard if calibrated else None, DecisionRule(), reasons)
+    verdict = None if published else judge(heard if calibrated else None, rule or DecisionRule(), reasons)
     logits = (-float(heard.mean()), 2 * float(heard.mean())) if heard.size else None
     return Score(
         verdict=verdict,

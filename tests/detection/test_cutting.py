@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter1d
 
+from aasist_jax.audio.acoustics import AcousticsMeter
 from aasist_jax.audio.condition import CLIPPED_SHARE, Condition
 from aasist_jax.audio.facts import BLOCK, SignalMeter
 from aasist_jax.audio.load import load_audio, to_mono_16k
@@ -63,7 +64,7 @@ def test_a_model_of_any_length_hears_how_long_a_short_recording_is(samples: int)
 def test_no_samples_are_no_window() -> None:
     cutter, cuts = cut(np.zeros(0, np.float32))
     assert (cuts, cutter.samples) == ([], 0)
-    assert cutter.facts() == SignalMeter().facts(0.0)
+    assert cutter.facts() == SignalMeter().facts(0.0, AcousticsMeter())
 
 
 def test_windows_without_speech_are_cut_and_not_heard() -> None:
@@ -223,7 +224,7 @@ def speech(clips: int) -> list[np.ndarray]:
 def share(wave: np.ndarray) -> float:
     meter = SignalMeter()
     meter.push(wave)
-    return meter.facts(0.0).clipped_share
+    return meter.facts(0.0, AcousticsMeter()).clipped_share
 
 
 @pytest.mark.reference

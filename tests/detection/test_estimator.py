@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
+from aasist_jax.audio.facts import SignalLimits
 from aasist_jax.calibration.detector_calibration import DetectorCalibration, FittedOn, Measured, score_rule
 from aasist_jax.calibration.domain import Domain
 from aasist_jax.calibration.llr import LogisticCalibration
@@ -32,7 +33,7 @@ def detector() -> Detector:
         lowest=0.0,
         highest=5.0,
         domain=domain,
-        least_bandwidth_hz=0.0,
+        limits=SignalLimits(0.0, 0.0, 0.0),
         fitted_on=FittedOn("nothing", "0", 20, 20, 3, ("tts",), "by hand"),
         measured=Measured(1.0, 1.0, 0.9, 0.0, 0.0, 1.0),
     )

@@ -15,6 +15,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aasist_jax.audio.facts import SignalLimits
 from aasist_jax.audio.load import load_audio
 from aasist_jax.corpus.non_speech import music
 from aasist_jax.detection.detector import Detector
@@ -184,7 +185,7 @@ def test_files_of_other_rates_and_channels_have_one_verdict(
     path = tmp_path / f"a.{kind}"
     soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
     detector = Detector(toy.toy_weights())
-    detector.calibration = replace(made_calibration(detector, 20.0, -5.0), least_bandwidth_hz=6000.0)
+    detector.calibration = replace(made_calibration(detector, 20.0, -5.0), limits=SignalLimits(6000.0, 0.0, 0.0))
     found = every_way(detector, path, DecisionRule())
     assert_one_verdict(found)
     assert ("band-limited" in found["score"]["reasons"]) == (rate == 8_000)
