@@ -43,5 +43,5 @@ def _vowel(rng: np.random.Generator) -> np.ndarray:
 
 
 def _rustle(rng: np.random.Generator) -> np.ndarray:
-    noise = 0.02 * rng.normal(size=round(rng.uniform(0.02, 0.1) * RATE))
+    noise = 0.005 * rng.normal(size=round(rng.uniform(0.02, 0.1) * RATE))
     return signal.lfilter([1, -0.9], [1], noise)

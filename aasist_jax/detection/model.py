@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -19,6 +20,10 @@ from aasist_jax.weights.folder import Weights
 
 GROUP = 8
 """Windows that are in hand at once."""
+
+SIDE_BY_SIDE = 2
+"""Windows that a CPU works on at the same time. A window alone leaves cores idle while its short operations run: two
+took a tenth less time than one after the other on two cores (docs/performance.md)."""
 
 ReadOut = Float32[np.ndarray, "batch values"]
 """Of each window: the logits (spoof, bona fide), then the embedding."""
@@ -210,14 +215,18 @@ class Model:
         # The rows that fill up the last batch get the full length, because a length must not be 0.
         if lengths is not None:
             lengths = np.pad(lengths, (0, missing), constant_values=waves.shape[1])
-        with jax.default_matmul_precision("highest"):
-            # All are begun before the first is waited for.
-            begun = [
-                self._read_out(waves[at : at + size], None if lengths is None else lengths[at : at + size])
-                for at in range(0, count, size)
-            ]
-        found = [np.concatenate([np.asarray(logits), np.asarray(embedding)], axis=1) for logits, embedding in begun]
-        return np.concatenate(found)[:count].astype(np.float32, copy=False)
+
+        def run(at: int) -> np.ndarray:
+            rows = slice(at, at + size)
+            with jax.default_matmul_precision("highest"):  # which holds in the thread that sets it alone
+                logits, embedding = self._read_out(waves[rows], None if lengths is None else lengths[rows])
+            return np.concatenate([np.asarray(logits), np.asarray(embedding)], axis=1)
+
+        starts = range(0, count, size)
+        if len(starts) == 1:
+            return run(0)[:count].astype(np.float32, copy=False)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            return np.concatenate(list(pool.map(run, starts)))[:count].astype(np.float32, copy=False)
 
     def batch_logits(
         self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None = None
