@@ -178,7 +178,7 @@ def count(options: Options, what: str) -> dict[str, int]:
 def layers(options: Options) -> list[Table]:
     """Count every layer of inference, and of a training step with its gradients; nothing is measured."""
     forward, training = (count(options, what) for what in ("inference", "training_step"))
-    rows = [(name, 1e-6 * forward[name], 1e-6 * training[name]) for name in forward]
+    rows = [(name, 1e-6 * forward[name], 1e-6 * training[name]) for name in sorted(forward)]
     return [Table("counted for one clip", "layer | MFLOP, forward:.2f | MFLOP, training:.2f", rows)]
 
 

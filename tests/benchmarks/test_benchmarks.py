@@ -74,7 +74,9 @@ def test_what_a_run_writes(tiny: Path, tmp_path: Path) -> None:
     known = {"cpu", "cores", "threads", "rounds", "python", "jax", "jaxlib", "torch", "onnxruntime", "numpy", "device"}
     assert known <= set(report["machine"])
     assert list(report["sections"]) == ["layers"]
-    assert "Global" in {row["layer"] for row in report["sections"]["layers"][0]["rows"]}
+    layers = [row["layer"] for row in report["sections"]["layers"][0]["rows"]]
+    assert layers == sorted(layers)
+    assert layers[0] == "Global"
 
 
 def test_the_tables_of_a_comparison(options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

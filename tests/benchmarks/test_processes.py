@@ -84,6 +84,18 @@ def test_a_program_imports_the_packages_of_its_checkout(programs: Path, tmp_path
             assert process.call() == number
 
 
+def test_a_checkout_of_any_age_is_measured_by_the_programs_of_these_benchmarks(tmp_path: Path) -> None:
+    """An older one has no `revision_programs.py` of its own."""
+    for package in ("aasist_jax", "benchmarks"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    program = "import numpy\ndef inference(weights, batch): return lambda: numpy.array([batch])\n"
+    (tmp_path / "benchmarks" / "jax_programs.py").write_text(program)
+    own = {"what": "inference", "weights": "w", "batch": 3, "calls": 2}
+    with child("base", "revision_programs.py:make", checkout=tmp_path, keep_memory=False, **own) as process:
+        assert process.call().tolist() == [[3], [3]]
+
+
 @pytest.mark.parametrize(
     ("function", "option", "line"),
     [
