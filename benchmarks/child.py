@@ -2,7 +2,7 @@
 
 JOB is JSON: FUNCTION(**OPTIONS) of FILE gives a call without arguments. For every line of standard input it runs once,
 and its result, a number, a list or an array, goes to standard output as a line of JSON. Only the program imports
-anything of this project: its packages may be of another checkout, and the memory is that of its framework alone.
+anything of this project: its file may be of another checkout, and the memory is that of its framework alone.
 """
 
 import json

@@ -58,13 +58,14 @@ class Child:
 def child(
     name: str, program: str, *, checkout: Path = REPOSITORY, keep_memory: bool = True, env: Any = None, **options: Any
 ) -> Iterator[Child]:
-    """Start `program`, a `FILE:FUNCTION` of these benchmarks, and wait until it is ready.
+    """Start `program`, a `FILE:FUNCTION` of a checkout's benchmarks, and wait until it is ready.
 
     `FUNCTION(**options)` makes the call, with the packages of the checkout and further environment variables. With
     `keep_memory` its allocator keeps freed memory, as `aasist-jax` sets it up. The process ends with the block.
     """
     file, _, function = program.rpartition(":")
-    job = {"file": str(HERE / file), "function": function, "options": options, "keep_memory": keep_memory}
+    path = str(checkout / "benchmarks" / file)
+    job = {"file": path, "function": function, "options": options, "keep_memory": keep_memory}
     environment = os.environ | {"PYTHONPATH": str(checkout)} | (env or {})
     command = [sys.executable, "-P", str(HERE / "child.py"), json.dumps(job)]
     pipe = subprocess.PIPE

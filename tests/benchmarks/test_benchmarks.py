@@ -275,6 +275,11 @@ def test_a_checkout_equals_itself(options: Options) -> None:
     assert [row[-1] for row in table.rows] == [0, 0]
 
 
+def test_a_folder_without_benchmarks_is_no_base(options: Options, tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match=r"^--base: \S+ is no checkout of this project, or one from before it had"):
+        comparison.revisions(dataclasses.replace(options, base=tmp_path))
+
+
 @pytest.mark.slow
 def test_two_runs_give_the_same_bits_and_the_pipeline_is_timed(options: Options) -> None:
     [table] = end_to_end.determinism(options)

@@ -76,24 +76,13 @@ def test_a_program_runs_in_a_process_of_its_own_which_ends_with_the_block(progra
     assert not is_alive(int(number))
 
 
-def test_a_program_imports_the_packages_of_its_checkout(programs: Path, tmp_path: Path) -> None:
+def test_a_program_is_of_its_checkout_and_imports_the_packages_there(tmp_path: Path) -> None:
     for name, number in (("one", 1), ("other", 2)):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "benchmarks").mkdir(parents=True)
+        (tmp_path / name / "benchmarks" / "programs.py").write_text(PROGRAMS)
         (tmp_path / name / "package.py").write_text(f"NUMBER = {number}\n")
-        with child(name, f"{programs}:of_checkout", checkout=tmp_path / name, keep_memory=False) as process:
+        with child(name, "programs.py:of_checkout", checkout=tmp_path / name, keep_memory=False) as process:
             assert process.call() == number
-
-
-def test_a_checkout_of_any_age_is_measured_by_the_programs_of_these_benchmarks(tmp_path: Path) -> None:
-    """An older one has no `revision_programs.py` of its own."""
-    for package in ("aasist_jax", "benchmarks"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").touch()
-    program = "import numpy\ndef inference(weights, batch): return lambda: numpy.array([batch])\n"
-    (tmp_path / "benchmarks" / "jax_programs.py").write_text(program)
-    own = {"what": "inference", "weights": "w", "batch": 3, "calls": 2}
-    with child("base", "revision_programs.py:make", checkout=tmp_path, keep_memory=False, **own) as process:
-        assert process.call().tolist() == [[3], [3]]
 
 
 @pytest.mark.parametrize(
