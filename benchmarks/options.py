@@ -31,7 +31,7 @@ class Options:
     keys: Annotated[Path | None, "calibration: its protocol, which must name the speakers"] = None
     sounds: Annotated[Path | None, "speech: a folder of folders of recordings without speech"] = None
     base: Annotated[Path | None, "revisions: the folder of another checkout of the project"] = None
-    out: Annotated[Path | None, "folder to write benchmark.md and benchmark.json to"] = None
+    output: Annotated[Path | None, "folder to write benchmark.md and benchmark.json to"] = None
     gpu: bool = False
     """Whether JAX computes on a GPU."""
     scratch: Path = Path()
@@ -65,7 +65,8 @@ def parse(arguments: list[str], sections: dict[str, str]) -> tuple[list[str], Op
     Raises:
         BenchmarkError: an unknown section or option, or a value out of range; one line.
     """
-    parser = _Parser(prog="python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="python -m benchmarks", formatter_class=form, allow_abbrev=False)
     parser.epilog = "sections:\n" + "".join(f"  {name:12} {help}\n" for name, help in sections.items())
     parser.add_argument("sections", nargs="+", choices=list(sections), metavar="SECTION", help="what to measure")
     for name, annotated in get_type_hints(Options, include_extras=True).items():

@@ -45,7 +45,7 @@ def calibrate(
         typer.Option(help="A CSV with the columns path, label and speaker, or a folder laid out as ASVspoof 2019."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use this split of the data; of a folder, dev by default.")] = None,
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(help="File to write; default: calibration.json in the weights folder.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw how reliable it is on voices left out, to this .png.")] = None,
@@ -65,16 +65,16 @@ def calibrate(
 ) -> None:
     """Fit a calibration, write it, and print how good it is."""
     if scores is not None:
-        if weights is not None or data is not None or out is None:
-            raise typer.BadParameter("--scores FILE: give --out FILE with it, and no weights and no --data")
-        _calibrate_scores(scores, out, keys, where, method, prior, name, bonafide_is)
+        if weights is not None or data is not None or output is None:
+            raise typer.BadParameter("--scores FILE: give --output FILE with it, and no weights and no --data")
+        _calibrate_scores(scores, output, keys, where, method, prior, name, bonafide_is)
         return
     if weights is None or data is None:
         raise typer.BadParameter("name the weights and labelled recordings: WEIGHTS --data clips.csv")
     if plot is not None:
         check_output(plot, (".png",))
-    if out is not None:
-        check_output(out, (".json",))
+    if output is not None:
+        check_output(output, (".json",))
     from aasist_jax.detection.detector import CALIBRATION_FILE
 
     folder = weights_folder(weights)
@@ -100,14 +100,15 @@ def calibrate(
     given = [word for option, value in options.items() if value for word in (option, value)]
     command = shlex.join(["aasist-jax", "calibrate", weights, "--data", str(data), *given])
     calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
-    path = out or folder / CALIBRATION_FILE
+    path = output or folder / CALIBRATION_FILE
     save_detector_calibration(calibration, path)
     if plot is not None:
         from aasist_jax.calibration.reliability_plot import draw_reliability
 
         draw_reliability(plot, recordings, calibration)
     _print_report(calibration)
-    say(f"{path}: written; `score`, `timeline` and `listen` use it" + ("" if out is None else " in a weights folder"))
+    where_used = "" if output is None else " in a weights folder"
+    say(f"{path}: written; `score`, `timeline` and `listen` use it{where_used}")
 
 
 def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -> Any:
@@ -161,7 +162,7 @@ def _print_report(calibration: Any) -> None:
 
 def _calibrate_scores(
     scores: Path,
-    out: Path,
+    output: Path,
     keys: Path | None,
     where: list[str] | None,
     method: Method,
@@ -179,6 +180,6 @@ def _calibrate_scores(
         calibration: Calibration = fit_logistic(trials.scores, trials.is_bonafide, prior)
     else:
         calibration = fit_isotonic(trials.scores, trials.is_bonafide)
-    save_calibration(calibration, out)
+    save_calibration(calibration, output)
     systems = [(scores.stem, trials.scores), ("calibrated", calibration.apply(trials.scores))]
     print_calibration_losses(systems, trials.is_bonafide)

@@ -70,7 +70,7 @@ def test_the_file_says_what_it_was_fitted_on_and_the_command_makes_it_again(
     command: Command, weights: Path, clips: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other.json"
-    code, _, err = command("calibrate", weights, "--data", clips, "--split", "dev", "--out", out, "--sure", 0.8)
+    code, _, err = command("calibrate", weights, "--data", clips, "--split", "dev", "--output", out, "--sure", 0.8)
     assert (code, err) == (0, f"{out}: written; `score`, `timeline` and `listen` use it in a weights folder\n")
     assert not (weights / CALIBRATION_FILE).exists()
     calibration = read_detector_calibration(out)
@@ -189,9 +189,9 @@ def test_numbers_are_understood_where_said(command: Command, weights: Path, clip
         (["none", "--data", "CLIPS"], 1, "error: none"),
         (["WEIGHTS", "--data", "CLIPS", "--split", "eval"], 1, "no line of split 'eval'; there are: dev"),
         (["WEIGHTS", "--data", "CLIPS", "--plot", "x.pdf"], 1, "error: x.pdf: written as .png"),
-        (["WEIGHTS", "--data", "CLIPS", "--out", "nowhere/x.json"], 1, "there is no folder nowhere; make it first"),
-        (["WEIGHTS", "--scores", "s.txt", "--out", "c.json"], 2, "--scores FILE: give --out FILE with it, and no"),
-        (["--scores", "s.txt"], 2, "--scores FILE: give --out FILE with it"),
+        (["WEIGHTS", "--data", "CLIPS", "--output", "nowhere/x.json"], 1, "there is no folder nowhere; make it first"),
+        (["WEIGHTS", "--scores", "s.txt", "--output", "c.json"], 2, "give --output FILE with it, and no weights"),
+        (["--scores", "s.txt"], 2, "--scores FILE: give --output FILE with it"),
     ],
 )
 def test_wrong_use_is_one_line(
