@@ -42,7 +42,7 @@ def calibrate(
     weights: Annotated[str | None, typer.Argument(help="Weights to calibrate: a folder, or a name.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="A CSV with the columns path, label and speaker, or a folder laid out as ASVspoof 2019."),
+        typer.Option(help="A CSV with the columns path, label and speaker, or the folder of a data set."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use this split of the data; of a folder, dev by default.")] = None,
     output: Annotated[
@@ -112,12 +112,12 @@ def calibrate(
 
 
 def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -> Any:
-    """The labelled recordings of a table, or of a folder laid out as ASVspoof 2019 LA, by default its `usual` split."""
-    from aasist_jax.data.layouts import find_layout
+    """The labelled recordings of a table, or of a folder in any layout, by default its `usual` split."""
+    from aasist_jax.data.layouts import layout_of
     from aasist_jax.data.layouts.csv_table import read_csv
 
     if data.is_dir():
-        return find_layout("asvspoof2019_la").read(data, split or usual, "LA")
+        return layout_of(data).read(data, split or usual, "LA")
     if not data.is_file():
         raise DataError(f"{data}: no such file or folder; give a CSV with the columns path,label,speaker")
     return read_csv(data, split, bonafide_is, way_out="--bonafide-is 1")
