@@ -10,6 +10,8 @@ import pytest
 import soundfile
 
 from aasist_jax.calibration.detector_calibration import read_detector_calibration
+from aasist_jax.data import layouts
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
 from tests.commands.labelled_clips import EACH, SYSTEMS, VOICES, read_table, write_clips, write_table
 from tests.models import toy
@@ -177,6 +179,21 @@ def test_numbers_are_understood_where_said(command: Command, weights: Path, clip
     table = write_table(clips.parent / "numbers_said.csv", numbers(read_table(clips)))
     assert command("calibrate", weights, "--data", table, "--bonafide-is", 1)[0] == 0
     assert Detector.from_pretrained(weights).score(clips.parent / "human00.wav").label == "human"
+
+
+def test_a_folder_may_have_the_layout_of_a_stranger(
+    command: Command, weights: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = layouts.all_layouts()
+
+    def read(folder: Path, split: str, track: str) -> list[Utterance]:
+        return known["csv"].read(folder / clips.name, split, track)
+
+    stranger = layouts.Layout("stranger", "", read, lambda folder, track: ["dev"] if folder == clips.parent else [])
+    monkeypatch.setattr(layouts, "all_layouts", lambda: known | {"stranger": stranger})
+    code, out, _ = command("calibrate", weights, "--data", clips.parent)
+    assert code == 0
+    assert out.startswith(f"Fitted on {clips.parent.name}, split dev: {len(VOICES) * EACH} human recordings")
 
 
 @pytest.mark.parametrize(
