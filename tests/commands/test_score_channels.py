@@ -47,6 +47,9 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
 
     out = ("--output", tmp_path / "scores.jsonl")
     assert command("score", scratch / "stereo.wav", *options, "--channel", 0, *out)[0] == 0
+    written = out[1].read_text()
+    assert command("score", scratch / "stereo.wav", *options, "--channel", 0, *out, "--resume")[0] == 0
+    assert out[1].read_text() == written
     code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 1, *out, "--resume")
     assert code == 1
     assert "of another channel" in errors
