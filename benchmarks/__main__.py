@@ -43,10 +43,10 @@ worker processes import this file anew, and need neither PyTorch nor the model."
 
 
 def main(arguments: list[str], scratch: Path) -> None:
-    """Measure the sections, print their tables, and write them to `--out`."""
+    """Measure the sections, print their tables, and write them to `--output`."""
     names, options = parse(arguments, {name: help for name, (_, help) in SECTIONS.items()})
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
     options = _prepare(options, scratch)
     report: dict[str, Any] = {"machine": describe_machine(options), "command": arguments, "sections": {}}
     text = " | ".join(f"{key} {value}" for key, value in report["machine"].items()) + "\n"
@@ -57,9 +57,9 @@ def main(arguments: list[str], scratch: Path) -> None:
         added = "\n".join(table.markdown() for table in tables)
         print(added, flush=True)
         text += f"\n{added}"
-        if options.out is not None:  # after every section, so that a run that is stopped leaves what it has
-            (options.out / "benchmark.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-            (options.out / "benchmark.md").write_text(text, encoding="utf-8")
+        if options.output is not None:  # after every section, so that a run that is stopped leaves what it has
+            (options.output / "benchmark.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            (options.output / "benchmark.md").write_text(text, encoding="utf-8")
 
 
 def _prepare(options: Options, scratch: Path) -> Options:

@@ -6,6 +6,8 @@ Winograd's filtering, which a CPU uses, takes 15 products where direct sums take
 
 import contextlib
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -92,17 +94,23 @@ def entries(what: str, options: Options) -> dict[str, Entry]:
 def revisions(options: Options) -> list[Table]:
     """Let `--base` and this checkout take turns. Results must agree; where `off by` is 0 they are equal bit by bit."""
     base, rows = options.path("base").resolve(), []
+    if not (base / "benchmarks" / "jax_programs.py").exists():
+        raise BenchmarkError(f"--base: {base} is no checkout of this project, or one from before it had benchmarks/")
     for what, size in [*(("inference", n) for n in options.batch), *(("training_step", n) for n in options.steps)]:
         calls, found = max(CLIPS_A_TURN // size, 1), {}
         with contextlib.ExitStack() as stack:
             for name, checkout in {"base": base, "this": REPOSITORY}.items():
-                own: dict[str, Any] = {"what": what, "weights": options.weights, "batch": size, "calls": calls}
-                process = stack.enter_context(child(name, "revision_programs.py:make", checkout=checkout, **own))
-                found[name] = Implementation(process.call, SAME)
+                own: dict[str, Any] = {"weights": options.weights, "batch": size}
+                process = stack.enter_context(child(name, f"jax_programs.py:{what}", checkout=checkout, **own))
+                found[name] = Implementation(functools.partial(_calls, process.call, calls), SAME)
             one, this = take_turns(what, found, rounds=options.rounds)
         rows.append((what, size, one.ms / calls, this.ms / calls, *this.times_as_fast(one.seconds), this.difference))
     columns = " | batch | base (ms):.4g | this (ms):.4g | base / this:.3f | lowest:.3f | highest:.3f | off by:.0e"
     return [Table(f"this checkout beside {base.name}, {options.rounds} rounds", columns, rows)]
+
+
+def _calls(call: Callable[[], np.ndarray], count: int) -> np.ndarray:
+    return np.array([call() for _ in range(count)])
 
 
 def write_torch_model(options: Options) -> dict[str, Any]:
@@ -178,7 +186,7 @@ def count(options: Options, what: str) -> dict[str, int]:
 def layers(options: Options) -> list[Table]:
     """Count every layer of inference, and of a training step with its gradients; nothing is measured."""
     forward, training = (count(options, what) for what in ("inference", "training_step"))
-    rows = [(name, 1e-6 * forward[name], 1e-6 * training[name]) for name in forward]
+    rows = [(name, 1e-6 * forward[name], 1e-6 * training[name]) for name in sorted(forward)]
     return [Table("counted for one clip", "layer | MFLOP, forward:.2f | MFLOP, training:.2f", rows)]
 
 

@@ -1,12 +1,12 @@
 """Scoring and training, from files on: whole recordings, over time and live; the input pipeline, an epoch, devices."""
 
-import functools
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from aasist_jax.models.family import Window
 from benchmarks.inputs import RATE, corpus_of, recording, write_corpus, write_random_weights
 from benchmarks.options import Options
 from benchmarks.processes import REPOSITORY, child
-from benchmarks.rounds import BenchmarkError, Implementation, Table, spread, take_turns, timing_table
+from benchmarks.rounds import BenchmarkError, Implementation, Table, spread, take_turns, timed, timing_table
 
 TURN, COMPARED, LIVE = 120 * RATE, 120 * RATE, 60 * RATE
 """Lengths in samples: of a mode's turn, of the recording that both modes score, and of the one that is scored live."""
@@ -52,28 +52,18 @@ def scoring(options: Options) -> list[Table]:
         soundfile.write(folder / f"{i:06}.flac", clip[: (1 + i % 4) * RATE], RATE)
     files = sorted(folder.iterdir())
     cuts = [cut for path in files for cut in detector.prepare(path, published=True).heard]
+
+    def from_files() -> np.ndarray:
+        scores: Any = score_in_batches(detector, [partial(str, path) for path in files], published=True)
+        return np.array([score.score for score in scores], np.float32)
+
     found = {
         "model alone": Implementation(lambda: detector.read_out(cuts, "the clips")[:, 1]),
-        "from FLAC files": Implementation(functools.partial(_from_files, detector, files)),
-        "aasist-jax score": Implementation(lambda: score_by_command(folder, options.weights), 1e-6),
+        "from FLAC files": Implementation(from_files),
+        "aasist-jax score": Implementation(partial(score_by_command, folder, options.weights), 1e-6),
     }
     turns = take_turns("scoring", found, rounds=options.rounds)
     return [timing_table(f"scoring, {GROUP} windows at once", [("scoring", len(files), one) for one in turns])]
-
-
-def _from_files(detector: Detector, files: list[Path]) -> np.ndarray:
-    scores: Any = score_in_batches(detector, [functools.partial(str, path) for path in files], published=True)
-    return np.array([score.score for score in scores], np.float32)
-
-
-def score_by_command(path: Path, weights: str, env: Any = None) -> np.ndarray:
-    """Score files by a process of `aasist-jax score`; the scores."""
-    command = [sys.executable, "-m", "aasist_jax", "score", str(path), "--weights", weights, "--published"]
-    command += ["--format", "jsonl"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=env)
-    if done.returncode:
-        raise BenchmarkError(f"aasist-jax score: {done.stderr.strip()}")
-    return np.array([json.loads(line)["score"] for line in done.stdout.splitlines()], np.float32)
 
 
 def starts(options: Options) -> list[Table]:
@@ -82,11 +72,28 @@ def starts(options: Options) -> list[Table]:
     soundfile.write(file, recording(options, 4.0), RATE)
     for i in range(min(options.rounds, 3)):
         env = dict.fromkeys(("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"), str(options.scratch / f"cache{i}"))
-        call = Implementation(functools.partial(score_by_command, file, options.weights, os.environ | env))
+        call = Implementation(partial(score_by_command, file, options.weights, env))
         [timing] = take_turns("starts", {"score": call}, rounds=1)
         rows.append((timing.first_call_s, *timing.seconds))
     found = [(kind, *spread(times)) for kind, times in zip(("cold", "warm"), zip(*rows, strict=True), strict=True)]
     return [Table("`aasist-jax score` on one file", "compiled programs | s:.2f | lowest:.2f | highest:.2f", found)]
+
+
+def score_by_command(path: Path, weights: str, env: Mapping[str, str] | None = None) -> np.ndarray:
+    """Score files by a process of `aasist-jax score`; the scores."""
+    arguments = (path, "--weights", weights, "--published", "--format", "jsonl")
+    lines = _run("-m", "aasist_jax", "score", *arguments, env=env).splitlines()
+    return np.array([json.loads(line)["score"] for line in lines], np.float32)
+
+
+def _run(*arguments: Any, env: Mapping[str, str] | None = None) -> str:
+    """What a process of Python with these arguments and further environment variables prints."""
+    command = [sys.executable, *map(str, arguments)]
+    environment = os.environ | dict(env or {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment)
+    if done.returncode:
+        raise BenchmarkError(f"{' '.join(command[1:4])}: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout
 
 
 def timeline(options: Options) -> list[Table]:
@@ -99,7 +106,13 @@ def timeline(options: Options) -> list[Table]:
         raise BenchmarkError(f"--length: expected at least a window, {shortest:g} s, got {min(options.length):g} s")
     wave, hop = recording(options, longest), min(0.5, shortest)
     passes = [(seconds, *_beside_no_overlap(detector, wave[: round(seconds * RATE)])) for seconds in options.length]
-    modes = [*_memory(options, wave), *_beside_exact(detector, wave[:COMPARED])]
+    soundfile.write(path := options.scratch / "long.flac", wave, RATE)
+    with child("timeline", "end_to_end.py:score_file", weights=options.weights, path=str(path)) as process:
+        loaded = process.memory_mb("VmRSS")
+        process.call()
+        peak = process.memory_mb("VmHWM")
+    modes = [("memory from the file, peak (MB)", peak), ("the same above the loaded model (MB)", peak - loaded)]
+    modes += _beside_exact(detector, wave[:COMPARED])
     live = [_live(detector, wave[:LIVE], *mode) for mode in ((None, False), (hop, False), (hop, True))]
     columns = "length (s):g | windows | s:.4g | times real time:.2f | without overlap (s):.4g | ratio:.2f"
     delays = "a score comes after its window's end (s of audio):.3f | computing (ms):.0f | 99 % (ms):.0f"
@@ -137,25 +150,14 @@ def _beside_no_overlap(detector: Detector, wave: np.ndarray) -> tuple[float, ...
     for i, piece in enumerate(pieces):
         # The mode that begins changes, so that a load that grows or falls is shared.
         for j in (i % 2, 1 - i % 2):
-            began = time.perf_counter()
-            found = (_fine, _exact)[j](detector, [piece])
-            seconds[i, j] = time.perf_counter() - began
+            found, seconds[i, j] = timed(partial((_fine, _exact)[j], detector, [piece]))
             windows += len(found.windows) * (j == 0)
     (fine, coarse), turns = seconds.sum(axis=0), spread(list(seconds[:, 0] / seconds[:, 1]))
     return windows, fine, wave.size / RATE / fine, coarse, fine / coarse, turns[0]
 
 
-def _memory(options: Options, wave: np.ndarray) -> list[tuple[str, float]]:
-    path = options.scratch / "long.flac"
-    soundfile.write(path, wave, RATE)
-    with child("timeline", "end_to_end.py:score_file", weights=options.weights, path=str(path)) as process:
-        loaded = process.memory_mb("VmRSS")
-        process.call()
-        peak = process.memory_mb("VmHWM")
-    return [("memory from the file, peak (MB)", peak), ("the same above the loaded model (MB)", peak - loaded)]
-
-
 def _beside_exact(detector: Detector, wave: np.ndarray) -> list[tuple[str, float]]:
+    """How far the scores of the shared encoder are from those of windows by themselves."""
     shared = _fine(detector, [wave])
     exact = _exact(detector, [wave[: round(shared.windows[-2].end * RATE)]], shared.hop)
     pairs = zip(shared.windows, exact.windows, strict=False)
@@ -174,9 +176,8 @@ def _live(detector: Detector, wave: np.ndarray, hop: float | None, exact: bool) 
     detector.stream(hop=hop, exact=exact).push(wave[: 2 * detector.window])  # compiles
     stream, chunk, late, scored, spent = detector.stream(hop=hop, exact=exact), RATE // 100, [0.0], [], 0.0
     for start in range(0, wave.size, chunk):
-        began = time.perf_counter()
-        windows = stream.push(wave[start : start + chunk])
-        spent += (taken := time.perf_counter() - began)
+        windows, taken = timed(partial(stream.push, wave[start : start + chunk]))
+        spent += taken
         scored += [1e3 * taken] if windows else []
         late += [(start + chunk) / RATE - window.end for window in windows]
     mode = "windows of the verdict" if hop is None else "exact" if stream.exact else "shared encoder"
@@ -227,10 +228,7 @@ def train(options: Options, name: str, batch: int, clips: int) -> Path:
     config["data_config"] = {"cache": str(folder / "cache")}
     config["train_config"] = {"init": options.weights, "log_steps": 1}
     (folder / "config.json").write_text(json.dumps(config))
-    command = [sys.executable, "scripts/train.py", "--config", f"{folder}/config.json", "--output", f"{folder}/run"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
-    if done.returncode:
-        raise BenchmarkError(f"scripts/train.py: {done.stderr.strip().splitlines()[-1]}")
+    _run("scripts/train.py", "--config", folder / "config.json", "--output", folder / "run")
     return folder / "run"
 
 
@@ -246,14 +244,14 @@ def devices(options: Options) -> list[Table]:
             raise BenchmarkError(f"--devices: {size} clips cannot be shared evenly by {count} devices")
         env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(count)))}
         env |= {} if options.gpu else {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(count)}
-        program = "jax_programs.py:training_step_on_all_devices"
-        with child(f"{count} devices", program, env=env, weights=weights, batch=size) as process:
-            there, losses, seconds = np.array([process.call() for _ in range(STEPS)]).T
+        own: Any = {"weights": weights, "batch": size, "precision": None, "devices": count}
+        with child(f"{count} devices", "jax_programs.py:training_step", env=env, **own) as process:
+            losses, seconds = np.array([(*loss, took) for loss, took in (timed(process.call) for _ in range(STEPS))]).T
         first = first if first.size else losses
         difference = float(np.abs(losses / first - 1).max())
-        if there[0] != count or not difference <= SAME_LOSS:
-            found = f"{there[0]:g} are there, losses off by {difference:.1e} from those of {options.devices[0]}"
-            raise BenchmarkError(f"{count} devices: {found}, relative, where {SAME_LOSS:g} is allowed")
+        if not difference <= SAME_LOSS:
+            off = f"{difference:.1e} from those of {options.devices[0]}, relative, where {SAME_LOSS:g} is allowed"
+            raise BenchmarkError(f"{count} devices: losses are off by {off}")
         rows.append((count, losses[-1], difference, 1e3 * seconds[1:].min(), size / seconds[1:].min()))
     columns = f"{'' if options.gpu else 'virtual '}devices | loss after {STEPS} steps:.6f | off by, relative:.0e"
     return [Table(f"training step of {size} clips", f"{columns} | quickest step (ms):.3g | clips/s:.4g", rows)]

@@ -31,7 +31,7 @@ mkdir -p "$out"
 echo "tests against the reference outputs: $(tail -n 1 "$out/parity.txt")" >"$out/summary.md"
 for section in determinism inference training pipeline devices ceilings; do # each by itself, so that one may fail
     rm -f "$out/$section"/benchmark.*
-    "$python" -m benchmarks "$section" "${options[@]}" --out "$out/$section" || { status=1; echo "FAILED: $section" >&2; }
+    "$python" -m benchmarks "$section" "${options[@]}" --output "$out/$section" || { status=1; echo "FAILED: $section" >&2; }
     printf '\n## %s\n\n%s\n' "$section" "$(cat "$out/$section/benchmark.md" 2>/dev/null || echo FAILED)" >>"$out/summary.md"
 done
 exit $status

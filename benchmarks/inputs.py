@@ -34,15 +34,11 @@ def recording(options: Options, seconds: float) -> np.ndarray:
     files = sorted(corpus_of(options).glob("ASVspoof2019_LA_eval/flac/*.flac"))
     if not files:
         raise FileNotFoundError(2, "no FLAC files of the eval split there", str(corpus_of(options)))
-    clips, samples, order = (
-        [],
-        round(seconds * RATE),
-        itertools.cycle(np.random.default_rng(0).permutation(np.array(files))),
-    )
-    while samples:
-        clips.append(load_audio(next(order))[:samples])
-        samples -= clips[-1].size
-    return np.concatenate(clips)
+    order = itertools.cycle(np.random.default_rng(0).permutation(np.array(files)))
+    clips, samples = list[np.ndarray](), round(seconds * RATE)
+    while sum(clip.size for clip in clips) < samples:
+        clips.append(load_audio(next(order)))
+    return np.concatenate(clips)[:samples]
 
 
 def write_corpus(folder: Path, clips: Mapping[str, int]) -> Path:

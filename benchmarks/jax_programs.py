@@ -1,6 +1,5 @@
 """Our own implementations. Weights are named by their folder, so that a program can run in a process of its own."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from aasist_jax.training.parallel import AXIS, batch_to_devices, parallel_step, 
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.folder import load_weights
 from benchmarks.inputs import labels, noise
+from benchmarks.rounds import BenchmarkError
 
 Call = Callable[[], np.ndarray]
 
@@ -30,10 +30,33 @@ def inference(weights: str, batch: int, dtype: str = "float32") -> Call:
     return lambda: detector.batch_logits(wave)
 
 
-def training_step(weights: str, batch: int, dtype: str = "float32", precision: str | None = "highest") -> Call:
-    """Make a call that takes a step and gives the loss; `precision` None is the device's default, TF32 on a GPU."""
-    function, state, clips = _step(weights, batch, dtype)
-    step, clips = jax.jit(function, donate_argnums=0), jax.device_put(clips)
+def training_step(
+    weights: str, batch: int, dtype: str = "float32", precision: str | None = "highest", devices: int = 0
+) -> Call:
+    """Make a call that takes the step of `scripts/train.py` and gives the loss; AASIST without dropout.
+
+    `precision` None is the device's default, TF32 on a GPU. With `devices` all that there are share the batch; they
+    must be so many.
+    """
+    loaded, axis_name = load_weights(weights), AXIS if devices else None
+    config, family = loaded.config, family_of(loaded.config)
+    # AASIST's losses are compared with those of PyTorch, whose random numbers are others.
+    own = {"dropout": DropoutRates(0.0, 0.0, 0.0, 0.0)} if isinstance(config, AASISTConfig) else {}
+    network = build_network(config, dtype=jnp.dtype(dtype), axis_name=axis_name, **own)
+    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], never_trained(config))
+    # A copy: the state is donated to the step.
+    state: Any = init_state(jax.tree.map(jnp.array, loaded.variables), optimizer)
+    clips: Any = {"wave": noise(batch, window_of(config).samples), "label": labels(batch)}
+    if family.loss is not None:
+        # What a family's own loss may ask for: all spoofs are of one attack, and all clips of one speaker.
+        clips |= {"attack": 1 - clips["label"], "speaker": np.zeros(batch, np.int32)}
+    step: Any = make_train_step(network, optimizer, loss=loss_of(family), axis_name=axis_name)
+    if not devices:
+        step, clips = jax.jit(step, donate_argnums=0), jax.device_put(clips)
+    elif devices == jax.device_count():
+        step, state, clips = parallel_step(step), replicate(state), batch_to_devices(clips)
+    else:
+        raise BenchmarkError(f"{devices} devices are asked for, and {jax.device_count()} are there")
 
     def once() -> np.ndarray:
         nonlocal state
@@ -43,34 +66,3 @@ def training_step(weights: str, batch: int, dtype: str = "float32", precision: s
         return np.array([float(metrics["loss"])])
 
     return once
-
-
-def training_step_on_all_devices(weights: str, batch: int) -> Call:
-    """Make a call that takes a step on every device there is: their count, the loss, and the seconds it took."""
-    function, state, clips = _step(weights, batch, "float32", axis_name=AXIS)
-    step, state, clips = parallel_step(function), replicate(state), batch_to_devices(clips)
-
-    def once() -> np.ndarray:
-        nonlocal state
-        began = time.perf_counter()
-        state, metrics = step(state, clips)
-        return np.array([jax.device_count(), float(metrics["loss"]), time.perf_counter() - began])
-
-    return once
-
-
-def _step(weights: str, batch: int, dtype: str, axis_name: str | None = None) -> tuple[Any, Any, Any]:
-    """Make the step that `scripts/train.py` takes, its first state, and a batch of noise; AASIST without dropout."""
-    loaded = load_weights(weights)
-    config, family = loaded.config, family_of(loaded.config)
-    # AASIST's losses are compared with those of PyTorch, whose random numbers are others.
-    own = {"dropout": DropoutRates(0.0, 0.0, 0.0, 0.0)} if isinstance(config, AASISTConfig) else {}
-    network = build_network(config, dtype=jnp.dtype(dtype), axis_name=axis_name, **own)
-    optimizer = make_optimizer(OptimConfig(), 10**6, loaded.variables["params"], never_trained(config))
-    # A copy: the state is donated to the step.
-    state = init_state(jax.tree.map(jnp.array, loaded.variables), optimizer)
-    clips = {"wave": noise(batch, window_of(config).samples), "label": labels(batch)}
-    if family.loss is not None:
-        # What a family's own loss may ask for: all spoofs are of one attack, and all clips of one speaker.
-        clips |= {"attack": 1 - clips["label"], "speaker": np.zeros(batch, np.int32)}
-    return make_train_step(network, optimizer, loss=loss_of(family), axis_name=axis_name), state, clips

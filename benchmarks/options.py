@@ -1,44 +1,37 @@
-"""The options of the benchmark command, each said once: name, type, default and help."""
+"""The options of the benchmark command, each said once: name, type, help and default."""
 
 import argparse
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from benchmarks.rounds import BenchmarkError
 
 Sizes = tuple[int, ...]
 
 
-def _option(default: Any, help: str, **more: Any) -> Any:
-    """A field that is an option of the command, with further arguments of `ArgumentParser.add_argument`."""
-    return field(default=default, metadata={"help": help, "type": type(default)} | more)
-
-
 @dataclass(frozen=True)
 class Options:
-    """The options of all sections."""
+    """The options of all sections; what is annotated with a help is one of the command."""
 
-    weights: str = _option(
-        "AASIST-L", "a weights folder, the name of fetched weights, or `small`: a small random model"
+    weights: Annotated[str, "a weights folder, the name of fetched weights, or `small`: a small random model"] = (
+        "AASIST-L"
     )
-    config: str | None = _option(None, "a configuration of any family, timed with random weights instead", type=str)
-    batch: Sizes = _option((1, 8, 24), "batch sizes of inference (1 8 24)", type=int, nargs="+")
-    step_batch: Sizes = _option((), "batch sizes of the training step (8; on a GPU 24 48 96)", type=int, nargs="+")
-    rounds: int = _option(9, "how many times each implementation is timed (9)")
-    threads: int = _option(2, "CPU threads of every implementation, each on a core of its own (2)")
-    no_compiled: bool = _option(False, "leave out torch.compile, which takes minutes and a C++ compiler")
-    corpus: Path | None = _option(None, "a data set in the layout of ASVspoof 2019 LA (else noise)", type=Path)
-    clips: int = _option(64, "clips to score, to train on (an epoch is extrapolated), or of each class to judge (64)")
-    length: tuple[float, ...] = _option(
-        (5.0, 60.0, 600.0, 3600.0), "timeline: seconds of the recordings (5 60 600 3600)", type=float, nargs="+"
-    )
-    devices: Sizes = _option((1, 2, 4), "numbers of devices, virtual ones on a CPU (1 2 4)", type=int, nargs="+")
-    scores: Path | None = _option(None, "calibration: a score file that `aasist-jax metrics` reads", type=Path)
-    keys: Path | None = _option(None, "calibration: its protocol, which must name the speakers", type=Path)
-    sounds: Path | None = _option(None, "speech: a folder of folders of recordings without speech", type=Path)
-    base: Path | None = _option(None, "revisions: the folder of another checkout of the project", type=Path)
-    out: Path | None = _option(None, "folder to write benchmark.md and benchmark.json to", type=Path)
+    config: Annotated[str | None, "a configuration of any family, timed with random weights instead"] = None
+    batch: Annotated[Sizes, "batch sizes of inference (1 8 24)"] = (1, 8, 24)
+    step_batch: Annotated[Sizes, "batch sizes of the training step (8; on a GPU 24 48 96)"] = ()
+    rounds: Annotated[int, "how many times each implementation is timed (9)"] = 9
+    threads: Annotated[int, "CPU threads of every implementation, each on a core of its own (2)"] = 2
+    no_compiled: Annotated[bool, "leave out torch.compile, which takes minutes and a C++ compiler"] = False
+    corpus: Annotated[Path | None, "a data set in the layout of ASVspoof 2019 LA (else noise)"] = None
+    clips: Annotated[int, "clips to score, to train on (an epoch is extrapolated), or of each class to judge (64)"] = 64
+    length: Annotated[tuple[float, ...], "timeline: seconds of the recordings (5 60 600 3600)"] = (5, 60, 600, 3600)
+    devices: Annotated[Sizes, "numbers of devices, virtual ones on a CPU (1 2 4)"] = (1, 2, 4)
+    scores: Annotated[Path | None, "calibration: a score file that `aasist-jax metrics` reads"] = None
+    keys: Annotated[Path | None, "calibration: its protocol, which must name the speakers"] = None
+    sounds: Annotated[Path | None, "speech: a folder of folders of recordings without speech"] = None
+    base: Annotated[Path | None, "revisions: the folder of another checkout of the project"] = None
+    output: Annotated[Path | None, "folder to write benchmark.md and benchmark.json to"] = None
     gpu: bool = False
     """Whether JAX computes on a GPU."""
     scratch: Path = Path()
@@ -72,12 +65,18 @@ def parse(arguments: list[str], sections: dict[str, str]) -> tuple[list[str], Op
     Raises:
         BenchmarkError: an unknown section or option, or a value out of range; one line.
     """
-    parser = _Parser(prog="python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="python -m benchmarks", formatter_class=form, allow_abbrev=False)
     parser.epilog = "sections:\n" + "".join(f"  {name:12} {help}\n" for name, help in sections.items())
     parser.add_argument("sections", nargs="+", choices=list(sections), metavar="SECTION", help="what to measure")
-    for each in (each for each in fields(Options) if each.metadata):
-        more = {"action": "store_true", "help": each.metadata["help"]} if each.type is bool else each.metadata
-        parser.add_argument("--" + each.name.replace("_", "-"), default=each.default, **more)
+    for name, annotated in get_type_hints(Options, include_extras=True).items():
+        if get_origin(annotated) is Annotated:
+            kind, help = get_args(annotated)
+            # Of `Path | None` and of `tuple[int, ...]` the first, which is what a word on the command line is read as.
+            more: dict[str, Any] = {"type": next(iter(get_args(kind)), kind)}
+            more |= {"nargs": "+"} if get_origin(kind) is tuple else {}
+            more = {"action": "store_true"} if kind is bool else more
+            parser.add_argument(f"--{name.replace('_', '-')}", default=getattr(Options, name), help=help, **more)
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(arguments)).items()}
     names = list(dict.fromkeys(values.pop("sections")))
     for name, value in values.items():

@@ -77,6 +77,13 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
     return statistics.median(values), min(values), max(values)
 
 
+def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[Any, float]:
+    """A call's result, and the seconds that it took."""
+    began = clock()
+    result = call()
+    return result, clock() - began
+
+
 def take_turns(
     what: str,
     implementations: Mapping[str, Implementation],
@@ -93,13 +100,10 @@ def take_turns(
     """
     names, first_call, differences, first = list(implementations), {}, {}, None
     for name, implementation in implementations.items():
-        began = clock()
-        found = [implementation.call()]
-        first_call[name] = clock() - began
-        found = (found + [implementation.call() for _ in range(WARM_UP - 1)])[:compared]
+        result, first_call[name] = timed(implementation.call, clock)
+        found = [result, *(implementation.call() for _ in range(WARM_UP - 1))][:compared]
         first = first or found
         differences[name] = _difference(found, first)
-    for name, implementation in implementations.items():
         # So written, NaN does not pass either.
         if not differences[name] <= implementation.tolerance:
             off = f"{differences[name]:.1e}, where {implementation.tolerance:g} is allowed"
@@ -109,9 +113,7 @@ def take_turns(
         # The one that begins changes, so that none always follows the same neighbour.
         for name in names[i % len(names) :] + names[: i % len(names)]:
             sleep(PAUSE)
-            began = clock()
-            implementations[name].call()
-            seconds[name].append(clock() - began)
+            seconds[name].append(timed(implementations[name].call, clock)[1])
     baseline = tuple(seconds[names[0]])
     return [Timing(name, tuple(seconds[name]), baseline, first_call[name], differences[name]) for name in names]
 

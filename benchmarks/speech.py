@@ -6,6 +6,7 @@ and of the sounds, are no independent test.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from aasist_jax.corpus.non_speech import NON_SPEECH, noise_at
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from benchmarks.inputs import RATE, corpus_of, recording
 from benchmarks.options import Options
-from benchmarks.rounds import Table
+from benchmarks.rounds import Table, timed
 
 WINDOW = 64_600
 SECONDS, TIMED, SEEDS = 30, 600.0, 2
@@ -50,19 +51,17 @@ def _kept(options: Options) -> Table:
         clips = read_asvspoof2019_la(corpus_of(options), split)
         for label in ("bonafide", "spoof"):
             waves = [load_audio(clip.path) for clip in clips if clip.label == label]
-            found = [_windows(waves, channel) for channel in CHANNELS]
-            rows += [
-                (f"{split}, {label}", by, len(found[0]), *(x[:, i].mean() for x in found)) for i, by in enumerate(BOTH)
-            ]
+            kept = np.stack([_windows(waves, channel) for channel in CHANNELS], axis=1)
+            shares = zip(BOTH, kept.mean(axis=0).T, strict=True)
+            rows += [(f"{split}, {label}", by, len(kept), *share) for by, share in shares]
     columns = " | ".join(f"{name}:.2%" for name in CHANNELS)
     return Table("Windows of speech that are kept", f"clips | by | windows | {columns}", rows)
 
 
 def _dropped(options: Options) -> Table:
     size, rngs = SECONDS * RATE, [np.random.default_rng(seed) for seed in range(SEEDS)]
-    noises = [
-        noise_at(size, rng, level, slope) for rng in rngs for level in (-20.0, -50.0) for slope in (0.0, 1.0, 2.0)
-    ]
+    kinds = [(level, slope) for level in (-20.0, -50.0) for slope in (0.0, 1.0, 2.0)]
+    noises = [noise_at(size, rng, *kind) for rng in rngs for kind in kinds]
     groups = {"noise: white, pink, brown at -20 and -50 dBFS": noises}
     groups |= {name: [make(size, rng) for rng in rngs] for name, make in NON_SPEECH.items()}
     for folder in sorted(options.path("sounds").iterdir()) if options.sounds else []:
@@ -102,8 +101,7 @@ def _gate(decibels: np.ndarray, first: int, stop: int) -> float:
 def _time(options: Options) -> Table:
     wave, rows = recording(options, TIMED), []
     for name, push in (("detector of speech", SpeechActivity().push), ("signal facts", SignalMeter().push)):
-        begun = time.process_time()
-        for start in range(0, wave.size, 1 << 18):
-            push(wave[start : start + (1 << 18)])
-        rows.append((name, 1000 * (time.process_time() - begun) * 3600 / TIMED))
+        blocks = [wave[start : start + (1 << 18)] for start in range(0, wave.size, 1 << 18)]
+        _, seconds = timed(partial(list, map(push, blocks)), time.process_time)
+        rows.append((name, 1000 * seconds * 3600 / TIMED))
     return Table("Processor time for an hour of audio", "what | ms:.0f", rows)

@@ -5,7 +5,7 @@ Parameter names are those of the official checkpoints, which load with `load_sta
 Departures of the official weights' model from the paper are kept; each is told where it happens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,8 @@ def sinc_filter_bank(filters: int, kernel_size: int) -> np.ndarray:
     taps = np.arange(-half, half + 1, dtype=np.float32)
     mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), filters + 1)
     edges = 700 * (10 ** (mel / 2595) - 1)
-    low_pass = np.stack(
-        [
-            (2 * edge / SAMPLE_RATE) * np.sinc(np.float32(2 * edge) * taps / np.float32(SAMPLE_RATE)).astype(np.float64)
-            for edge in edges
-        ]
-    )
+    scale = np.float64(2 * edges[:, None] / SAMPLE_RATE)
+    low_pass = scale * np.sinc(np.float32(2 * edges[:, None]) * taps / np.float32(SAMPLE_RATE)).astype(np.float64)
     return np.diff(low_pass, axis=0).astype(np.float32) * np.hamming(taps.size).astype(np.float32)
 
 
@@ -59,49 +55,48 @@ def attention_vector(features: int) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(features, 1)))
 
 
-class NodeBatchNorm(nn.BatchNorm1d):
-    """Batch norm over all nodes of all graphs of a batch: (batch, node, feature)."""
+class _Attention(nn.Module):
+    """What both kinds of graph attention share; dropout is left to them."""
 
-    def forward(self, nodes: Tensor) -> Tensor:
-        return super().forward(nodes.flatten(0, 1)).view_as(nodes)
+    def __init__(self, inputs: int, outputs: int, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.dropout = nn.Dropout(0.2)
+        self.att_proj = nn.Linear(inputs, outputs)
+        self.proj_with_att = nn.Linear(inputs, outputs)
+        self.proj_without_att = nn.Linear(inputs, outputs)
+        self.bn = nn.BatchNorm1d(outputs)
+
+    def attend(self, nodes: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+        """(batch, node, inputs) to (batch, node, outputs); `score` takes (batch, node, node, outputs) to scores."""
+        pairs = torch.tanh(self.att_proj(nodes.unsqueeze(2) * nodes.unsqueeze(1)))
+        attention = torch.softmax(score(pairs) / self.temperature, dim=2)
+        updated = self.proj_with_att(attention @ nodes) + self.proj_without_att(nodes)
+        # Batch norm over all nodes of all graphs of the batch.
+        return F.selu(self.bn(updated.flatten(0, 1)).view_as(updated))
 
 
-class GraphAttention(nn.Module):
+class GraphAttention(_Attention):
     """Homogeneous graph attention over a complete graph: (batch, node, inputs) to (batch, node, outputs)."""
 
     def __init__(self, inputs: int, outputs: int, temperature: float) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.dropout = nn.Dropout(0.2)
-        self.att_proj = nn.Linear(inputs, outputs)
+        super().__init__(inputs, outputs, temperature)
         self.att_weight = attention_vector(outputs)
-        self.proj_with_att = nn.Linear(inputs, outputs)
-        self.proj_without_att = nn.Linear(inputs, outputs)
-        self.bn = NodeBatchNorm(outputs)
 
     def forward(self, nodes: Tensor) -> Tensor:
-        nodes = self.dropout(nodes)
-        pairs = torch.tanh(self.att_proj(nodes.unsqueeze(2) * nodes.unsqueeze(1)))
-        attention = torch.softmax((pairs @ self.att_weight).squeeze(3) / self.temperature, dim=2)
-        return F.selu(self.bn(self.proj_with_att(attention @ nodes) + self.proj_without_att(nodes)))
+        return self.attend(self.dropout(nodes), lambda pairs: (pairs @ self.att_weight).squeeze(3))
 
 
-class HeterogeneousGraphAttention(nn.Module):
+class HeterogeneousGraphAttention(_Attention):
     """Graph attention over two types of node and a stack node (`master` in the checkpoints) that listens to both."""
 
     def __init__(self, inputs: int, outputs: int, temperature: float) -> None:
-        super().__init__()
-        self.temperature = temperature
+        super().__init__(inputs, outputs, temperature)
         self.proj_type1 = nn.Linear(inputs, inputs)
         self.proj_type2 = nn.Linear(inputs, inputs)
-        self.dropout = nn.Dropout(0.2)
-        self.att_proj = nn.Linear(inputs, outputs)
         self.att_weight11 = attention_vector(outputs)
         self.att_weight12 = attention_vector(outputs)
         self.att_weight22 = attention_vector(outputs)
-        self.proj_with_att = nn.Linear(inputs, outputs)
-        self.proj_without_att = nn.Linear(inputs, outputs)
-        self.bn = NodeBatchNorm(outputs)
         self.att_projM = nn.Linear(inputs, outputs)
         self.att_weightM = attention_vector(outputs)
         self.proj_with_attM = nn.Linear(inputs, outputs)
@@ -111,26 +106,14 @@ class HeterogeneousGraphAttention(nn.Module):
         """(batch, n1, inputs), (batch, n2, inputs) and (batch or 1, 1, inputs) to the same with `outputs`."""
         counts = [type1.shape[1], type2.shape[1]]
         nodes = self.dropout(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))
-        # Both see the nodes as they came in: the stack node does not wait for the layer's update.
-        new_stack_node = self._update_stack_node(nodes, stack_node)
-        attention = self._attention(nodes, counts)
-        nodes = F.selu(self.bn(self.proj_with_att(attention @ nodes) + self.proj_without_att(nodes)))
-        new1, new2 = nodes.split(counts, dim=1)
-        return new1, new2, new_stack_node
-
-    def _attention(self, nodes: Tensor, counts: list[int]) -> Tensor:
-        """(batch, node, node), each row adding up to 1."""
-        pairs = torch.tanh(self.att_proj(nodes.unsqueeze(2) * nodes.unsqueeze(1)))
         by_types = torch.stack([self.att_weight11, self.att_weight12, self.att_weight22]).squeeze(2)
         is_type2 = torch.repeat_interleave(torch.tensor([0, 1]), torch.tensor(counts))
         vectors = by_types[is_type2.unsqueeze(1) + is_type2]
-        return torch.softmax((pairs * vectors).sum(dim=3) / self.temperature, dim=2)
-
-    def _update_stack_node(self, nodes: Tensor, stack_node: Tensor) -> Tensor:
+        new1, new2 = self.attend(nodes, lambda pairs: (pairs * vectors).sum(dim=3)).split(counts, dim=1)
+        # Of the nodes as they came in: the stack node does not wait for the layer's update.
         scores = torch.tanh(self.att_projM(nodes * stack_node)) @ self.att_weightM
-        attention = torch.softmax(scores / self.temperature, dim=1)
-        heard = attention.transpose(1, 2) @ nodes
-        return self.proj_with_attM(heard) + self.proj_without_attM(stack_node)
+        heard = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ nodes
+        return new1, new2, self.proj_with_attM(heard) + self.proj_without_attM(stack_node)
 
 
 class GraphPool(nn.Module):
@@ -172,12 +155,9 @@ class TorchAASIST(nn.Module):
         self.register_buffer("sinc_filters", bank, persistent=False)
         self.first_bn = nn.BatchNorm2d(1)
         # The last pair serves three blocks. The checkpoints' names want each block in a sequence of its own.
-        self.encoder = nn.Sequential(
-            *(
-                nn.Sequential(ResidualBlock(inputs, outputs, first=number == 0))
-                for number, (inputs, outputs) in enumerate([*channels, channels[-1], channels[-1]])
-            )
-        )
+        widths = [*channels, channels[-1], channels[-1]]
+        blocks = [ResidualBlock(inputs, outputs, first=i == 0) for i, (inputs, outputs) in enumerate(widths)]
+        self.encoder = nn.Sequential(*map(nn.Sequential, blocks))
 
         self.pos_S = nn.Parameter(torch.randn(1, filters // 3, encoded))
         self.GAT_layer_S = GraphAttention(encoded, graph, heat_spectral)
@@ -185,9 +165,8 @@ class TorchAASIST(nn.Module):
         self.pool_S = GraphPool(graph, ratio_spectral)
         self.pool_T = GraphPool(graph, ratio_temporal)
 
-        self.master1 = nn.Parameter(torch.randn(1, 1, graph))
-        self.master2 = nn.Parameter(torch.randn(1, 1, graph))
         for branch in (1, 2):
+            self.register_parameter(f"master{branch}", nn.Parameter(torch.randn(1, 1, graph)))
             self.add_module(f"HtrgGAT_layer_ST{branch}1", HeterogeneousGraphAttention(graph, joint, heat_joint))
             self.add_module(f"HtrgGAT_layer_ST{branch}2", HeterogeneousGraphAttention(joint, joint, heat_joint))
             self.add_module(f"pool_hS{branch}", GraphPool(joint, ratio_joint))
@@ -225,16 +204,8 @@ class TorchAASIST(nn.Module):
 
         branches = [self._branch(number, stages) for number in (1, 2)]
         temporal, spectral, stack_node = (torch.maximum(one, two) for one, two in zip(*branches, strict=True))
-        stages["last_hidden"] = torch.cat(
-            [
-                temporal.abs().amax(dim=1),
-                temporal.mean(dim=1),
-                spectral.abs().amax(dim=1),
-                spectral.mean(dim=1),
-                stack_node.squeeze(1),
-            ],
-            dim=1,
-        )
+        of_temporal, of_spectral = ([nodes.abs().amax(dim=1), nodes.mean(dim=1)] for nodes in (temporal, spectral))
+        stages["last_hidden"] = torch.cat([*of_temporal, *of_spectral, stack_node.squeeze(1)], dim=1)
         stages["logits"] = self.out_layer(self.output_dropout(stages["last_hidden"]))
         return stages
 

@@ -206,10 +206,10 @@ def export(toy: ModuleType, weights: Path, folder: Path, command: Command) -> No
 
     `tests/export/test_onnx_file.py` exports the toy that has an ONNX form.
     """
-    assert command("export", weights, "--format", "stablehlo", "--out", folder / "toy.zip")[0] == 0
+    assert command("export", weights, "--format", "stablehlo", "--output", folder / "toy.zip")[0] == 0
     if toy.FAMILY.onnx_graph is not None:
         return
-    code, _, said = command("export", weights, "--format", "onnx", "--out", folder / "toy.onnx")
+    code, _, said = command("export", weights, "--format", "onnx", "--output", folder / "toy.onnx")
     assert (code, said.count("\n")) == (exit_codes.FAILURE, 1)
     assert "has no ONNX form; export it as StableHLO" in said
     assert not (folder / "toy.onnx").exists()

@@ -144,7 +144,7 @@ def test_everything_is_done_from_a_folder_elsewhere(site: Site, installed: Path,
     aasist_jax("score", "call.wav", "--weights", "run/weights")
     aasist_jax("convert", "AASIST-L.pth", "--config", "AASIST-L", "--output", "weights")
     aasist_jax("convert", "weights", "--to-torch", "back.pth")
-    aasist_jax("export", "weights", "--format", "stablehlo", "--out", "model.zip")
+    aasist_jax("export", "weights", "--format", "stablehlo", "--output", "model.zip")
     seconds = time.monotonic() - start
     assert {"run", "weights", "back.pth", "model.zip"} <= {path.name for path in folder.iterdir()}
 

@@ -42,10 +42,10 @@ def calibrate(
     weights: Annotated[str | None, typer.Argument(help="Weights to calibrate: a folder, or a name.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="A CSV with the columns path, label and speaker, or a folder laid out as ASVspoof 2019."),
+        typer.Option(help="A CSV with the columns path, label and speaker, or the folder of a data set."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use this split of the data; of a folder, dev by default.")] = None,
-    out: Annotated[
+    output: Annotated[
         Path | None, typer.Option(help="File to write; default: calibration.json in the weights folder.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw how reliable it is on voices left out, to this .png.")] = None,
@@ -65,16 +65,16 @@ def calibrate(
 ) -> None:
     """Fit a calibration, write it, and print how good it is."""
     if scores is not None:
-        if weights is not None or data is not None or out is None:
-            raise typer.BadParameter("--scores FILE: give --out FILE with it, and no weights and no --data")
-        _calibrate_scores(scores, out, keys, where, method, prior, name, bonafide_is)
+        if weights is not None or data is not None or output is None:
+            raise typer.BadParameter("--scores FILE: give --output FILE with it, and no weights and no --data")
+        _calibrate_scores(scores, output, keys, where, method, prior, name, bonafide_is)
         return
     if weights is None or data is None:
         raise typer.BadParameter("name the weights and labelled recordings: WEIGHTS --data clips.csv")
     if plot is not None:
         check_output(plot, (".png",))
-    if out is not None:
-        check_output(out, (".json",))
+    if output is not None:
+        check_output(output, (".json",))
     from aasist_jax.detection.detector import CALIBRATION_FILE
 
     folder = weights_folder(weights)
@@ -100,23 +100,24 @@ def calibrate(
     given = [word for option, value in options.items() if value for word in (option, value)]
     command = shlex.join(["aasist-jax", "calibrate", weights, "--data", str(data), *given])
     calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
-    path = out or folder / CALIBRATION_FILE
+    path = output or folder / CALIBRATION_FILE
     save_detector_calibration(calibration, path)
     if plot is not None:
         from aasist_jax.calibration.reliability_plot import draw_reliability
 
         draw_reliability(plot, recordings, calibration)
     _print_report(calibration)
-    say(f"{path}: written; `score`, `timeline` and `listen` use it" + ("" if out is None else " in a weights folder"))
+    where_used = "" if output is None else " in a weights folder"
+    say(f"{path}: written; `score`, `timeline` and `listen` use it{where_used}")
 
 
 def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -> Any:
-    """The labelled recordings of a table, or of a folder laid out as ASVspoof 2019 LA, by default its `usual` split."""
-    from aasist_jax.data.layouts import find_layout
+    """The labelled recordings of a table, or of a folder in any layout, by default its `usual` split."""
+    from aasist_jax.data.layouts import layout_of
     from aasist_jax.data.layouts.csv_table import read_csv
 
     if data.is_dir():
-        return find_layout("asvspoof2019_la").read(data, split or usual, "LA")
+        return layout_of(data).read(data, split or usual, "LA")
     if not data.is_file():
         raise DataError(f"{data}: no such file or folder; give a CSV with the columns path,label,speaker")
     return read_csv(data, split, bonafide_is, way_out="--bonafide-is 1")
@@ -161,7 +162,7 @@ def _print_report(calibration: Any) -> None:
 
 def _calibrate_scores(
     scores: Path,
-    out: Path,
+    output: Path,
     keys: Path | None,
     where: list[str] | None,
     method: Method,
@@ -179,6 +180,6 @@ def _calibrate_scores(
         calibration: Calibration = fit_logistic(trials.scores, trials.is_bonafide, prior)
     else:
         calibration = fit_isotonic(trials.scores, trials.is_bonafide)
-    save_calibration(calibration, out)
+    save_calibration(calibration, output)
     systems = [(scores.stem, trials.scores), ("calibrated", calibration.apply(trials.scores))]
     print_calibration_losses(systems, trials.is_bonafide)

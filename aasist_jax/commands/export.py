@@ -22,7 +22,7 @@ class Format(enum.StrEnum):
 def export(
     weights: Annotated[str, typer.Argument(help=WEIGHTS_HELP)],
     format: Annotated[Format, typer.Option(help="For ONNX Runtime, or for any program with JAX.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    output: Annotated[Path, typer.Option(help="The file to write.")],
 ) -> None:
     """Export a model, and print how far its logits are from the native ones."""
     from aasist_jax.detection.detector import Detector
@@ -32,5 +32,5 @@ def export(
 
     prepare_to_compute()
     write = export_onnx if format is Format.onnx else export_stablehlo
-    difference = write(Detector.from_pretrained(weights_folder(weights)), out)
-    print(f"{out}: largest difference of a logit from the native one {difference:.1e}")
+    difference = write(Detector.from_pretrained(weights_folder(weights)), output)
+    print(f"{output}: largest difference of a logit from the native one {difference:.1e}")

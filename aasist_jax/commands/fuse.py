@@ -8,13 +8,22 @@ from typing import Annotated
 
 import typer
 
-from aasist_jax.commands.options import BonafideIs, CalibrationOut, Keys, Prior, ScoreName, Where, chosen_keys, joined
+from aasist_jax.commands.options import (
+    BonafideIs,
+    CalibrationOutput,
+    Keys,
+    Prior,
+    ScoreName,
+    Where,
+    chosen_keys,
+    joined,
+)
 from aasist_jax.errors import ScoreFileError
 
 
 def fuse(
     scores: Annotated[list[Path], typer.Option(help="Score file of one system; give at least two.")],
-    out: CalibrationOut,
+    output: CalibrationOutput,
     keys: Keys = None,
     where: Where = None,
     prior: Prior = 0.5,
@@ -35,6 +44,6 @@ def fuse(
     trials_of = [joined(system, truth) for system in systems]
     stacked = np.column_stack([trials.scores for trials in trials_of])
     calibration = fit_logistic(stacked, trials_of[0].is_bonafide, prior)
-    save_calibration(calibration, out)
+    save_calibration(calibration, output)
     alone = [(path.stem, trials.scores) for path, trials in zip(scores, trials_of, strict=True)]
     print_calibration_losses([*alone, ("fused", calibration.apply(stacked))], trials_of[0].is_bonafide)

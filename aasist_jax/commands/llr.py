@@ -26,7 +26,7 @@ def llr(
         list[Path], typer.Option(help="Score file; after `fuse` one for each system, in the same order.")
     ],
     calibration: Annotated[Path, typer.Option(help="File that `calibrate` or `fuse` wrote.")],
-    out: Annotated[Path, typer.Option(help="Score file to write.")],
+    output: Annotated[Path, typer.Option(help="Score file to write.")],
     layout: Annotated[Layout, typer.Option(help="Layout of the file to write.")] = Layout.asvspoof2021,
     probability: Annotated[
         bool,
@@ -55,5 +55,5 @@ def llr(
     ratios = load_calibration(calibration).apply(np.column_stack(columns))
     accepted = int(bayes_decisions(ratios, costs).sum())
     values = probability_of_spoof(ratios, p_spoof) if probability else ratios
-    score_files.write_scores(out, score_files.Scores(str(out), first.utterances, values), layout.value)
+    score_files.write_scores(output, score_files.Scores(str(output), first.utterances, values), layout.value)
     print(f"threshold {costs.bayes_threshold:.4f}: {accepted} of {ratios.size} accepted as bona fide")

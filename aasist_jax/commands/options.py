@@ -91,7 +91,7 @@ Where = Annotated[
     ),
 ]
 Prior = Annotated[float, typer.Option(help="Share of bona fide speech, 0 to 1, that the fit is weighted for.")]
-CalibrationOut = Annotated[Path, typer.Option(help="File to write the calibration to, as JSON.")]
+CalibrationOutput = Annotated[Path, typer.Option(help="File to write the calibration to, as JSON.")]
 AsvScores = Annotated[
     Path | None, typer.Option(help="Scores of the challenge's speaker verification, for t-DCF and t-EER.")
 ]

@@ -27,16 +27,16 @@ def of_channel(path: Path, channel: int | None) -> Path:
 
 
 def with_reports(
-    rows: Iterator[Any], paths: Sequence[Path], detector: Any, weights: str | None, channel: int | None
+    rows: Iterator[Any], paths: Sequence[Path], detector: Any, weights: str | None, *, is_each: bool
 ) -> Iterator[Any]:
     """Pass the rows of one recording on, and write the reports on the result of each before.
 
     Args:
-        rows: one, or with `--channel each` one for each channel, which then has reports of its own.
+        rows: one, or one for each channel.
         paths: of the reports.
         detector: that gives the results.
         weights: the weights as they were named.
-        channel: the channel of rows that name none themselves.
+        is_each: whether each channel is a row, and has reports of its own.
     """
     from aasist_jax.detection.report_gathering import Request, gather_report
     from aasist_jax.detection.report_page import report_json, report_page
@@ -44,9 +44,8 @@ def with_reports(
 
     for row in rows:
         if row.result is not None:
-            side = channel if row.channel is None else row.channel
-            facts, pictures = gather_report(detector, Request(Path(row.file), side, weights), row.result)
-            for path in (of_channel(path, row.channel) for path in paths):
+            facts, pictures = gather_report(detector, Request(Path(row.file), row.channel, weights), row.result)
+            for path in (of_channel(path, row.channel if is_each else None) for path in paths):
                 is_page = path.suffix.lower() == ".html"
                 write_text(path, report_page(facts, pictures) if is_page else report_json(facts))
                 say(f"{path}: written")

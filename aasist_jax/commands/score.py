@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,14 +57,14 @@ def score(
     ],
     weights: Weights = None,
     format: Annotated[
-        Format | None, typer.Option(help="How to print the scores; by default a table, or what --out ends in.")
+        Format | None, typer.Option(help="How to print the scores; by default a table, or what --output ends in.")
     ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write to this new file, .csv, .jsonl or .json.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this new file, .csv, .jsonl or .json.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the file --out: what is in it is not scored again.")
+        bool, typer.Option("--resume", help="Continue the file --output: what is in it is not scored again.")
     ] = False,
     sure: Sure = 0.9,
     prior: SyntheticPrior = 0.5,
@@ -96,9 +96,9 @@ def score(
     reports = tuple(report or ())
     for path in reports:
         check_output(path, SUFFIXES)
-    rule, shown = decision_rule(prior, sure), format or _format_of(out)
+    rule, shown = decision_rule(prior, sure), format or _format_of(output)
     side = chosen_channel(channel)
-    options = ScoreOptions(rule, published, shown, out, resume, continue_on_error, side, reports)
+    options = ScoreOptions(rule, published, shown, output, resume, continue_on_error, side, reports)
     if fault := check_options(recordings, options):
         raise typer.BadParameter(fault)
     if not recursive and (told := left_out(files, recordings)):
@@ -111,11 +111,11 @@ def score(
     try:
         counts = score_recordings(recordings, folder, weights, options)
     except KeyboardInterrupt:
-        if out is None or options.format not in ROW_BY_ROW:
+        if output is None or options.format not in ROW_BY_ROW:
             raise
-        raise KeyboardInterrupt(f"{out} keeps what is scored: the same command with --resume goes on") from None
-    if out is not None:
-        say(f"{out}: {summary(counts)}")
+        raise KeyboardInterrupt(f"{output} keeps what is scored: the same command with --resume goes on") from None
+    if output is not None:
+        say(f"{output}: {summary(counts)}")
     if code := exit_code(counts, fail_on_synthetic=fail_on_synthetic, continue_on_error=continue_on_error):
         raise typer.Exit(code)
 
@@ -130,8 +130,8 @@ def exit_code(counts: Counter[str], *, fail_on_synthetic: bool, continue_on_erro
     return exit_codes.SOME_FAILED if failed else 0
 
 
-def _format_of(out: Path | None) -> Format:
-    suffix = "" if out is None else out.suffix.removeprefix(".").lower()
+def _format_of(output: Path | None) -> Format:
+    suffix = "" if output is None else output.suffix.removeprefix(".").lower()
     return Format(suffix) if suffix in WRITTEN else Format.table
 
 
@@ -142,7 +142,7 @@ class ScoreOptions:
     rule: Any
     published: bool = False
     format: Format = Format.table
-    out: Path | None = None
+    output: Path | None = None
     resume: bool = False
     continue_on_error: bool = True
     channel: int | Literal["each"] | None = None
@@ -151,15 +151,16 @@ class ScoreOptions:
     @property
     def shows_rows(self) -> bool:
         """Whether rows come to the terminal one by one, so that no other sign of progress is needed."""
-        return self.out is None and self.format in ROW_BY_ROW and sys.stdout.isatty()
+        return self.output is None and self.format in ROW_BY_ROW and sys.stdout.isatty()
 
 
 def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str:
     """What is wrong with the options taken together, in a line; '' where nothing is."""
-    if options.out is not None and options.format is Format.table:
-        return f"--out {options.out}: a table is for reading; give --format json, jsonl or csv, or a name that ends so"
-    if options.resume and (options.out is None or options.format not in ROW_BY_ROW):
-        return "--resume: needs --out with the format jsonl or csv"
+    if options.output is not None and options.format is Format.table:
+        way_out = "give --format json, jsonl or csv, or a name that ends so"
+        return f"--output {options.output}: a table is for reading; {way_out}"
+    if options.resume and (options.output is None or options.format not in ROW_BY_ROW):
+        return "--resume: needs --output with the format jsonl or csv"
     if options.resume and any(recording.name == STANDARD_INPUT for recording in recordings):
         return "--resume: standard input cannot be told from another one; name a file"
     if options.channel == "each" and any(recording.name == STANDARD_INPUT for recording in recordings):
@@ -187,16 +188,19 @@ def score_recordings(
     from aasist_jax.runtime.progress import with_progress
 
     detector, rule = Detector.from_pretrained(folder), options.rule
-    recordings = each_channel(recordings) if options.channel == "each" else recordings
+    if options.channel == "each":
+        recordings = each_channel(recordings)
+    elif (channel := options.channel) is not None:
+        recordings = [replace(recording, channel=channel) for recording in recordings]
     if not options.published:
         tell_uncalibrated(detector, weights)
     before: dict[str, str] = {}
     with ExitStack() as stack:
         file = None
-        if options.out is not None:
+        if options.output is not None:
             identity = Identity(detector.model_id, rule.prior, rule.sure, options.published, options.channel)
             # `check_options` lets no table come here.
-            opened = opened_output(options.out, WRITTEN[options.format], identity, resume=options.resume)
+            opened = opened_output(options.output, WRITTEN[options.format], identity, resume=options.resume)
             file, before = stack.enter_context(opened)
         done = {recording.title: before.get(as_written(recording.title)) for recording in recordings}
         left = [recording for recording in recordings if done[recording.title] is None]
@@ -204,10 +208,9 @@ def score_recordings(
         if counts["error"] and not options.continue_on_error:
             left = []
 
-        channel = None if options.channel == "each" else options.channel
-        rows = score_files(detector, left, rule=rule, published=options.published, channel=channel)
+        rows = score_files(detector, left, rule=rule, published=options.published)
         if options.reports:
-            rows = with_reports(rows, options.reports, detector, weights, channel)
+            rows = with_reports(rows, options.reports, detector, weights, is_each=options.channel == "each")
         if not options.shows_rows:
             rows = with_progress(rows, description="Scoring", total=len(recordings), done=len(recordings) - len(left))
         has_header = file is not None and os.fstat(file.fileno()).st_size > 0

@@ -17,7 +17,7 @@ from aasist_jax.errors import DataError, nearest
 def verdicts(
     data: Annotated[
         Path,
-        typer.Argument(help="A CSV with the columns path, label and speaker, or a folder laid out as ASVspoof 2019."),
+        typer.Argument(help="A CSV with the columns path, label and speaker, or the folder of a data set."),
     ],
     weights: options.Weights = None,
     split: Annotated[str | None, typer.Option(help="Use this split; of a folder, eval by default.")] = None,

@@ -66,7 +66,6 @@ def score_files(
     *,
     rule: DecisionRule | None = None,
     published: bool = False,
-    channel: int | None = None,
 ) -> Iterator[Row]:
     """Score recordings in batches and yield one row each, in order; a row without a score holds the error.
 
@@ -75,14 +74,9 @@ def score_files(
         recordings: what to score.
         rule: as in `Detector.score`.
         published: as in `Detector.score`.
-        channel: as in `Detector.score`, for recordings that name none themselves.
     """
     results = score_in_batches(
-        detector,
-        [_source(recording) for recording in recordings],
-        channel=channel,
-        rule=rule,
-        published=published,
+        detector, [_source(recording) for recording in recordings], rule=rule, published=published
     )
     for recording, result in zip(recordings, results, strict=True):
         if isinstance(result, AudioError):

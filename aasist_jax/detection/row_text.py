@@ -92,7 +92,7 @@ def opened_output(
         outcomes: dict[str, str] | None = None
         if format in LINE_FORMATS or resume:
             read = partial(read_outcomes, format=format)
-            outcomes = take_up_rows(file, path, asdict(identity), read, way_out="give another --out")
+            outcomes = take_up_rows(file, path, asdict(identity), read, way_out="give another --output")
         yield file, outcomes or {}
 
 
@@ -135,7 +135,7 @@ def read_outcomes(path: Path, format: Format) -> tuple[dict[str, str], int]:
         # A quoted name may contain line ends. If the last quote is not closed, the last row was cut short.
         if not (isinstance(error, csv.Error) and is_read):
             fault = "holds a line that is no row"
-            raise ScoreFileError(f"{path}: {fault} of {format} scores; give another --out") from None
+            raise ScoreFileError(f"{path}: {fault} of {format} scores; give another --output") from None
     return outcomes, whole
 
 

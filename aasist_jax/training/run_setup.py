@@ -12,7 +12,7 @@ import numpy as np
 
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.labels import record_labels
-from aasist_jax.data.pipeline import TrainDataset, train_dataset
+from aasist_jax.data.pipeline import ClipSource, TrainDataset, train_dataset
 from aasist_jax.data.splits import Split, has_split, open_splits
 from aasist_jax.errors import TrainingError, WeightsError
 from aasist_jax.models.family import Family, family_of, window_of
@@ -103,16 +103,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     splits = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
     check_batch_is_filled(len(splits["train"].utterances), config.batch_size, options.accumulation)
     variables, init = _first_variables(config)
-    window = window_of(config.model_config)
-    batches = train_dataset(
-        splits["train"].source,
-        window=window,
-        batch_size=config.batch_size,
-        seed=options.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        workers=config.data_config.workers,
-    )
+    batches = _training_batches(config, splits["train"].source)
     total_steps = batches.steps_per_epoch * config.num_epochs
     params, untouched = variables["params"], never_trained(config.model_config)
     frozen = frozen_by(options.freeze, params)
@@ -144,6 +135,19 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         ),
     )
     return setup, first_state(init_state(variables, optimizer), variables)
+
+
+def _training_batches(config: ExperimentConfig, source: ClipSource) -> TrainDataset:
+    """The batches of this process, epoch after epoch."""
+    return train_dataset(
+        source,
+        window=window_of(config.model_config),
+        batch_size=config.batch_size,
+        seed=config.train_config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        workers=config.data_config.workers,
+    )
 
 
 def _training_network(config: ExperimentConfig, family: Family) -> Network:

@@ -67,14 +67,16 @@ def logits(batch, offset):
 
 def test_what_a_run_writes(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run("layers", "--weights", tiny, "--rounds", 2, "--out", out)
+    done = run("layers", "--weights", tiny, "--rounds", 2, "--output", out)
     assert done.returncode == 0, done.stderr
     report, text = json.loads((out / "benchmark.json").read_text()), (out / "benchmark.md").read_text()
     assert all(line in done.stdout for line in text.splitlines())
     known = {"cpu", "cores", "threads", "rounds", "python", "jax", "jaxlib", "torch", "onnxruntime", "numpy", "device"}
     assert known <= set(report["machine"])
     assert list(report["sections"]) == ["layers"]
-    assert "Global" in {row["layer"] for row in report["sections"]["layers"][0]["rows"]}
+    layers = [row["layer"] for row in report["sections"]["layers"][0]["rows"]]
+    assert layers == sorted(layers)
+    assert layers[0] == "Global"
 
 
 def test_the_tables_of_a_comparison(options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +102,7 @@ def test_the_tables_of_a_comparison(options: Options, tmp_path: Path, monkeypatc
 @pytest.mark.slow
 def test_a_short_run(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run("inference", "layers", "--weights", tiny, "--rounds", 2, "--batch", 1, "--no-compiled", "--out", out)
+    done = run("inference", "layers", "--weights", tiny, "--rounds", 2, "--batch", 1, "--no-compiled", "--output", out)
     assert done.returncode == 0, done.stderr
     report, text = json.loads((out / "benchmark.json").read_text()), (out / "benchmark.md").read_text()
     assert all(line in done.stdout for line in text.splitlines())
@@ -125,7 +127,7 @@ def test_a_short_run(tiny: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training_is_compared_with_pytorch(tiny: Path, tmp_path: Path) -> None:
-    done = run("training", "--weights", tiny, "--rounds", 1, "--step-batch", 2, "--no-compiled", "--out", tmp_path)
+    done = run("training", "--weights", tiny, "--rounds", 1, "--step-batch", 2, "--no-compiled", "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     timed, _, memory = json.loads((tmp_path / "benchmark.json").read_text())["sections"]["training"]
     tolerances = {"PyTorch eager": SAME, "PyTorch channels last": CHANNELS_LAST_LOSS, "aasist_jax": SAME}
@@ -139,7 +141,7 @@ def test_training_is_compared_with_pytorch(tiny: Path, tmp_path: Path) -> None:
     [
         (["speed"], "error: argument SECTION: invalid choice: 'speed'"),
         (["inference", "--weights", "nowhere"], "error: nowhere: "),
-        (["inference", "--out", "README.md"], "error: README.md: File exists"),
+        (["inference", "--output", "README.md"], "error: README.md: File exists"),
     ],
 )
 def test_bad_options_give_one_line(arguments: list[str], line: str) -> None:
@@ -150,9 +152,9 @@ def test_bad_options_give_one_line(arguments: list[str], line: str) -> None:
 
 
 def test_options_are_read_and_checked() -> None:
-    names, options = parse(["b", "a", "b", "--batch", "1", "8", "--out", "x", "--no-compiled"], {"a": "", "b": ""})
+    names, options = parse(["b", "a", "b", "--batch", "1", "8", "--output", "x", "--no-compiled"], {"a": "", "b": ""})
     assert names == ["b", "a"]
-    assert options == Options(batch=(1, 8), out=Path("x"), no_compiled=True)
+    assert options == Options(batch=(1, 8), output=Path("x"), no_compiled=True)
     assert (options.steps, dataclasses.replace(options, gpu=True).steps) == ((8,), (24, 48, 96))
     assert dataclasses.replace(options, step_batch=(2,), gpu=True).steps == (2,)
     for wrong in (["--rounds", "0"], ["--length", "1", "-2.0"]):
@@ -271,6 +273,11 @@ def test_a_checkout_equals_itself(options: Options) -> None:
     [table] = comparison.revisions(dataclasses.replace(options, base=REPOSITORY))
     assert [row[:2] for row in table.rows] == [("inference", 1), ("training_step", 2)]
     assert [row[-1] for row in table.rows] == [0, 0]
+
+
+def test_a_folder_without_benchmarks_is_no_base(options: Options, tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match=r"^--base: \S+ is no checkout of this project, or one from before it had"):
+        comparison.revisions(dataclasses.replace(options, base=tmp_path))
 
 
 @pytest.mark.slow

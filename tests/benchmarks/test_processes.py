@@ -76,11 +76,12 @@ def test_a_program_runs_in_a_process_of_its_own_which_ends_with_the_block(progra
     assert not is_alive(int(number))
 
 
-def test_a_program_imports_the_packages_of_its_checkout(programs: Path, tmp_path: Path) -> None:
+def test_a_program_is_of_its_checkout_and_imports_the_packages_there(tmp_path: Path) -> None:
     for name, number in (("one", 1), ("other", 2)):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "benchmarks").mkdir(parents=True)
+        (tmp_path / name / "benchmarks" / "programs.py").write_text(PROGRAMS)
         (tmp_path / name / "package.py").write_text(f"NUMBER = {number}\n")
-        with child(name, f"{programs}:of_checkout", checkout=tmp_path / name, keep_memory=False) as process:
+        with child(name, "programs.py:of_checkout", checkout=tmp_path / name, keep_memory=False) as process:
             assert process.call() == number
 
 

@@ -82,6 +82,13 @@ def test_a_help_fits_one_screen(verb: str) -> None:
     assert max(map(len, text.splitlines())) <= COLUMNS
 
 
+def test_what_is_written_has_one_name_in_every_verb() -> None:
+    """`--output`, be it a file or a folder; what is written beside it, such as a plot, is called what it is."""
+    names = {option for verb in VERBS for parameter in load_verb(verb).params for option in parameter.opts}
+    assert "--output" in names
+    assert not names & {"--out", "--output-file", "--output-folder", "-o"}
+
+
 def test_the_help_of_no_verb_imports_what_takes_time() -> None:
     code = """
         import sys

@@ -10,6 +10,8 @@ import pytest
 import soundfile
 
 from aasist_jax.calibration.detector_calibration import read_detector_calibration
+from aasist_jax.data import layouts
+from aasist_jax.data.utterances import Utterance
 from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
 from tests.commands.labelled_clips import EACH, SYSTEMS, VOICES, read_table, write_clips, write_table
 from tests.models import toy
@@ -70,7 +72,7 @@ def test_the_file_says_what_it_was_fitted_on_and_the_command_makes_it_again(
     command: Command, weights: Path, clips: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other.json"
-    code, _, err = command("calibrate", weights, "--data", clips, "--split", "dev", "--out", out, "--sure", 0.8)
+    code, _, err = command("calibrate", weights, "--data", clips, "--split", "dev", "--output", out, "--sure", 0.8)
     assert (code, err) == (0, f"{out}: written; `score`, `timeline` and `listen` use it in a weights folder\n")
     assert not (weights / CALIBRATION_FILE).exists()
     calibration = read_detector_calibration(out)
@@ -179,6 +181,21 @@ def test_numbers_are_understood_where_said(command: Command, weights: Path, clip
     assert Detector.from_pretrained(weights).score(clips.parent / "human00.wav").label == "human"
 
 
+def test_a_folder_may_have_the_layout_of_a_stranger(
+    command: Command, weights: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = layouts.all_layouts()
+
+    def read(folder: Path, split: str, track: str) -> list[Utterance]:
+        return known["csv"].read(folder / clips.name, split, track)
+
+    stranger = layouts.Layout("stranger", "", read, lambda folder, track: ["dev"] if folder == clips.parent else [])
+    monkeypatch.setattr(layouts, "all_layouts", lambda: known | {"stranger": stranger})
+    code, out, _ = command("calibrate", weights, "--data", clips.parent)
+    assert code == 0
+    assert out.startswith(f"Fitted on {clips.parent.name}, split dev: {len(VOICES) * EACH} human recordings")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
@@ -189,9 +206,9 @@ def test_numbers_are_understood_where_said(command: Command, weights: Path, clip
         (["none", "--data", "CLIPS"], 1, "error: none"),
         (["WEIGHTS", "--data", "CLIPS", "--split", "eval"], 1, "no line of split 'eval'; there are: dev"),
         (["WEIGHTS", "--data", "CLIPS", "--plot", "x.pdf"], 1, "error: x.pdf: written as .png"),
-        (["WEIGHTS", "--data", "CLIPS", "--out", "nowhere/x.json"], 1, "there is no folder nowhere; make it first"),
-        (["WEIGHTS", "--scores", "s.txt", "--out", "c.json"], 2, "--scores FILE: give --out FILE with it, and no"),
-        (["--scores", "s.txt"], 2, "--scores FILE: give --out FILE with it"),
+        (["WEIGHTS", "--data", "CLIPS", "--output", "nowhere/x.json"], 1, "there is no folder nowhere; make it first"),
+        (["WEIGHTS", "--scores", "s.txt", "--output", "c.json"], 2, "give --output FILE with it, and no weights"),
+        (["--scores", "s.txt"], 2, "--scores FILE: give --output FILE with it"),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -71,7 +71,7 @@ def test_score_writes_every_row(scratch: Path, tmp_path: Path, closed: str) -> N
     """Also where nobody reads what is said of a file that cannot be scored, and the summary."""
     out = tmp_path / "scores.jsonl"
     files = (scratch / "text.wav", scratch / "call.wav", scratch / "other.wav")
-    done = run("score", *files, "--weights", scratch / "human", "--out", out, closed=closed)
+    done = run("score", *files, "--weights", scratch / "human", "--output", out, closed=closed)
     assert done.returncode == exit_codes.SOME_FAILED
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["status"] for row in rows] == ["error", "ok", "ok"]
@@ -80,7 +80,7 @@ def test_score_writes_every_row(scratch: Path, tmp_path: Path, closed: str) -> N
 def test_quiet_leaves_errors_alone(scratch: Path, tmp_path: Path) -> None:
     files = (scratch / "text.wav", scratch / "call.wav")
     for number, before in enumerate((True, False)):
-        options = ("--weights", scratch / "human", "--out", tmp_path / f"{number}.jsonl")
+        options = ("--weights", scratch / "human", "--output", tmp_path / f"{number}.jsonl")
         quiet = ("--quiet", "score", *files, *options) if before else ("score", *files, *options, "--quiet")
         done = subprocess.run(
             [sys.executable, "-m", "aasist_jax", *map(str, quiet)], cwd=REPOSITORY, capture_output=True, timeout=300
@@ -105,6 +105,6 @@ def test_a_standard_output_that_is_not_there_is_told_in_a_line(scratch: Path, tm
     for arguments in ((*options, "--format", "csv"), options, ("models",), ("--version",)):
         assert closed_from_the_start(*arguments) == (exit_codes.FAILURE, complaint)
     out = tmp_path / "scores.csv"
-    code, _ = closed_from_the_start(*options, "--out", out)
+    code, _ = closed_from_the_start(*options, "--output", out)
     assert code == 0
     assert len(out.read_text().splitlines()) == 2

@@ -47,7 +47,7 @@ def test_amid_an_import(tmp_path: Path, lost_as: str) -> None:
     lines = textwrap.indent(textwrap.dedent(WAITING), "    ")
     (tmp_path / "jax.py").write_text(f"try:{lines}except KeyboardInterrupt:\n    raise {lost_as}('lost') from None\n")
     code = "import sys\nfrom aasist_jax.__main__ import main\nsys.argv = ['aasist-jax', 'export', 'x', '--format', "
-    code += "'onnx', '--out', 'x']\nmain()\n"
+    code += "'onnx', '--output', 'x']\nmain()\n"
     assert interrupted(code, tmp_path) == (-signal.SIGINT, "error: interrupted\n")
 
 

@@ -129,6 +129,13 @@ def test_both_sides_of_a_call_have_their_verdicts_and_timelines(command: Any, sc
     assert "Each channel" not in (scratch / "call.html").read_text()
 
 
+def test_a_report_on_one_channel_has_the_name_it_was_given(command: Any, scratch: Path, tmp_path: Path) -> None:
+    wanted = ("--weights", scratch / "weights", "--channel", 1, "--report", tmp_path / "call.json")
+    assert command("score", scratch / "stereo.wav", *wanted)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["call.json"]
+    assert json.loads((tmp_path / "call.json").read_text())["channel"] == 1
+
+
 def test_each_channel_has_a_report_of_its_own(command: Any, scratch: Path, tmp_path: Path) -> None:
     pages = ("--report", tmp_path / "call.html", "--report", tmp_path / "call.json")
     options = ("--weights", scratch / "weights", "--channel", "each", "--format", "jsonl")

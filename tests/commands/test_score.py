@@ -63,7 +63,7 @@ def test_a_rule_that_is_none_claims_no_file(
     command: Any, scratch: Path, tmp_path: Path, option: str, value: str
 ) -> None:
     out = tmp_path / "scores.csv"
-    options = ("--weights", scratch / "weights", "--out", out, f"{option}={value}")
+    options = ("--weights", scratch / "weights", "--output", out, f"{option}={value}")
     code, _, err = command("score", scratch / "human.wav", *options)
     assert code == 2
     complaint = {"--prior": "the probability of synthetic speech must lie between 0 and 1", "--sure": "above 0.5 and"}
@@ -375,27 +375,27 @@ def test_a_file_holds_what_is_printed_otherwise(command: Any, scratch: Path, fol
     inputs = (folder, "--weights", scratch / "weights")
     _, printed, _ = command("score", *inputs, "--format", format)
     out = scratch / "new" / f"{folder.name}.{format}"
-    code, nothing, err = command("score", *inputs, "--out", out)
+    code, nothing, err = command("score", *inputs, "--output", out)
     assert (code, nothing) == (3, "")
     assert out.read_text() == printed
     assert err.splitlines()[-1] == f"{out}: 7 recordings: 2 human, 5 failed"
-    code, nothing, err = command("score", *inputs, "--out", out)
+    code, nothing, err = command("score", *inputs, "--output", out)
     assert (code, nothing) == (1, "")
     assert err == f"error: {out}: is there already; go on with it by --resume, or remove it\n"
     assert out.read_text() == printed
     if format != "json":
         # As if never ended: nothing is done again, and the exit code is that of all.
-        code, nothing, err = command("score", *inputs, "--out", out, "--resume")
+        code, nothing, err = command("score", *inputs, "--output", out, "--resume")
         assert (code, nothing) == (3, "")
         assert err == f"{out}: 7 recordings: 2 human, 5 failed\n"
         assert out.read_text() == printed
-        assert command("score", *inputs, "--out", out, "--resume", "--stop-on-error")[0] == 1
+        assert command("score", *inputs, "--output", out, "--resume", "--stop-on-error")[0] == 1
         assert out.read_text() == printed
 
 
 def test_a_file_resumed_grows_by_what_is_new(command: Any, scratch: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
-    common = ("--weights", scratch / "weights", "--out", out, "--resume")
+    common = ("--weights", scratch / "weights", "--output", out, "--resume")
     assert command("score", scratch / "human.wav", *common)[0] == 0
     first = out.read_text()
     code, _, err = command("score", scratch / "stereo.wav", scratch / "human.wav", *common)
@@ -415,13 +415,13 @@ def test_a_file_resumed_grows_by_what_is_new(command: Any, scratch: Path, tmp_pa
         code, _, err = command("score", scratch / "human.wav", *common, *option)
         assert (code, err.splitlines()[-1]) == (
             1,
-            f"error: {out}: its scores are of another {told}; give another --out",
+            f"error: {out}: its scores are of another {told}; give another --output",
         )
 
 
 def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
-    arguments = (scratch / "stereo.wav", scratch / "human.wav", "--weights", scratch / "weights", "--out", out)
+    arguments = (scratch / "stereo.wav", scratch / "human.wav", "--weights", scratch / "weights", "--output", out)
     assert command("score", *arguments)[0] == 0
     whole = out.read_text()
     out.write_text("".join(whole.splitlines(keepends=True)[:2]))
@@ -433,11 +433,11 @@ def test_a_file_resumed_is_the_same_to_the_last_bit(command: Any, scratch: Path,
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--resume"], "--resume: needs --out with the format jsonl or csv"),
-        (["--resume", "--out", "x.json"], "--resume: needs --out with the format jsonl or csv"),
-        (["--out", "x.txt"], "a table is for reading"),
-        (["--out", "x.csv", "--format", "table"], "a table is for reading"),
-        (["--resume", "--out", "x.csv", "-"], "standard input cannot be told from another one"),
+        (["--resume"], "--resume: needs --output with the format jsonl or csv"),
+        (["--resume", "--output", "x.json"], "--resume: needs --output with the format jsonl or csv"),
+        (["--output", "x.txt"], "a table is for reading"),
+        (["--output", "x.csv", "--format", "table"], "a table is for reading"),
+        (["--resume", "--output", "x.csv", "-"], "standard input cannot be told from another one"),
         (["--channel", "each", "-"], "--channel each: standard input can be read once only; write it to a file"),
         (["--channel", "both"], "--channel both: give a channel, counted from 0, or each"),
     ],

@@ -27,7 +27,9 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
     for side in (0, 1):
         code, out, _ = command("score", scratch / "stereo.wav", *options, "--channel", side)
         assert code == 0
-        scores.append(json.loads(out)["score"])
+        row = json.loads(out)
+        assert (row["file"], row["channel"]) == (str(scratch / "stereo.wav"), side)
+        scores.append(row["score"])
         assert scores[side] == pytest.approx(detector.score(scratch / "stereo.wav", channel=side).score, abs=1e-6)
     assert scores[0] != scores[1]
     # Without the option the mean of both is scored, and it is said that the sides are not alike.
@@ -38,8 +40,16 @@ def test_one_side_of_a_stereo_call(command: Any, scratch: Path, tmp_path: Path) 
     assert code == 1
     assert "no channel 2; there are 2" in errors
 
-    out = ("--out", tmp_path / "scores.jsonl")
+    lines = command("score", scratch / "stereo.wav", *options[:2], "--channel", 1, "--format", "csv")[1].splitlines()
+    assert [row["channel"] for row in csv.DictReader(lines)] == ["1"]
+    shown = command("score", scratch / "stereo.wav", *options[:2], "--channel", 1)[1]
+    assert f"{scratch / 'stereo.wav'}, channel 1: synthetic" in " ".join(shown.split())
+
+    out = ("--output", tmp_path / "scores.jsonl")
     assert command("score", scratch / "stereo.wav", *options, "--channel", 0, *out)[0] == 0
+    written = out[1].read_text()
+    assert command("score", scratch / "stereo.wav", *options, "--channel", 0, *out, "--resume")[0] == 0
+    assert out[1].read_text() == written
     code, _, errors = command("score", scratch / "stereo.wav", *options, "--channel", 1, *out, "--resume")
     assert code == 1
     assert "of another channel" in errors
@@ -78,7 +88,7 @@ def test_each_side_of_a_call_is_a_row(command: Any, scratch: Path) -> None:
 def test_the_sides_of_a_call_are_taken_up_by_resume(command: Any, scratch: Path, tmp_path: Path, format: str) -> None:
     """A file cut after the first side gets the second one, to the bit, and neither is scored again."""
     out = tmp_path / f"scores.{format}"
-    arguments = (scratch / "stereo.wav", scratch / "human.wav", "--weights", scratch / "weights", "--out", out)
+    arguments = (scratch / "stereo.wav", scratch / "human.wav", "--weights", scratch / "weights", "--output", out)
     assert command("score", *arguments, "--channel", "each")[0] == 0
     whole = out.read_text()
     lines = whole.splitlines(keepends=True)
@@ -90,5 +100,5 @@ def test_the_sides_of_a_call_are_taken_up_by_resume(command: Any, scratch: Path,
         assert out.read_text() == whole
     for other in (("--channel", 0), ()):
         code, _, err = command("score", *arguments, *other, "--resume")
-        assert (code, err) == (1, f"error: {out}: its scores are of another channel; give another --out\n")
+        assert (code, err) == (1, f"error: {out}: its scores are of another channel; give another --output\n")
     assert out.read_text() == whole

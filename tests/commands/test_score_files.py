@@ -195,7 +195,7 @@ def write_as_score_does(folder, format, *, published):
 @pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("format", ["csv", "json", "jsonl"])
 def test_what_score_writes_is_read(files, format, published):
-    """`metrics` and `calibrate` on `score --out`: read, and joined with `--keys`."""
+    """`metrics` and `calibrate` on `score --output`: read, and joined with `--keys`."""
     path, keys = write_as_score_does(files, format, published=published), ("--keys", files / "keys.txt")
     plain = json.loads(run("metrics", "--scores", files / "good.txt", *keys, "--resamples", 0, "--json", "-").stdout)
     result = run("metrics", "--scores", path, *keys, "--resamples", 0, "--json", "-")
@@ -204,12 +204,12 @@ def test_what_score_writes_is_read(files, format, published):
         result.stderr
     )
     assert f"{path}: names are joined without folders and suffixes: eval/u" in result.stderr
-    run("calibrate", "--scores", path, *keys, "--out", files / "c.json")
-    run("calibrate", "--scores", files / "good.txt", *keys, "--out", files / "plain.json")
+    run("calibrate", "--scores", path, *keys, "--output", files / "c.json")
+    run("calibrate", "--scores", files / "good.txt", *keys, "--output", files / "plain.json")
     assert json.loads((files / "c.json").read_text()) == json.loads((files / "plain.json").read_text())
-    run("llr", "--scores", path, "--calibration", files / "c.json", "--out", files / "llr.txt")
+    run("llr", "--scores", path, "--calibration", files / "c.json", "--output", files / "llr.txt")
     assert len((files / "llr.txt").read_text().splitlines()) == 600
-    run("fuse", "--scores", path, "--scores", files / "poor.txt", *keys, "--out", files / "f.json")
+    run("fuse", "--scores", path, "--scores", files / "poor.txt", *keys, "--output", files / "f.json")
     with pytest.raises(AasistError, match="its labels are verdicts and not keys; give the keys with --keys"):
         run("metrics", "--scores", path)
     for name in ("p_synthetic", "spoof_logit"):
@@ -236,8 +236,8 @@ def test_scores_of_toolkits_with_suffix_and_numeric_key(files):
     joined = json.loads(run(*base, "--keys", files / "keys.txt").stdout)
     assert told["eer"] == joined["eer"]
     (files / "c.json").unlink(missing_ok=True)
-    run("calibrate", "--scores", path, "--bonafide-is", 1, "--out", files / "c.json")
-    run("fuse", "--scores", path, "--scores", path, "--bonafide-is", 1, "--out", files / "f.json")
+    run("calibrate", "--scores", path, "--bonafide-is", 1, "--output", files / "c.json")
+    run("fuse", "--scores", path, "--scores", path, "--bonafide-is", 1, "--output", files / "f.json")
     with pytest.raises(AasistError, match="call 600 trials by different keys"):
         run(*base, "--keys", files / "keys.txt", "--bonafide-is", 0)
 
@@ -315,8 +315,8 @@ def test_scores_of_one_condition(files):
 def test_calibrated_scores_keep_their_eer_and_lose_cllr(files):
     scores, keys = ("--scores", files / "poor.txt"), ("--keys", files / "keys.txt")
     for method in ("logistic", "isotonic"):
-        run("calibrate", *scores, *keys, "--out", files / "c.json", "--method", method)
-        run("llr", *scores, "--calibration", files / "c.json", "--out", files / "llr.txt", "--layout", "asvspoof5")
+        run("calibrate", *scores, *keys, "--output", files / "c.json", "--method", method)
+        run("llr", *scores, "--calibration", files / "c.json", "--output", files / "llr.txt", "--layout", "asvspoof5")
         before, after = (
             json.loads(run("metrics", *system, *keys, "--resamples", 0, "--json", "-").stdout)
             for system in (scores, ("--scores", files / "llr.txt"))
@@ -327,9 +327,10 @@ def test_calibrated_scores_keep_their_eer_and_lose_cllr(files):
 
 def test_fused_scores_and_probabilities(files):
     systems = ("--scores", files / "good.txt", "--scores", files / "poor.txt")
-    run("fuse", *systems, "--keys", files / "keys.txt", "--out", files / "f.json")
-    run("llr", *systems, "--calibration", files / "f.json", "--out", files / "llr.txt")
-    run("llr", *systems, "--calibration", files / "f.json", "--out", files / "p.txt", "--probability", "--p-spoof", 0.5)
+    run("fuse", *systems, "--keys", files / "keys.txt", "--output", files / "f.json")
+    fused = (*systems, "--calibration", files / "f.json")
+    run("llr", *fused, "--output", files / "llr.txt")
+    run("llr", *fused, "--output", files / "p.txt", "--probability", "--p-spoof", 0.5)
     ratios, probabilities = read_scores(files / "llr.txt"), read_scores(files / "p.txt")
     assert ratios.utterances.tolist() == read_scores(files / "good.txt").utterances.tolist()
     np.testing.assert_allclose(probabilities.scores, 1 / (1 + np.exp(ratios.scores)), rtol=1e-12)
@@ -347,7 +348,7 @@ def test_fused_scores_and_probabilities(files):
             "needs",
         ),
         (("metrics", "--scores", "good.txt", "--keys", "keys.txt", "--sasv-keys", "k.tsv"), "goes with --sasv-scores"),
-        (("fuse", "--scores", "good.txt", "--keys", "keys.txt", "--out", "f.json"), "at least two systems"),
+        (("fuse", "--scores", "good.txt", "--keys", "keys.txt", "--output", "f.json"), "at least two systems"),
     ],
 )
 def test_bad_calls_raise_one_line(files, monkeypatch, arguments, complaint):
@@ -365,9 +366,9 @@ def test_the_commands_run_without_jax_and_without_matplotlib(files):
     scores = ("--scores", files / "good.txt", "--keys", files / "keys.txt")
     for arguments in (
         ("metrics", *scores, "--resamples", 2, "--json", files / "m.json"),
-        ("calibrate", *scores, "--out", files / "c.json"),
-        ("fuse", *scores, "--scores", files / "poor.txt", "--out", files / "f.json"),
-        ("llr", *scores[:2], "--calibration", files / "c.json", "--out", files / "llr.txt"),
+        ("calibrate", *scores, "--output", files / "c.json"),
+        ("fuse", *scores, "--scores", files / "poor.txt", "--output", files / "f.json"),
+        ("llr", *scores[:2], "--calibration", files / "c.json", "--output", files / "llr.txt"),
     ):
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True

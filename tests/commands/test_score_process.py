@@ -57,7 +57,7 @@ def whole(scratch: Path) -> dict[str, bytes]:
     """The files of scores of runs that nobody disturbed."""
     written = {}
     for format in ("csv", "jsonl"):
-        done = run(scratch, scratch / "clips", "--out", scratch / f"whole.{format}")
+        done = run(scratch, scratch / "clips", "--output", scratch / f"whole.{format}")
         assert done.returncode == 3, done.stderr
         written[format] = (scratch / f"whole.{format}").read_bytes()
     return written
@@ -71,7 +71,7 @@ def test_killed_and_started_again_it_ends_as_if_never_killed(
     sizes = [0]
     for share in (0.1, 0.5):
         process = subprocess.Popen(
-            command(scratch, scratch / "clips", "--out", out, "--resume"), cwd=REPOSITORY, stderr=subprocess.DEVNULL
+            command(scratch, scratch / "clips", "--output", out, "--resume"), cwd=REPOSITORY, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 120
         while not out.exists() or out.stat().st_size < share * len(whole[format]):
@@ -84,7 +84,7 @@ def test_killed_and_started_again_it_ends_as_if_never_killed(
         with out.open("ab") as file:
             file.write(whole[format][sizes[-1] : sizes[-1] + 10])
     assert sizes[0] < sizes[1] < sizes[2] < len(whole[format]), sizes
-    done = run(scratch, scratch / "clips", "--out", out, "--resume")
+    done = run(scratch, scratch / "clips", "--output", out, "--resume")
     assert out.read_bytes() == whole[format]
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith(f"{out}: {FILES + 2} recordings: ")

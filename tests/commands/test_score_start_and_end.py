@@ -161,13 +161,13 @@ def test_an_interruption_is_one_line(scratch: Path, tmp_path: Path) -> None:
 
 
 def test_an_interruption_names_what_goes_on(scratch: Path, tmp_path: Path) -> None:
-    """Ctrl-C in a long `score --out`: names `--resume`."""
+    """Ctrl-C in a long `score --output`: names `--resume`."""
     folder, out = tmp_path / "clips", tmp_path / "scores.csv"
     folder.mkdir()
     for index in range(10_000):
         (folder / f"{index:05}.wav").hardlink_to(scratch / "human.wav")
-    command = scoring(scratch, "csv", folder)
-    with subprocess.Popen([*command, "--out", str(out)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+    command = [*scoring(scratch, "csv", folder), "--output", str(out)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         while not (out.exists() and out.stat().st_size > 1000):
             assert process.poll() is None
             time.sleep(0.01)

@@ -132,7 +132,7 @@ def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
         (["a.wav", "--segments", "b.json"], 1, "error: a.wav: no such file"),
         (["a.wav", "c.wav", "--segments", "b.json"], 2, "unexpected extra argument(s) (c.wav)"),
         (["tests/commands/*.py", "--segments", "b.json"], 2, "give one recording at a time"),
-        (["a.wav", "--segments", "b.json", "--out", "c.csv"], 2, "No such option: --out"),
+        (["a.wav", "--segments", "b.json", "--output", "c.csv"], 2, "No such option: --output"),
         (["a.wav", "--plot", "b.png", "--windows", "all"], 2, "No such option: --windows"),
         (["-", "--channel", "each"], 2, "--channel each: standard input can be read once only; write it to a file"),
         (["a.wav", "--threshold", "-5"], 2, "No such option: --threshold"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aasist_jax.data import layouts
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from aasist_jax.data.layouts.csv_table import read_csv, splits_there
 from aasist_jax.data.utterances import Utterance, make_utterance
@@ -53,6 +54,23 @@ def test_the_published_protocols_themselves(
     assert labels == {"bonafide": bonafide, "spoof": clips - bonafide}
     assert len({utterance.attack for utterance in utterances}) == attacks + 1
     assert utterances[0].path.parent == tmp_path / f"ASVspoof2019_LA_{split}" / "flac"
+
+
+def test_a_folder_is_read_in_the_layout_that_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In that of a stranger as well, and in none where two would do."""
+    known = layouts.all_layouts()
+    with pytest.raises(DataError, match=r": holds no data set of a known layout\. There are: 'asvspoof2019_la' \("):
+        layouts.layout_of(tmp_path)
+    (tmp_path / "mine").touch()
+    mine = layouts.Layout("mine", "", lambda *_: [], lambda path, track: ["eval"] if (path / "mine").exists() else [])
+    monkeypatch.setattr(layouts, "all_layouts", lambda: known | {"mine": mine})
+    assert layouts.layout_of(tmp_path) is mine
+    write_protocol(tmp_path, "LA_1 LA_T_1 - - bonafide\n")
+    (tmp_path / "ASVspoof2019_LA_train").mkdir()
+    with pytest.raises(DataError, match="can be read in several layouts, asvspoof2019_la, mine; give a CSV file"):
+        layouts.layout_of(tmp_path)
+    (tmp_path / "mine").unlink()
+    assert layouts.layout_of(tmp_path).name == "asvspoof2019_la"
 
 
 def test_the_physical_access_track(tmp_path: Path) -> None:

@@ -181,7 +181,9 @@ def test_decoding_runs_ahead_in_order_and_within_bounds(detector: Detector, monk
     assert 8 < len(begun) <= 8 + 10 + 4 + 1
     assert most > 1
     found = [first, *results]
-    assert begun == list(range(60))
+    # Four threads may overtake one another on the way to this list.
+    assert sorted(begun) == list(range(60))
+    assert max(abs(index - place) for place, index in enumerate(begun)) < 4
     assert found == [detector.score(source(index)) for index in range(60)]
     assert len({result.score for result in found if isinstance(result, Score)}) == 60
 

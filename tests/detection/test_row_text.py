@@ -128,7 +128,7 @@ def test_a_file_that_is_there_is_not_touched(tmp_path: Path, format: Format) -> 
 def test_scores_of_another_kind_are_refused(tmp_path: Path, other: Identity, named: str) -> None:
     write(tmp_path / "out", ROWS, "csv", resume=False)
     before = (tmp_path / "out").read_bytes()
-    with pytest.raises(ScoreFileError, match=rf"out: its scores are of another {named}; give another --out$"):
+    with pytest.raises(ScoreFileError, match=rf"out: its scores are of another {named}; give another --output$"):
         write(tmp_path / "out", ROWS, "csv", resume=True, identity=other)
     assert (tmp_path / "out").read_bytes() == before
 

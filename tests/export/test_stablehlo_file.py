@@ -109,17 +109,17 @@ def test_the_example_needs_nothing_of_this_package(detector: Detector, exported:
 
 def test_the_command_exports_or_says_why_not(command: Any, tmp_path: Path) -> None:
     folder = toy.save_toy(tmp_path / "weights")
-    code, out, err = command("export", folder, "--format", "stablehlo", "--out", tmp_path / "toy.zip")
+    code, out, err = command("export", folder, "--format", "stablehlo", "--output", tmp_path / "toy.zip")
     assert (code, err) == (0, "")
     assert out.startswith(f"{tmp_path / 'toy.zip'}: largest difference of a logit from the native one ")
     waves = np.ones((2, WINDOW), np.float32)
     np.testing.assert_allclose(
         program(tmp_path / "toy.zip").call(waves), Detector.from_pretrained(folder).logits(waves), atol=1e-5
     )
-    code, out, err = command("export", folder, "--format", "onnx", "--out", tmp_path / "toy.onnx")
+    code, out, err = command("export", folder, "--format", "onnx", "--output", tmp_path / "toy.onnx")
     assert (code, out) == (1, "")
     assert err == "error: Toy has no ONNX form; export it as StableHLO (--format stablehlo)\n"
-    assert command("export", folder, "--out", tmp_path / "toy.zip")[0] == 2
+    assert command("export", folder, "--output", tmp_path / "toy.zip")[0] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.zip", "weights"]
 
 

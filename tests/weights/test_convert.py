@@ -343,7 +343,7 @@ def test_weights_that_score_nothing_are_named_as_they_are_loaded(command: Any, t
     with pytest.raises(WeightsError, match=f"^{re.escape(f'{toy_folder}: {told}')}$"):
         Detector.from_pretrained(toy_folder)
     out = toy_folder / "scores.csv"
-    for verb in (("score", "--out", out), ("timeline",)):
+    for verb in (("score", "--output", out), ("timeline",)):
         code, printed, err = command(*verb, "none.wav", "--weights", toy_folder)
         assert (code, printed, err) == (1, "", f"error: {toy_folder}: {told}\n")
     assert not out.exists()

@@ -7,7 +7,7 @@ by its name in `data_config.layout`.
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +50,27 @@ def find_layout(name: str) -> Layout:
     if name not in layouts:
         close = difflib.get_close_matches(name, layouts, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        known = "; ".join(f"{layout.name!r} ({layout.expects})" for layout in layouts.values())
-        raise DataError(f"data_config.layout: there is no layout {name!r}{hint} There are: {known}")
+        raise DataError(f"data_config.layout: there is no layout {name!r}{hint} There are: {_described(layouts)}")
     return layouts[name]
+
+
+def layout_of(database_path: Path) -> Layout:
+    """Return the layout in which there are splits at this path.
+
+    Raises:
+        DataError: there are none in any layout, or some in several.
+    """
+    layouts = all_layouts()
+    fitting = {name: layout for name, layout in layouts.items() if layout.splits(database_path, "LA")}
+    if not fitting:
+        raise DataError(f"{database_path}: holds no data set of a known layout. There are: {_described(layouts)}")
+    if len(fitting) > 1:
+        raise DataError(f"{database_path}: can be read in several layouts, {', '.join(fitting)}; give a CSV file")
+    return next(iter(fitting.values()))
+
+
+def _described(layouts: Mapping[str, Layout]) -> str:
+    return "; ".join(f"{name!r} ({layout.expects})" for name, layout in layouts.items())
 
 
 def all_layouts() -> dict[str, Layout]:
