@@ -116,8 +116,8 @@ class DetectorCalibration:
         weights_id: of the weights that made the scores.
         rule: how the scores are made; see `score_rule`.
         logistic: the map from the score of a window to its log-likelihood ratio.
-        lowest: the lowest score that it was fitted on; a lower one counts as this, since nothing is known beyond.
-        highest: the highest score.
+        lowest: the lowest score that the set supports; a lower one counts as this, since nothing is known beyond.
+        highest: the highest such score.
         domain: where its recordings lie.
         limits: what a recording like those of the set has at least.
         fitted_on: the data.

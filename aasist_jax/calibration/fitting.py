@@ -140,7 +140,12 @@ def _limits(known: Sequence[SignalFacts]) -> SignalLimits:
 
 
 def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, float, float]:
-    """The map from scores to ratios, and the range of scores that it was fitted on.
+    """The map from scores to ratios, and the range of scores in which it is believed.
+
+    That range ends where the recordings end, or where the ratios become larger than so many recordings support: a score
+    that none of N humans has may still be that of one in N + 1, so no ratio against a human is stronger than N + 1
+    (after Vergeer et al., "Numerical likelihood ratios outputted by LR systems are often based on extrapolation: when
+    to stop extrapolating?", Science and Justice 56, 2016).
 
     Of the maps fitted at each duration, the least steep is taken. With the duration the maps grow steeper, because a
     mean over windows scatters less; but the voices stay as few, and what differs between voices does not average out.
@@ -159,8 +164,12 @@ def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, floa
             "the scores of human recordings are not the higher ones: these weights do not tell the two apart, or the "
             "labels are the wrong way round"
         )
+    human = sum(each.is_human for each in recordings)
+    strongest = np.log([human + 1, len(recordings) - human + 1]) * (-1, 1)
+    at_strongest = (strongest - chosen.apply(np.zeros(1))) / chosen.slopes[0]
     scores = np.concatenate([each.scores for each in recordings])
-    return chosen, float(scores.min()), float(scores.max())
+    lowest, highest = np.clip(at_strongest, scores.min(), scores.max()).tolist()
+    return chosen, lowest, highest
 
 
 def _joined(recordings: Sequence[Recording], duration: int) -> list[Recording]:

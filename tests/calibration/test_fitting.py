@@ -54,7 +54,7 @@ def test_a_calibration_says_what_it_is_of() -> None:
     found = fitted(known)
     scores = np.concatenate([each.scores for each in known])
     assert (found.weights_id, found.rule, found.fitted_on) == ("toy-0123", "a rule", DATA)
-    assert (found.lowest, found.highest) == (scores.min(), scores.max())
+    assert scores.min() <= found.lowest < found.highest <= scores.max()
     assert found.logistic.slopes[0] > 0
     found.domain.check()
 
@@ -82,6 +82,19 @@ def test_scores_beyond_what_was_met_count_as_the_farthest_that_was() -> None:
     inside = np.linspace(found.lowest, found.highest, 9)
     np.testing.assert_allclose(found.llrs(inside), found.logistic.slopes[0] * inside + found.logistic.offset)
     assert (np.diff(found.llrs(inside)) > 0).all()
+
+
+def test_no_ratio_is_stronger_than_so_many_recordings_support() -> None:
+    """Scores that lie far apart would give any ratio; of 96 and 48 recordings, none is beyond 97 and 49."""
+    known = [each for each in recordings(apart=40.0) if each.is_human or int(each.name.split("-")[0]) < 12]
+    found = fitted(known)
+    assert sum(each.is_human for each in known) == 96
+    ends = found.llrs(np.array([-1e9, 1e9]))
+    np.testing.assert_allclose(ends, [-math.log(97), math.log(49)], rtol=1e-9)
+    # Where the scores themselves end earlier, so do the ratios.
+    near = recordings(apart=0.5, spread=0.0)
+    scores = np.concatenate([each.scores for each in near])
+    assert (fitted(near).lowest, fitted(near).highest) == (scores.min(), scores.max())
 
 
 def test_ratios_are_close_to_the_true_ones() -> None:
