@@ -40,12 +40,15 @@ LONGEST = (
     "ops/test_residual_block.py",
     "benchmarks/test_benchmarks.py",
     "test_any_family.py",
-    "commands/test_train.py",
+    "examples/test_notebooks.py",
     "test_accelerators.py",
     "detection/test_incremental.py",
     "commands/test_closed_pipes.py",
     "export/test_onnx_file.py",
     "models/aasist/test_live_parity.py",
+    "training/test_parallel.py",
+    "training/test_golden_step.py",
+    "benchmarks/test_torch_aasist.py",
 )
 """The files that take longest. They run first, so that no process is left with one of them at the end."""
 
@@ -98,15 +101,6 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return int(stop.value.code or 0), output.out, output.err
 
     return run_command
-
-
-@pytest.fixture(scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """Everything that the tests of a module compile, see `tests.quick_compilation`."""
-    from tests.quick_compilation import quick_compilation
-
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from aasist_jax.models.variables import split_variables
 from aasist_jax.weights.folder import Source, Weights
 from tests.models.aasist import official
 from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
-from tests.quick_compilation import QUICK
 
 STRIDE, TAPS, OFFICIAL_TAPS = 2187, 9, 129
 TINY = Weights(CONFIG, jax.tree.map(np.asarray, random_variables()), Source("tiny.pth", "0"), "tiny-0123", "0123")
@@ -46,9 +45,7 @@ def pieces(wave: np.ndarray, seed: int) -> list[np.ndarray]:
 def encoder_in_float64(weights: Weights) -> tuple[FrameGeometry, Callable[..., Any]]:
     network = build_network(weights.config, dtype=jnp.float64)
     variables = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x, weights.variables)
-    encode = jax.jit(
-        lambda wave, valid=None: network.encode(*split_variables(variables), wave, valid), compiler_options=QUICK
-    )
+    encode = jax.jit(lambda wave, valid=None: network.encode(*split_variables(variables), wave, valid))
     return weights.config.frame_geometry, encode
 
 

@@ -14,7 +14,6 @@ from aasist_jax.models.aasist.network import AASIST
 from tests.conftest import REFERENCE
 from tests.models.aasist import official
 from tests.models.aasist.goldens import golden_names
-from tests.quick_compilation import QUICK
 
 FORWARD = golden_names(REFERENCE, "forward")
 
@@ -39,9 +38,7 @@ def errors(name: str) -> dict[str, float]:
     with jax.enable_x64(True):
         model = AASIST(weights.config, dtype=jnp.float64)
         variables = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype.kind == "f" else x, weights.variables)
-        forward = jax.jit(
-            lambda variables, wave: model.apply(variables, wave, mutable=["stages"]), compiler_options=QUICK
-        )
+        forward = jax.jit(lambda variables, wave: model.apply(variables, wave, mutable=["stages"]))
         # Clip by clip, in a tenth of the memory.
         for i, wave in enumerate(golden.wave):
             outputs, sown = forward(variables, wave[None])
