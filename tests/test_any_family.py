@@ -65,7 +65,7 @@ def configuration(toy: Any, clips: Path, folder: Path) -> Path:
         "model_config": toy.MODEL_CONFIG,
         "optim_config": {"base_lr": 0.1},
         "data_config": {"layout": "csv"},
-        "train_config": {"checkpoint_steps": 1, "log_steps": 1, "class_weights": [0.5, 0.5]},
+        "train_config": {"checkpoint_steps": 100, "log_steps": 1, "class_weights": [0.5, 0.5]},
         "database_path": str(clips),
         "batch_size": 8,
         "num_epochs": 6,

@@ -1,7 +1,6 @@
 """The notebooks of `examples` run from the first cell to the last, and are shipped with outputs."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tests.conftest import needs_corpus
 from tests.examples.notebooks import EXAMPLES, executed, outputs, text_of
 from tests.examples.recordings import write_recordings, write_table
 from tests.models.aasist.tiny import CONFIG, scaled_variables
+from tests.quick_compilation import quick_flags
 
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
@@ -43,8 +43,7 @@ def test_notebooks_are_there() -> None:
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The weights of a tiny network, for kernels that do not optimise programs which run for a second."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setenv("XLA_FLAGS", quick_flags())
     return save_weights(tmp_path / "tiny", CONFIG, scaled_variables(), Source("tiny.pth", "0"))
 
 

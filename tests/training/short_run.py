@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# The child finds it by its PYTHONPATH.
+from tests.quick_compilation import quick_flags
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = {
     "architecture": "AASIST",
@@ -80,27 +83,36 @@ def make_config(corpus: Path, **changes: Any) -> dict[str, Any]:
     return config
 
 
+def write_config(config: dict[str, Any], folder: Path) -> Path:
+    """Write the configuration of a run beside its folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(folder.name + ".config.json")
+    path.write_text(json.dumps(config))
+    return path
+
+
+def child_environment(cache: Path, devices: int = 1) -> dict[str, str]:
+    """The environment of a process that trains and keeps compiled programs in `cache`."""
+    return os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        # Runs are compared with each other, all compiled alike; most of the first one's time is compiling.
+        "XLA_FLAGS": quick_flags(),
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 class Start:
     """A child process that trains; its lines are read as they come."""
 
     def __init__(self, config: dict[str, Any], folder: Path, cache: Path, devices: int = 1, **options: Any) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        path = folder.with_name(folder.name + ".config.json")
-        path.write_text(json.dumps(config))
-        environment = os.environ | {
-            "JAX_PLATFORMS": "cpu",
-            "JAX_NUM_CPU_DEVICES": str(devices),
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            # Runs are compared with each other, all compiled alike; most of the first one's time is compiling.
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0",
-            "PYTHONPATH": str(REPOSITORY),
-            "PYTHONUNBUFFERED": "1",
-        }
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), str(path), str(folder)],
-            env=environment,
+            [sys.executable, str(Path(__file__).resolve()), str(write_config(config, folder)), str(folder)],
+            env=child_environment(cache, devices),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -207,9 +219,13 @@ def main(config: str, folder: str) -> None:
     from aasist_jax.commands.app import run
     from aasist_jax.commands.exit_codes import STOPPED
     from aasist_jax.config import load_config
+    from aasist_jax.models.family import register
     from aasist_jax.training.interruption import StopRequested
     from aasist_jax.training.loop import train
     from aasist_jax.training.reporting import Reporter
+    from tests.models.toys import trained
+
+    register(trained.FAMILY)
 
     class Lines(Reporter):
         def start(self, step: int, total: int) -> None:

@@ -25,6 +25,7 @@ from tests.models.aasist.goldens import (
     read_train_golden,
     relative_error,
 )
+from tests.quick_compilation import QUICK
 
 pytestmark = pytest.mark.reference
 
@@ -69,7 +70,8 @@ def steps(request: pytest.FixtureRequest) -> Steps:
         model = AASIST(config, dtype=jnp.float64, dropout=DropoutRates(0.0, 0.0, 0.0, 0.0))
         network = LinenNetwork(model, config.nb_samp, state=("batch_stats",))
         step = jax.jit(
-            make_train_step(network, optimizer, loss=cross_entropy(1), class_weights=tuple(hyper["ce_weights"]))
+            make_train_step(network, optimizer, loss=cross_entropy(1), class_weights=tuple(hyper["ce_weights"])),
+            compiler_options=QUICK,
         )
         batch = {"wave": jnp.asarray(golden.wave), "label": jnp.asarray(golden.labels, jnp.int32)}
 

@@ -17,6 +17,7 @@ from aasist_jax.training.loss import cross_entropy
 from aasist_jax.training.parallel import AXIS, check_batch_size, initialize_hosts, on_host, parallel_step, replicate
 from aasist_jax.training.step import init_state, make_train_step
 from tests.models.aasist import tiny
+from tests.quick_compilation import quick_compilation
 from tests.training.two_processes import start_two, wait_for
 from tests.training.two_processes_step import (
     STEPS,
@@ -111,7 +112,8 @@ def test_devices_take_the_step_of_one_with_aasist(devices: int) -> None:
             tiny.SAMPLES,
         )
 
-    assert_close(run(devices), run(0))
+    with quick_compilation():
+        assert_close(run(devices), run(0))
 
 
 def test_two_processes_take_the_step_of_one(single: Records, tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""Real runs, stopped by real signals and real faults, end in the bits of the run that was left alone."""
+"""Real runs, stopped by real signals and real faults, end in the bits of the run that was left alone.
+
+They are of a tiny AASIST. Where a test starts many processes, its default form is of a toy with batch norm and dropout:
+AASIST takes several seconds to trace at every start, the toy a fraction of one.
+"""
 
 import json
 import os
@@ -6,6 +10,8 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,15 +19,19 @@ from typing import Any
 import pytest
 
 from aasist_jax.commands.exit_codes import STOPPED
+from tests.conftest import REPOSITORY
+from tests.models.toys import trained
 from tests.training.short_run import (
     Outcome,
     Start,
     board_points,
+    child_environment,
     make_config,
     outcome,
     outcome_differences,
     read_log,
     write_asv_scores,
+    write_config,
     write_corpus,
 )
 
@@ -31,9 +41,9 @@ STEPS = 18
 class Bench:
     """A corpus, compiled programs, and the run that was left alone."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **changes: Any) -> None:
         self.root, self.cache = root, root / "compiled"
-        self.config = make_config(write_corpus(root / "LA"))
+        self.config = make_config(write_corpus(root / "LA"), **changes)
         self.alone_folder = root / "alone" / "run"
         start = self.start(self.alone_folder)
         assert start.end() == 0, start.output
@@ -46,6 +56,10 @@ class Bench:
         """Let a stopped run end, and compare."""
         start = self.start(folder)
         assert start.end() == 0, start.output
+        self.compare(folder)
+
+    def compare(self, folder: Path) -> None:
+        """A run that was stopped and has ended is the one that was left alone."""
         ended = outcome(folder)
         assert outcome_differences(self.alone, ended) == []
         assert [line["step"] for line in ended.steps] == list(range(1, STEPS + 1))
@@ -57,6 +71,11 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def toy_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("toy_bench"), model_config=trained.MODEL_CONFIG)
 
 
 def newest(folder: Path) -> int:
@@ -83,12 +102,12 @@ def test_run_folder_of_a_finished_run(bench: Bench) -> None:
     assert Detector.from_pretrained(folder / "weights").weights.weights_id == summary["weights_id"]
 
 
-def test_a_finished_run_is_not_run_again(bench: Bench) -> None:
-    before = {path: path.stat().st_mtime_ns for path in bench.alone_folder.rglob("*")}
-    start = bench.start(bench.alone_folder)
+def test_a_finished_run_is_not_run_again(toy_bench: Bench) -> None:
+    before = {path: path.stat().st_mtime_ns for path in toy_bench.alone_folder.rglob("*")}
+    start = toy_bench.start(toy_bench.alone_folder)
     assert start.end() == 0
     assert "this run is complete" in start.output
-    assert {path: path.stat().st_mtime_ns for path in bench.alone_folder.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in toy_bench.alone_folder.rglob("*")} == before
 
 
 @pytest.mark.slow
@@ -121,8 +140,8 @@ def kill_at_random(bench: Bench, folder: Path, kills: int) -> None:
     bench.finish(folder)
 
 
-def test_killed(bench: Bench, tmp_path: Path) -> None:
-    kill_at_random(bench, tmp_path / "run", 3)
+def test_killed(toy_bench: Bench, tmp_path: Path) -> None:
+    kill_at_random(toy_bench, tmp_path / "run", 3)
 
 
 @pytest.mark.slow
@@ -158,11 +177,28 @@ def stop(bench: Bench, folder: Path, moment: str, number: signal.Signals) -> Non
         assert read_log(folder)[-1]["step"] <= newest(folder)
 
 
+def train_command(bench: Bench, folder: Path) -> dict[str, Any]:
+    """What `subprocess` takes to train by the command that a user gives."""
+    config = write_config(bench.config, folder)
+    line = [sys.executable, "scripts/train.py", "--config", str(config), "--output", str(folder)]
+    return {"args": line, "cwd": REPOSITORY, "env": child_environment(bench.cache), "text": True}
+
+
 @pytest.fixture(scope="module")
 def stopped_at_step_8(bench: Bench) -> Path:
     """A run that SIGTERM stopped at step 8 or so; tests work on copies of it, made by `copy_of`."""
     folder = bench.root / "stopped" / "run"
-    stop(bench, folder, "step 8", signal.SIGTERM)
+    log = folder / "log.jsonl"
+    with subprocess.Popen(**train_command(bench, folder), stderr=subprocess.PIPE) as process:
+        while not (log.exists() and '"step": 8,' in log.read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert process.returncode == STOPPED, told
+    assert f"stopped on request; the same command goes on from the newest checkpoint in {folder}" in told
+    assert read_log(folder)[-1]["step"] <= newest(folder)
     return folder
 
 
@@ -199,17 +235,25 @@ def test_other_software_and_a_damaged_configuration_are_told(
     assert start.end(signal.SIGTERM) == STOPPED
 
 
-def test_stopped_by_sigterm_between_two_steps(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
-    bench.finish(copy_of(stopped_at_step_8, tmp_path / "run"))
+def test_a_run_that_is_stopped_between_two_steps_goes_on_by_the_same_command(
+    bench: Bench, stopped_at_step_8: Path, tmp_path: Path
+) -> None:
+    """And says nothing, where it is told to be quiet."""
+    folder = copy_of(stopped_at_step_8, tmp_path / "run")
+    command = train_command(bench, folder)
+    command["args"] += ["--quiet", "--device", "cpu"]
+    done = subprocess.run(**command, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    bench.compare(folder)
 
 
-def test_stopped_by_sigint_in_an_evaluation(bench: Bench, tmp_path: Path) -> None:
-    stop(bench, tmp_path / "run", "scoring dev 8", signal.SIGINT)
-    bench.finish(tmp_path / "run")
+def test_stopped_by_sigint_in_an_evaluation(toy_bench: Bench, tmp_path: Path) -> None:
+    stop(toy_bench, tmp_path / "run", "scoring dev 8", signal.SIGINT)
+    toy_bench.finish(tmp_path / "run")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("moment", "number"), MORE_MOMENTS)
+@pytest.mark.parametrize(("moment", "number"), [("scoring dev 8", signal.SIGINT), *MORE_MOMENTS])
 def test_stopped_anywhere(bench: Bench, tmp_path: Path, moment: str, number: signal.Signals) -> None:
     stop(bench, tmp_path / "run", moment, number)
     bench.finish(tmp_path / "run")

@@ -128,7 +128,7 @@ def source_file(folder: Path) -> Path:
 
 def test_mutated_checkpoints_run_nothing(tmp_path: Path) -> None:
     (tmp_path / "mutants").mkdir()
-    run_mutations(source_file(tmp_path), 1_000, tmp_path / "mutants")
+    run_mutations(source_file(tmp_path), 500, tmp_path / "mutants")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from aasist_jax.features.sinc import mask_filters
 from aasist_jax.models.aasist.config import DropoutRates
 from aasist_jax.models.aasist.network import AASIST, GraphPool, HeterogeneousGraphAttention
 from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
+from tests.quick_compilation import QUICK
 
 NO_DROPOUT = DropoutRates(0.0, 0.0, 0.0, 0.0)
 
@@ -124,7 +125,7 @@ def test_dropout_draws_anew_in_training_and_doubles_what_it_keeps(wave: Any, var
         train = functools.partial(model.apply, train=True, mutable=["batch_stats"])
         compiled = jax.jit(
             lambda variables, wave, key: train(variables, wave, rngs={"dropout": key}),
-            compiler_options={"xla_backend_optimization_level": 0},
+            compiler_options=QUICK,
         )
         return functools.partial(compiled, variables, wave)
 
