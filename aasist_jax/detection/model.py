@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -14,16 +13,12 @@ from aasist_jax.audio.load import as_samples
 from aasist_jax.detection.cutting import Cut
 from aasist_jax.errors import AudioError, ConfigError, WeightsError
 from aasist_jax.models.family import FrameGeometry, Window, family_of
-from aasist_jax.models.network import build_network, class_logits, read_out_function
+from aasist_jax.models.network import Outputs, build_network, class_logits, read_out_function
 from aasist_jax.models.variables import split_variables
 from aasist_jax.weights.folder import Weights
 
 GROUP = 8
 """Windows that are in hand at once."""
-
-SIDE_BY_SIDE = 2
-"""Windows that a CPU works on at the same time. A window alone leaves cores idle while its short operations run: two
-took a tenth less time than one after the other on two cores (docs/performance.md)."""
 
 ReadOut = Float32[np.ndarray, "batch values"]
 """Of each window: the logits (spoof, bona fide), then the embedding."""
@@ -43,13 +38,16 @@ class Model:
         self.network = network = build_network(weights.config, dtype=dtype)
         self.variables = variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
         params, state = split_variables(variables)
-        # Each shape of a batch is rounded its own way. With one shape, a window has one score to the bit, on every way
-        # to a verdict. A CPU has nothing to gain from more rows: its cores share the work on one.
+        # Each shape of a batch may be rounded its own way. With one shape, a window has one score to the bit, on every
+        # way to a verdict. On a CPU whose cores share the work on one window, a row at a time costs a tenth more.
         self._rows = 1 if jax.default_backend() == "cpu" else GROUP
+        self._encodes_alike: bool | None = None if self._rows == 1 and self.family.frame_geometry else False
         read, index = read_out_function(weights.config, network), self.family.bonafide_index
 
         self._read_out = jax.jit(lambda waves, lengths=None: read(variables, waves, lengths))
         self._encode = jax.jit(lambda pieces, valid: network.encode(params, state, pieces, valid))
+        self._encode_windows = jax.jit(lambda waves: network.encode(params, state, waves))
+        self._read_frames = jax.jit(lambda frames: _ordered(network.classify(params, state, frames)[0], index))
         self._classify = jax.jit(lambda frames: class_logits(network.classify(params, state, frames)[0].logits, index))
 
     @property
@@ -209,30 +207,56 @@ class Model:
 
         The values of a window depend neither on the others nor on how many there are.
         """
+        if len(waves) == GROUP and lengths is None and self._encodes_alike is not False:
+            return self._group_read_out(waves)
+        return self._rows_read_out(waves, lengths)
+
+    def _group_read_out(self, waves: Float32[np.ndarray, "batch samples"]) -> ReadOut:
+        """Encode a group at once and read out each row by itself, if that gives the bits of one row at a time.
+
+        Our own convolutions do, XLA's may not. The first group tells: it is computed both ways.
+        """
+        with jax.default_matmul_precision("highest"):
+            frames = np.asarray(self._encode_windows(waves))
+            begun = [self._read_frames(frames[row : row + 1]) for row in range(len(waves))]
+        found = _joined(begun)
+        if self._encodes_alike is None:
+            rows = self._rows_read_out(waves, None)
+            self._encodes_alike = np.array_equal(found, rows)
+            return rows
+        return found
+
+    def _rows_read_out(
+        self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None
+    ) -> ReadOut:
         count, size = len(waves), self._rows
         missing = -count % size
         waves = np.pad(waves, ((0, missing), (0, 0)))
         # The rows that fill up the last batch get the full length, because a length must not be 0.
         if lengths is not None:
             lengths = np.pad(lengths, (0, missing), constant_values=waves.shape[1])
-
-        def run(at: int) -> np.ndarray:
-            rows = slice(at, at + size)
-            with jax.default_matmul_precision("highest"):  # which holds in the thread that sets it alone
-                logits, embedding = self._read_out(waves[rows], None if lengths is None else lengths[rows])
-            return np.concatenate([np.asarray(logits), np.asarray(embedding)], axis=1)
-
-        starts = range(0, count, size)
-        if len(starts) == 1:
-            return run(0)[:count].astype(np.float32, copy=False)
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            return np.concatenate(list(pool.map(run, starts)))[:count].astype(np.float32, copy=False)
+        with jax.default_matmul_precision("highest"):
+            # All are begun before the first is waited for.
+            begun = [
+                self._read_out(waves[at : at + size], None if lengths is None else lengths[at : at + size])
+                for at in range(0, count, size)
+            ]
+        return _joined(begun)[:count]
 
     def batch_logits(
         self, waves: Float32[np.ndarray, "batch samples"], lengths: Int32[np.ndarray, " batch"] | None = None
     ) -> Float32[np.ndarray, "batch 2"]:
         """The logits of `batch_read_out`."""
         return self.batch_read_out(waves, lengths)[:, :2]
+
+
+def _ordered(outputs: Outputs, bonafide_index: int | None) -> tuple[jax.Array, jax.Array]:
+    return class_logits(outputs.logits, bonafide_index), outputs.embedding
+
+
+def _joined(read_outs: Iterable[tuple[jax.Array, jax.Array]]) -> ReadOut:
+    found = [np.concatenate([np.asarray(logits), np.asarray(embedding)], axis=1) for logits, embedding in read_outs]
+    return np.concatenate(found).astype(np.float32, copy=False)
 
 
 def _as_float32(x: np.ndarray) -> np.ndarray:

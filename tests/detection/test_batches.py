@@ -222,3 +222,21 @@ def test_a_window_has_the_same_logits_wherever_it_stands(tmp_path: Path) -> None
         np.testing.assert_array_equal(detector.batch_logits(np.roll(waves, shift, axis=0)), np.roll(expected, shift, 0))
     for count in range(1, GROUP):
         np.testing.assert_array_equal(detector.batch_logits(waves[:count]), expected[:count])
+
+
+def test_a_group_is_encoded_at_once_only_where_that_changes_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Detector.from_pretrained(save_weights(tmp_path, CONFIG, random_variables(), Source("tiny.pth", "0")))
+    waves = np.random.default_rng(1).uniform(-0.3, 0.3, (GROUP, tiny.window)).astype(np.float32)
+    rows = tiny._rows_read_out(waves, None)
+    np.testing.assert_array_equal(tiny.batch_read_out(waves), rows)
+    assert tiny._encodes_alike is not None
+    np.testing.assert_array_equal(tiny.batch_read_out(waves), rows)
+
+    other = Detector(tiny.weights)
+    encode = other._encode_windows
+    monkeypatch.setattr(other, "_encode_windows", lambda waves: encode(waves) * np.float32(1 + 1e-6))
+    for _ in range(2):
+        np.testing.assert_array_equal(other.batch_read_out(waves), rows)
+    assert other._encodes_alike is False
