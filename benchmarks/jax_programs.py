@@ -27,7 +27,7 @@ def inference(weights: str, batch: int, dtype: str = "float32") -> Call:
     """Make a call that gives the logits of a batch, from samples in the host's memory."""
     detector = Detector.from_pretrained(weights, dtype=jnp.dtype(dtype))
     wave = noise(batch, detector.window)
-    return lambda: detector.batch_logits(wave)
+    return lambda: detector.logits(wave)
 
 
 def training_step(

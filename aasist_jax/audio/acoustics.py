@@ -27,6 +27,9 @@ FALL_CHUNKS = 2
 LEAST_CHUNKS = 16
 """Chunks of speech, 0.5 s, without which nothing is told."""
 
+BLOCK = 2048
+"""Chunks that are measured at once, so that a long array costs little more memory than it has itself."""
+
 LOWEST_DB, HIGHEST_DB = -120.0, 60.0
 LEVEL_BIN_DB, FALL_BIN_DB = 0.25, 0.125
 STEEPEST_DB = 60.0
@@ -53,6 +56,10 @@ class AcousticsMeter:
 
     def push(self, chunks: Float32[np.ndarray, "chunks 512"], is_speech: Bool[np.ndarray, " chunks"]) -> None:
         """Take the next chunks, 16 kHz, full scale 1, and which of them are speech."""
+        for start in range(0, len(chunks), BLOCK):
+            self._push(chunks[start : start + BLOCK], is_speech[start : start + BLOCK])
+
+    def _push(self, chunks: np.ndarray, is_speech: np.ndarray) -> None:
         powers = _band_powers(chunks)
         levels = _decibels(powers.sum(axis=1))
         self._levels += _histogram(levels[levels > _ROUNDING_DB])
@@ -69,7 +76,7 @@ class AcousticsMeter:
         """How far loud speech lies above the quietest tenth of the recording, in dB; None for too little speech.
 
         An estimate of the signal-to-noise ratio, some 4 dB above it where it is low; where it is high, the quietest
-        tenth may be soft speech.
+        tenth may be soft speech. Chunks without speech count for the noise as well, and digital silence for nothing.
         """
         if self._speech_levels.sum() < LEAST_CHUNKS or not self._levels.any():
             return None

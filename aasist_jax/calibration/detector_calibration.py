@@ -138,6 +138,12 @@ class DetectorCalibration:
         """Log-likelihood ratios of human over synthetic of windows, from their raw bona fide logits."""
         return self.logistic.apply(np.clip(np.asarray(scores, np.float64), self.lowest, self.highest))
 
+    @property
+    def strongest(self) -> tuple[float, float]:
+        """The lowest and the highest log-likelihood ratio that it gives."""
+        lowest, highest = self.llrs(np.array([self.lowest, self.highest])).tolist()
+        return lowest, highest
+
     @functools.cached_property
     def calibration_id(self) -> str:
         """Twelve hex digits of a SHA-256 over all of it."""

@@ -33,6 +33,9 @@ MOST_FOLDS = 20
 RARE = 0.05
 """Share of the recordings that may have less of a signal fact than the set's own limit."""
 
+Supported = tuple[float, float]
+"""Lowest and highest log-likelihood ratio."""
+
 Maps = Mapping[str, Callable[[np.ndarray], np.ndarray]]
 """For each group of recordings, from scores to log-likelihood ratios."""
 
@@ -109,7 +112,8 @@ def fit(
         DataError: too few recordings (see `check_recordings`), or scores that do not rise with human speech.
     """
     check_recordings(recordings)
-    logistic, lowest, highest = _fit_map(recordings)
+    supported = _supported_llrs(recordings)
+    logistic, lowest, highest = _fit_map(recordings, supported)
     windows = [each for each in recordings for _ in each.scores]
     domain = fit_domain(
         np.concatenate([each.embeddings for each in recordings]).astype(np.float64),
@@ -129,23 +133,33 @@ def fit(
     return replace(calibration, measured=measure(recordings, calibration, sure))
 
 
+def _supported_llrs(recordings: Sequence[Recording]) -> Supported:
+    """The lowest and the highest log-likelihood ratio that so many recordings support.
+
+    One in N + 1 humans may score what none of N did, so no ratio against a human is stronger than N + 1, and likewise
+    the other way; docs/verdict.md has the source.
+    """
+    human = sum(each.is_human for each in recordings)
+    return -math.log(human + 1), math.log(len(recordings) - human + 1)
+
+
 def _limits(known: Sequence[SignalFacts]) -> SignalLimits:
-    """The usual limits, lowered where the set has recordings beyond them that are not rare in it."""
+    """The usual limits, lowered where the set has recordings beyond them that are not rare in it.
+
+    A fact that is known of fewer than `LEAST_RECORDINGS` leaves its limit as it is.
+    """
     limits = asdict(USUAL)
     for name in limits:
         values = [value for facts in known if (value := getattr(facts, name)) is not None]
-        if values:
+        if len(values) >= LEAST_RECORDINGS:
             limits[name] = min(limits[name], float(np.quantile(values, RARE)))
     return SignalLimits(**limits)
 
 
-def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, float, float]:
+def _fit_map(recordings: Sequence[Recording], supported: Supported) -> tuple[LogisticCalibration, float, float]:
     """The map from scores to ratios, and the range of scores in which it is believed.
 
-    That range ends where the recordings end, or where the ratios become larger than so many recordings support: a score
-    that none of N humans has may still be that of one in N + 1, so no ratio against a human is stronger than N + 1
-    (after Vergeer et al., "Numerical likelihood ratios outputted by LR systems are often based on extrapolation: when
-    to stop extrapolating?", Science and Justice 56, 2016).
+    That range ends where the recordings end, or where the ratios leave the supported ones.
 
     Of the maps fitted at each duration, the least steep is taken. With the duration the maps grow steeper, because a
     mean over windows scatters less; but the voices stay as few, and what differs between voices does not average out.
@@ -164,11 +178,9 @@ def _fit_map(recordings: Sequence[Recording]) -> tuple[LogisticCalibration, floa
             "the scores of human recordings are not the higher ones: these weights do not tell the two apart, or the "
             "labels are the wrong way round"
         )
-    human = sum(each.is_human for each in recordings)
-    strongest = np.log([human + 1, len(recordings) - human + 1]) * (-1, 1)
-    at_strongest = (strongest - chosen.apply(np.zeros(1))) / chosen.slopes[0]
+    ends = (np.array(supported) - chosen.apply(np.zeros(1))) / chosen.slopes[0]
     scores = np.concatenate([each.scores for each in recordings])
-    lowest, highest = np.clip(at_strongest, scores.min(), scores.max()).tolist()
+    lowest, highest = np.clip(ends, scores.min(), scores.max()).tolist()
     return chosen, lowest, highest
 
 
@@ -239,7 +251,7 @@ def _maps_without(recordings: Sequence[Recording], calibration: DetectorCalibrat
 
     With more than 20 groups several are left out together.
     """
-    groups = sorted({each.group for each in recordings})
+    groups, supported = sorted({each.group for each in recordings}), _supported_llrs(recordings)
     folds = min(len(groups), MOST_FOLDS)
     maps: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
     for fold in range(folds):
@@ -247,7 +259,8 @@ def _maps_without(recordings: Sequence[Recording], calibration: DetectorCalibrat
         kept = [each for each in recordings if each.group not in left_out]
         if len({each.is_human for each in kept}) < 2:
             raise DataError(f"without {', '.join(sorted(left_out))} one class is empty; give more voices")
-        logistic, lowest, highest = _fit_map(kept)
+        # The bound is that of the whole set, whose map is measured here.
+        logistic, lowest, highest = _fit_map(kept, supported)
         without = replace(calibration, logistic=logistic, lowest=lowest, highest=highest)
         maps |= dict.fromkeys(left_out, without.llrs)
     return maps

@@ -117,7 +117,11 @@ def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -
     from aasist_jax.data.layouts.csv_table import read_csv
 
     if data.is_dir():
-        return layout_of(data).read(data, split or usual, "LA")
+        layout = layout_of(data)
+        if bonafide_is and not layout.takes_bonafide_is:
+            raise DataError(f"--bonafide-is: the layout {layout.name!r} of {data} has no numeric labels; leave it out")
+        options = {"bonafide_is": bonafide_is} if bonafide_is else {}
+        return layout.read(data, split or usual, "LA", **options)
     if not data.is_file():
         raise DataError(f"{data}: no such file or folder; give a CSV with the columns path,label,speaker")
     return read_csv(data, split, bonafide_is, way_out="--bonafide-is 1")

@@ -59,7 +59,7 @@ def listen(
     from aasist_jax.audio.limits import SAMPLE_RATE
     from aasist_jax.detection import live_input
 
-    detector = options.judging_detector(weights)
+    detector = options.judging_detector(weights, rule)
     if hop is None:
         hop = min(HOP_SECONDS, detector.window / SAMPLE_RATE)
 

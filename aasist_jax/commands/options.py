@@ -159,8 +159,8 @@ def decision_rule(prior: float, sure: float) -> Any:
         raise typer.BadParameter(f"--{error}") from None
 
 
-def judging_detector(weights: str | None) -> Any:
-    """The `Detector` of the weights that are named, or of the default; where it is not calibrated, that is told.
+def judging_detector(weights: str | None, rule: Any = None) -> Any:
+    """The `Detector` of the weights that are named, or of the default; what it can never be sure of is told.
 
     Raises:
         WeightsError: there are no such weights here.
@@ -171,20 +171,29 @@ def judging_detector(weights: str | None) -> Any:
     folder = weights_folder(weights)
     prepare_to_compute()
     detector = Detector.from_pretrained(folder)
-    tell_uncalibrated(detector, weights)
+    tell_what_is_never_sure(detector, weights, rule)
     return detector
 
 
-def tell_uncalibrated(detector: Any, weights: str | None) -> None:
-    """Warn, where there is no calibration, that no verdict is sure, and name the command that mends it."""
+def tell_what_is_never_sure(detector: Any, weights: str | None, rule: Any = None) -> None:
+    """Warn of labels that no recording can get, without a calibration or by a rule that asks for too much of it."""
+    from aasist_jax.detection.verdict import posterior
     from aasist_jax.weights.published import default_weights
 
+    name = weights or default_weights()
     if detector.calibration is None:
-        name = weights or default_weights()
         print_warning(
             f"{name}: not calibrated, so every verdict is unsure; calibrate with recordings whose truth you know: "
             f"`aasist-jax calibrate {shlex.quote(name)} --data clips.csv` (columns path,label,speaker)"
         )
+    elif rule is not None:
+        for label, llr in zip(("synthetic", "human"), detector.calibration.strongest, strict=True):
+            if rule.label(posterior(llr, rule)) != label:
+                print_warning(
+                    f"{name}: no recording can be called {label}: its calibration gives no evidence that is strong "
+                    f"enough for --sure {rule.sure:g} at --prior {rule.prior:g}; ask for less, or calibrate on more "
+                    "recordings"
+                )
 
 
 def chosen_keys(scores: Any, path: Path | None, where: list[str] | None, bonafide_is: str = "") -> Any:

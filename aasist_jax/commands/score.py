@@ -29,7 +29,7 @@ from aasist_jax.commands.options import (
     check_output,
     chosen_channel,
     decision_rule,
-    tell_uncalibrated,
+    tell_what_is_never_sure,
     weights_folder,
 )
 from aasist_jax.commands.reporting import SUFFIXES, report_fault, with_reports
@@ -193,7 +193,7 @@ def score_recordings(
     elif (channel := options.channel) is not None:
         recordings = [replace(recording, channel=channel) for recording in recordings]
     if not options.published:
-        tell_uncalibrated(detector, weights)
+        tell_what_is_never_sure(detector, weights, rule)
     before: dict[str, str] = {}
     with ExitStack() as stack:
         file = None

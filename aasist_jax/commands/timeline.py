@@ -49,7 +49,7 @@ def timeline(
     from aasist_jax.detection.timeline_text import as_csv, as_json
     from aasist_jax.runtime.files import write_text
 
-    detector = options.judging_detector(weights)
+    detector = options.judging_detector(weights, rule)
     found: list[tuple[str, Any]] = []
     for recording in recordings:
         overview = Overview() if plot is not None else None

@@ -45,7 +45,7 @@ def verdicts(
 
     if degrade is not None and degrade not in DEGRADATIONS:
         raise DataError(f"--degrade: there is no {degrade!r}; {nearest(degrade, DEGRADATIONS)}")
-    detector = options.judging_detector(weights)
+    detector = options.judging_detector(weights, rule)
     if made is not None:
         _print_made(detector, rule, data, split or "eval", made, count, minutes, channels, degrade)
         return

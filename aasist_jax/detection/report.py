@@ -112,6 +112,7 @@ def _result_facts(result: Score) -> Facts:
         "evidence": result.verdict.evidence,
         "sentence": sentence(result),
         "rule": dataclasses.asdict(result.verdict.rule),
+        "signal": dataclasses.asdict(result.facts),
         "segments": [segment.to_dict() for segment in result.segments],
         "windows": [window.to_dict() for window in result.windows],
     }
@@ -122,6 +123,7 @@ def _calibration_facts(calibration: DetectorCalibration) -> Facts:
     return {
         "calibration_id": calibration.calibration_id,
         "rule": calibration.rule,
+        "limits": dataclasses.asdict(calibration.limits),
         "fitted_on": dataclasses.asdict(calibration.fitted_on),
         "measured": measured | {"voices": measured["voices"][:1]},
     }

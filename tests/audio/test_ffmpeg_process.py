@@ -1,5 +1,6 @@
 """The child process: where the program comes from, what it is held to, and that it is gone afterwards."""
 
+import contextlib
 import io
 import os
 import signal
@@ -58,8 +59,13 @@ def is_running(pid: int) -> bool:
 
 def commands() -> list[str]:
     """The command lines of all processes that run."""
-    running = [path for path in Path("/proc").glob("[0-9]*") if is_running(int(path.name))]
-    return [(path / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip() for path in running]
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            if is_running(int(path.name)):
+                found.append(line)
+    return found
 
 
 def test_the_environment_names_a_program(fake, monkeypatch: pytest.MonkeyPatch) -> None:

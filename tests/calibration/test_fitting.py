@@ -99,7 +99,7 @@ def test_no_ratio_is_stronger_than_so_many_recordings_support() -> None:
 
 def test_ratios_are_close_to_the_true_ones() -> None:
     """Windows of one normal distribution a class: the true ratio of a score is `apart` times it."""
-    logistic, _, _ = fitting._fit_map(recordings(1, per_voice=400, windows=1, spread=0.0))
+    logistic, _, _ = fitting._fit_map(recordings(1, per_voice=400, windows=1, spread=0.0), (-9.0, 9.0))
     assert logistic.slopes[0] == pytest.approx(2.0, rel=0.1)
     assert logistic.offset == pytest.approx(0.0, abs=0.1)
 
@@ -113,7 +113,7 @@ def test_the_least_steep_map_of_all_durations_is_taken() -> None:
             trials = fitting._joined(known, duration)
             means = np.array([each.scores.mean() for each in trials])
             slopes.append(fit_logistic(means, np.array([each.is_human for each in trials])).slopes[0])
-        assert fitting._fit_map(known)[0].slopes[0] == min(slopes)
+        assert fitting._fit_map(known, (-9.0, 9.0))[0].slopes[0] == min(slopes)
         # The single window, which is the least certain if nothing else differs.
         if spread == 0.0:
             assert slopes[0] == min(slopes)

@@ -18,6 +18,7 @@ from aasist_jax.detection.batches import InTurn, score_in_batches
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.model import GROUP
 from aasist_jax.errors import AudioError
+from aasist_jax.ops.native.build import native_kernels
 from aasist_jax.weights.folder import Source, save_weights
 from tests.made_speech import made_speech
 from tests.models import toy
@@ -181,9 +182,8 @@ def test_decoding_runs_ahead_in_order_and_within_bounds(detector: Detector, monk
     assert 8 < len(begun) <= 8 + 10 + 4 + 1
     assert most > 1
     found = [first, *results]
-    # Four threads may overtake one another on the way to this list.
+    # Threads may overtake one another on the way to this list.
     assert sorted(begun) == list(range(60))
-    assert max(abs(index - place) for place, index in enumerate(begun)) < 4
     assert found == [detector.score(source(index)) for index in range(60)]
     assert len({result.score for result in found if isinstance(result, Score)}) == 60
 
@@ -231,12 +231,11 @@ def test_a_group_is_encoded_at_once_only_where_that_changes_no_bit(
     waves = np.random.default_rng(1).uniform(-0.3, 0.3, (GROUP, tiny.window)).astype(np.float32)
     rows = tiny._rows_read_out(waves, None)
     np.testing.assert_array_equal(tiny.batch_read_out(waves), rows)
-    assert tiny._encodes_alike is not None
-    np.testing.assert_array_equal(tiny.batch_read_out(waves), rows)
+    if native_kernels():
+        assert tiny._groups_round_alike
 
     other = Detector(tiny.weights)
     encode = other._encode_windows
     monkeypatch.setattr(other, "_encode_windows", lambda waves: encode(waves) * np.float32(1 + 1e-6))
-    for _ in range(2):
-        np.testing.assert_array_equal(other.batch_read_out(waves), rows)
-    assert other._encodes_alike is False
+    np.testing.assert_array_equal(other.batch_read_out(waves), rows)
+    assert not other._groups_round_alike

@@ -25,8 +25,9 @@ from aasist_jax.detection.verdict import LABELS, DecisionRule, judge
 from tests.detection.results import made_score, made_timeline
 
 ratios = st.lists(st.none() | st.floats(-9, 9, allow_subnormal=False), min_size=1, max_size=40)
-rules = st.builds(DecisionRule, st.floats(0.01, 0.99), st.floats(0.51, 0.99))
-doubts = st.just([]) | st.lists(st.sampled_from((*REASONS, "damaged")), max_size=2)
+rules = st.builds(DecisionRule, st.just(0.5) | st.floats(0.01, 0.99), st.floats(0.51, 0.99))
+doubts = st.just([]) | st.just([]) | st.just([]) | st.lists(st.sampled_from((*REASONS, "damaged")), max_size=2)
+calibrated = st.sampled_from([True, True, True, False])
 FORMS = pytest.mark.parametrize(
     "examples", [100, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
 )
@@ -70,7 +71,7 @@ def labels_of(result: Score) -> dict[str, str]:
 @FORMS
 def test_every_output_has_the_label_of_the_result(examples: int) -> None:
     @settings(max_examples=examples, deadline=None)
-    @given(ratios, rules, doubts, st.booleans())
+    @given(ratios, rules, doubts, calibrated)
     def property(llrs: list[float | None], rule: DecisionRule, reasons: list[str], calibrated: bool) -> None:
         result = made_score(llrs, rule=rule, reasons=reasons, calibrated=calibrated)
         found = labels_of(result)
@@ -83,7 +84,7 @@ def test_every_output_has_the_label_of_the_result(examples: int) -> None:
 @FORMS
 def test_label_number_and_sentence_agree(examples: int) -> None:
     @settings(max_examples=examples, deadline=None)
-    @given(ratios, rules, doubts, st.booleans())
+    @given(ratios, rules, doubts, calibrated)
     def property(llrs: list[float | None], rule: DecisionRule, reasons: list[str], calibrated: bool) -> None:
         result = made_score(llrs, rule=rule, reasons=reasons, calibrated=calibrated)
         told = sentence(result)

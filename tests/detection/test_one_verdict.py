@@ -15,7 +15,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aasist_jax.audio.facts import SignalLimits
+from aasist_jax.audio.facts import USUAL, SignalLimits
 from aasist_jax.audio.load import load_audio
 from aasist_jax.corpus.non_speech import music
 from aasist_jax.detection.detector import Detector
@@ -192,6 +192,20 @@ def test_files_of_other_rates_and_channels_have_one_verdict(
     # A set with recordings as narrow as this one makes it no reason.
     detector.calibration = made_calibration(detector, 20.0, -5.0)
     assert detector.score(path).reasons == ()
+
+
+def test_noise_makes_every_way_unsure_unless_the_calibration_met_it(tmp_path: Path) -> None:
+    wave = made_speech(4.0) + hiss(4.0, -30)
+    soundfile.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
+    detector = Detector(toy.toy_weights())
+    detector.calibration = replace(made_calibration(detector, 20.0, -5.0), limits=USUAL)
+    found = every_way(detector, tmp_path / "a.wav", DecisionRule())
+    assert_one_verdict(found)
+    assert (found["score"]["label"], found["score"]["reasons"]) == ("unsure", ("noisy or reverberant",))
+    assert found["score"]["p_synthetic"] is None
+    assert detector.score((made_speech(4.0), RATE)).reasons == ()
+    detector.calibration = replace(detector.calibration, limits=replace(USUAL, snr_db=0.0, decay_db=0.0))
+    assert detector.score(tmp_path / "a.wav").reasons == ()
 
 
 @pytest.mark.reference
