@@ -127,7 +127,7 @@ def test_speech_as_it_is_with_noise_and_in_a_room(step: int) -> None:
             spread = ", ".join(f"{value:.1f}" for value in np.quantile(values, [0, 0.01, 0.5, 0.99, 1]))
             print(f"{len(waves)} clips, {name}: {fact}: least, 1 %, median, 99 %, most: {spread}")
         print(f"{name}: called noisy or reverberant: {100 * shares[name]:.1f} %")
-    assert shares["as they are"] <= 0.03
+    assert shares["as they are"] <= 0.04
     assert shares["telephone"] <= 0.05
     assert shares["pink noise, 10 dB"] >= 0.95
     assert shares["room"] >= 0.85

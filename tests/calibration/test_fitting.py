@@ -60,13 +60,13 @@ def test_a_calibration_says_what_it_is_of() -> None:
 
 
 def test_limits_are_lower_where_the_set_is_not_rarely_beyond_them() -> None:
-    known = recordings()
-    # A twelfth of the recordings is narrow, which is not rare.
+    known = recordings(per_voice=8, voices=4)
+    # An eighth of the recordings is narrow, which is not rare.
     assert fitted(known).limits == replace(USUAL, bandwidth_hz=4000.0)
     wide = [replace(each, facts=FACTS) for each in known]
     assert fitted(wide).limits == USUAL
     noisy = replace(FACTS, snr_db=11.0, decay_db=9.0)
-    assert fitted([replace(each, facts=noisy) for each in wide[:12]] + wide[12:]).limits == SignalLimits(
+    assert fitted([replace(each, facts=noisy) for each in wide[:8]] + wide[8:]).limits == SignalLimits(
         snr_db=11.0, decay_db=9.0
     )
     rare = [replace(wide[0], facts=noisy), *wide[1:]]
