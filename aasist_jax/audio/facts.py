@@ -79,8 +79,9 @@ class SignalFacts:
         clipped_share: share of the samples that dwell at the extreme (see `aasist_jax.audio.condition`), in [0, 1]; the
             level that it counts from is rounded down by at most 0.2 %.
         bandwidth_hz: the upper edge of the highest band of 125 Hz that has content; 0 for silence.
-        snr_db: how far loud speech lies above the quietest tenth of the recording; None for less than 0.5 s of speech.
-        decay_db: how far the bands of speech fall in 64 ms where they fall fast; None likewise.
+        snr_db: how far loud speech lies above the quietest tenth of the recording, in dB; None for less than 0.5 s of
+            speech.
+        decay_db: how far the bands of speech fall in 64 ms where they fall fast, in dB; None likewise.
     """
 
     seconds: float

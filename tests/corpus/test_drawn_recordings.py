@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from tests.conftest import CORPUS, needs_corpus
 from tests.corpus.made_voices import voice
 
 
-def drawn(**wishes: object) -> dict[str, MadeRecording]:
-    return dict(draw_recordings(CORPUS, "eval", Request(**({"seconds": 12.0} | wishes))))  # type: ignore[arg-type]
+def drawn(**wishes: Any) -> dict[str, MadeRecording]:
+    return dict(draw_recordings(CORPUS, "eval", Request(**({"seconds": 12.0} | wishes))))
 
 
 @needs_corpus

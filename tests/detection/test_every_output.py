@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +25,21 @@ from aasist_jax.detection.timeline_text import as_json, sentence
 from aasist_jax.detection.verdict import LABELS, DecisionRule, judge
 from tests.detection.results import made_score, made_timeline
 
-ratios = st.lists(st.none() | st.floats(-9, 9, allow_subnormal=False), min_size=1, max_size=40)
 rules = st.builds(DecisionRule, st.just(0.5) | st.floats(0.01, 0.99), st.floats(0.51, 0.99))
-doubts = st.just([]) | st.just([]) | st.just([]) | st.lists(st.sampled_from((*REASONS, "damaged")), max_size=2)
-calibrated = st.sampled_from([True, True, True, False])
+results = st.fixed_dictionaries(
+    {
+        "llrs": st.lists(st.none() | st.floats(-9, 9, allow_subnormal=False), min_size=1, max_size=40),
+        "rule": rules,
+        # Most of them have a number, and so no reason against one.
+        "reasons": st.just([])
+        | st.just([])
+        | st.just([])
+        | st.lists(st.sampled_from((*REASONS, "damaged")), max_size=2),
+        "calibrated": st.sampled_from([True, True, True, False]),
+    }
+)
+"""Arguments of `made_score`."""
+
 FORMS = pytest.mark.parametrize(
     "examples", [100, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
 )
@@ -40,9 +52,9 @@ def as_text(row: Row, format: Format) -> str:
 
 
 def as_table(row: Row) -> str:
-    console = Console(width=300, file=io.StringIO())
-    console.print(table_of([row], published=False))
-    return console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO from above
+    text = io.StringIO()
+    Console(width=300, file=text).print(table_of([row], published=False))
+    return text.getvalue()
 
 
 def labels_of(result: Score) -> dict[str, str]:
@@ -51,7 +63,7 @@ def labels_of(result: Score) -> dict[str, str]:
     (table_line,) = (line for line in as_table(row).splitlines() if "a.wav" in line)
     code = exit_code(Counter([row.outcome]), fail_on_synthetic=True, continue_on_error=True)
     page = _verdict(_result_facts(result))
-    (in_html,) = re.findall(r"<strong[^>]*>(\w+)</strong>|<b[^>]*>(\w+)</b>", result._repr_html_())
+    (notebook,) = re.findall(r"<b[^>]*>(\w+)</b>", result._repr_html_())
     return {
         "Python": result.label or "",
         "row": row.outcome,
@@ -63,7 +75,7 @@ def labels_of(result: Score) -> dict[str, str]:
         "line": str(verdict_line("a.wav", result)).split(": ")[1].split(".")[0],
         "timeline": json.loads(as_json([("a.wav", made_timeline(result))]))["label"],
         "page of the report": re.findall(r"<b>(\w+)</b>", page)[0],
-        "notebook": "".join(in_html),
+        "notebook": notebook,
         "dictionary": str(result.to_dict()["label"]),
     }
 
@@ -71,9 +83,9 @@ def labels_of(result: Score) -> dict[str, str]:
 @FORMS
 def test_every_output_has_the_label_of_the_result(examples: int) -> None:
     @settings(max_examples=examples, deadline=None)
-    @given(ratios, rules, doubts, calibrated)
-    def property(llrs: list[float | None], rule: DecisionRule, reasons: list[str], calibrated: bool) -> None:
-        result = made_score(llrs, rule=rule, reasons=reasons, calibrated=calibrated)
+    @given(results)
+    def property(arguments: dict[str, Any]) -> None:
+        result = made_score(**arguments)
         found = labels_of(result)
         assert (found.pop("exit code") == "synthetic") == (result.label == "synthetic")
         assert set(found.values()) == {result.label}, found
@@ -84,10 +96,11 @@ def test_every_output_has_the_label_of_the_result(examples: int) -> None:
 @FORMS
 def test_label_number_and_sentence_agree(examples: int) -> None:
     @settings(max_examples=examples, deadline=None)
-    @given(ratios, rules, doubts, calibrated)
-    def property(llrs: list[float | None], rule: DecisionRule, reasons: list[str], calibrated: bool) -> None:
-        result = made_score(llrs, rule=rule, reasons=reasons, calibrated=calibrated)
-        told = sentence(result)
+    @given(results)
+    def property(arguments: dict[str, Any]) -> None:
+        result = made_score(**arguments)
+        assert result.verdict is not None
+        told, rule = sentence(result), result.verdict.rule
         if result.p_synthetic is None:
             assert result.label == "unsure"
             assert result.reasons
