@@ -1,7 +1,7 @@
 """Real runs, stopped by real signals and real faults, end in the bits of the run that was left alone.
 
-They are of a tiny AASIST. Where a test starts many processes, its default form is of a toy with batch norm and dropout:
-AASIST takes several seconds to trace at every start, the toy a fraction of one.
+They are of a tiny AASIST. Their default form is of a toy with batch norm and dropout: AASIST takes several seconds to
+trace at every start, the toy a fraction of one.
 """
 
 import json
@@ -13,12 +13,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aasist_jax.commands.exit_codes import STOPPED
+from aasist_jax.detection.detector import Detector
+from aasist_jax.models.family import register, unregister
 from tests.conftest import REPOSITORY
 from tests.models.toys import trained
 from tests.training.short_run import (
@@ -74,18 +77,24 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture(scope="module")
-def toy_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("toy_bench"), model_config=trained.MODEL_CONFIG)
+def toy_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    register(trained.FAMILY)
+    yield Bench(tmp_path_factory.mktemp("toy_bench"), model_config=trained.MODEL_CONFIG)
+    unregister(trained.FAMILY.name)
+
+
+@pytest.fixture(scope="module", params=["toy_bench", pytest.param("bench", marks=pytest.mark.slow)])
+def each_bench(request: pytest.FixtureRequest) -> Bench:
+    found: Bench = request.getfixturevalue(request.param)
+    return found
 
 
 def newest(folder: Path) -> int:
     return max(int(entry.name) for entry in (folder / "checkpoints").iterdir() if entry.name.isdigit())
 
 
-def test_run_folder_of_a_finished_run(bench: Bench) -> None:
-    from aasist_jax.detection.detector import Detector
-
-    folder = bench.alone_folder
+def test_run_folder_of_a_finished_run(each_bench: Bench) -> None:
+    bench, folder = each_bench, each_bench.alone_folder
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["steps"] == STEPS
     assert [epoch["epoch"] for epoch in summary["epochs"]] == [1, 2, 3]
@@ -96,7 +105,7 @@ def test_run_folder_of_a_finished_run(bench: Bench) -> None:
     assert environment["identity"] == summary["identity"]
     assert environment["packages"]["jax"]
     config = json.loads((folder / "config.json").read_text())
-    assert config["model_config"]["filts"] == bench.config["model_config"]["filts"]
+    assert bench.config["model_config"].items() <= config["model_config"].items()
     assert config == summary["identity"]["config"]
     assert len({tuple(line["utterances"]) for line in bench.alone.steps}) == STEPS
     assert Detector.from_pretrained(folder / "weights").weights.weights_id == summary["weights_id"]
@@ -180,14 +189,38 @@ def stop(bench: Bench, folder: Path, moment: str, number: signal.Signals) -> Non
 def train_command(bench: Bench, folder: Path) -> dict[str, Any]:
     """What `subprocess` takes to train by the command that a user gives."""
     config = write_config(bench.config, folder)
-    line = [sys.executable, "scripts/train.py", "--config", str(config), "--output", str(folder)]
-    return {"args": line, "cwd": REPOSITORY, "env": child_environment(bench.cache), "text": True}
+    line = ["scripts/train.py", "--config", str(config), "--output", str(folder)]
+    if bench.config["model_config"] == trained.MODEL_CONFIG:
+        line = ["-c", WITH_THE_TOY, *line]
+    environment = child_environment(bench.cache)
+    return {"args": [sys.executable, *line], "cwd": REPOSITORY, "env": environment, "text": True}
+
+
+WITH_THE_TOY = """
+import runpy, sys
+from aasist_jax.models.family import register
+from tests.models.toys import trained
+register(trained.FAMILY)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
-def stopped_at_step_8(bench: Bench) -> Path:
+def stopped_at_step_8(each_bench: Bench) -> Path:
     """A run that SIGTERM stopped at step 8 or so; tests work on copies of it, made by `copy_of`."""
+    return stop_at_step_8(each_bench)
+
+
+@pytest.fixture(scope="module")
+def aasist_stopped_at_step_8(bench: Bench) -> Path:
+    return stop_at_step_8(bench)
+
+
+def stop_at_step_8(bench: Bench) -> Path:
     folder = bench.root / "stopped" / "run"
+    if folder.exists():
+        return folder
     log = folder / "log.jsonl"
     with subprocess.Popen(**train_command(bench, folder), stderr=subprocess.PIPE) as process:
         while not (log.exists() and '"step": 8,' in log.read_text()):
@@ -217,7 +250,7 @@ def flip_a_bit(config: Path) -> bytes:
 
 
 def test_other_software_and_a_damaged_configuration_are_told(
-    bench: Bench, stopped_at_step_8: Path, tmp_path: Path
+    each_bench: Bench, stopped_at_step_8: Path, tmp_path: Path
 ) -> None:
     folder = copy_of(stopped_at_step_8, tmp_path / "run")
     config = flip_a_bit(folder / "config.json")
@@ -225,7 +258,7 @@ def test_other_software_and_a_damaged_configuration_are_told(
     environment = json.loads(path.read_text())
     environment["packages"]["jax"] = "0.1"
     path.write_text(json.dumps(environment))
-    start = bench.start(folder)
+    start = each_bench.start(folder)
     assert start.until("the software has changed")
     assert 'packages.jax: was "0.1", is' in start.output.splitlines()[-1]
     assert f"{folder / 'config.json'}: is not as it was written (num_epochs: was 3, is 2); it is written again" in (
@@ -236,15 +269,15 @@ def test_other_software_and_a_damaged_configuration_are_told(
 
 
 def test_a_run_that_is_stopped_between_two_steps_goes_on_by_the_same_command(
-    bench: Bench, stopped_at_step_8: Path, tmp_path: Path
+    each_bench: Bench, stopped_at_step_8: Path, tmp_path: Path
 ) -> None:
     """And says nothing, where it is told to be quiet."""
     folder = copy_of(stopped_at_step_8, tmp_path / "run")
-    command = train_command(bench, folder)
+    command = train_command(each_bench, folder)
     command["args"] += ["--quiet", "--device", "cpu"]
     done = subprocess.run(**command, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    bench.compare(folder)
+    each_bench.compare(folder)
 
 
 def test_stopped_by_sigint_in_an_evaluation(toy_bench: Bench, tmp_path: Path) -> None:
@@ -276,8 +309,10 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
-def test_changes_are_refused_and_damage_is_passed_over(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
-    folder = copy_of(stopped_at_step_8, tmp_path / "run")
+def test_changes_are_refused_and_damage_is_passed_over(
+    bench: Bench, aasist_stopped_at_step_8: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(aasist_stopped_at_step_8, tmp_path / "run")
     before = contents(folder)
 
     def refused(message: str, config: dict[str, Any], **options: Any) -> None:
@@ -328,8 +363,8 @@ def test_loss_that_is_not_finite(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_full_disk(bench: Bench, stopped_at_step_8: Path, tmp_path: Path) -> None:
-    folder = copy_of(stopped_at_step_8, tmp_path / "run")
+def test_full_disk(bench: Bench, aasist_stopped_at_step_8: Path, tmp_path: Path) -> None:
+    folder = copy_of(aasist_stopped_at_step_8, tmp_path / "run")
     step = newest(folder)
 
     start = bench.start(folder)
