@@ -65,7 +65,7 @@ def test_finetune_runs(tmp_path: Path, tiny: Path) -> None:
         "weights": str(tiny),
         "epochs": 2,
         "batch": 4,
-        "accumulation": 1,
+        "accumulation": 2,
         "changes": [f"model_config={json.dumps(model)}"],
     }
     book = executed(EXAMPLES / "finetune.ipynb", tmp_path, settings, seconds=300)
