@@ -238,10 +238,10 @@ def devices(options: Options) -> list[Table]:
     On a CPU the devices are virtual, and the model a small one: they share the cores, so it gets no faster.
     """
     size, rows, first = max(options.steps), [], np.empty(0)
+    if uneven := [count for count in options.devices if size % count]:
+        raise BenchmarkError(f"--devices: {size} clips cannot be shared evenly by {uneven[0]} devices")
     weights = options.weights if options.gpu else str(write_random_weights(options.scratch / "small"))
     for count in options.devices:
-        if size % count:
-            raise BenchmarkError(f"--devices: {size} clips cannot be shared evenly by {count} devices")
         env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(count)))}
         env |= {} if options.gpu else {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(count)}
         own: Any = {"weights": weights, "batch": size, "precision": None, "devices": count}

@@ -104,6 +104,15 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="module")
+def quickly_compiled() -> Iterator[None]:
+    """Programs of these tests, in this process and its children, compile without XLA's optimizer."""
+    from tests.quick_compilation import quick_compilation
+
+    with quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
 def toy_family() -> Iterator[None]:
     """The family of `tests.models.toy` among the registered ones, while the tests of a module run."""
     from tests.models import toy

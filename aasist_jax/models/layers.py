@@ -1,5 +1,6 @@
 """Convolution, linear and batch-norm layers with PyTorch's initialisation and running-statistics rules."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ from aasist_jax.ops.convolution import conv2d
 from aasist_jax.ops.selu import selu
 
 
+@functools.cache
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     """PyTorch's default for convolution and linear layers: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 

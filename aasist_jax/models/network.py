@@ -6,6 +6,7 @@ network without state, and no code outside the family depends on its content. Fi
 tree: `params` and each entry of `model_state` under its own name.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -187,5 +188,10 @@ def read_out_function(config: Any, network: Network) -> Callable[..., tuple[Arra
 
 def variable_shapes(config: Any) -> dict[str, Any]:
     """Shape and type of the variables of a `model_config`, as a tree of `jax.ShapeDtypeStruct`."""
-    network = build_network(config)
-    return join_variables(*jax.eval_shape(network.init, jax.random.key(0)))
+    return join_variables(*_initialised(config, jax.config.read("jax_enable_x64")))
+
+
+# To trace a network takes half a second, and a conversion asks for the shapes several times.
+@functools.lru_cache(maxsize=16)
+def _initialised(config: Any, _x64: bool) -> tuple[Params, ModelState]:
+    return jax.eval_shape(build_network(config).init, jax.random.key(0))

@@ -138,7 +138,7 @@ def calibrated(rng: np.random.Generator, shape: tuple[int, int], dependence: str
 @pytest.mark.parametrize("dependence", ["independent", "alike", "the same"])
 def test_longer_human_recordings_are_not_called_synthetic_more_often(dependence: str) -> None:
     """The e-value of a recording is one, however its windows depend on one another."""
-    rng, rule, trials = np.random.default_rng(0), DecisionRule(), 20_000
+    rng, rule, trials = np.random.default_rng(0), DecisionRule(), 5_000
     shares = []
     for windows in (1, 2, 4, 16, 64):
         found = np.array([recording_llr(row) for row in calibrated(rng, (trials, windows), dependence)])
@@ -150,8 +150,8 @@ def test_longer_human_recordings_are_not_called_synthetic_more_often(dependence:
     error = math.sqrt(shares[0] / trials)
     assert all(share <= shares[0] + 3 * error for share in shares[1:])
     # And of all windows of all recordings, hardly one is labelled synthetic.
-    rows = calibrated(rng, (2_000, 16), dependence)
+    rows = calibrated(rng, (1_000, 16), dependence)
     named = [(window_posteriors(row, row, 0.5) >= rule.sure).any() for row in rows]
-    assert np.mean(named) <= shares[0] + 3 * math.sqrt(shares[0] / 2_000)
+    assert np.mean(named) <= shares[0] + 3 * math.sqrt(shares[0] / 1_000)
     if dependence == "independent":
         assert shares[-1] < shares[0] / 10

@@ -1,10 +1,11 @@
-"""`aasist-jax listen`, as a process."""
+"""`aasist-jax listen`, as a process and within this one."""
 
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,26 @@ from aasist_jax.detection.live_input import READ_BYTES
 from tests.commands.over_time import assert_scores, run_process, samples, write_talk
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_talk(tmp_path_factory.mktemp("listen"))
+
+
+@pytest.fixture
+def listen(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Runs `aasist-jax listen` in this process on bytes that stand in a file."""
+
+    def run(raw: bytes, *options: object) -> tuple[int, str, str]:
+        (tmp_path / "raw").write_bytes(raw)
+        with (tmp_path / "raw").open() as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            found: tuple[int, str, str] = command("listen", *options)
+        return found
+
+    return run
 
 
 def test_listening_to_standard_input(scratch: Path) -> None:
@@ -45,12 +62,12 @@ def test_listening_to_standard_input(scratch: Path) -> None:
         ]
 
 
-def test_an_alarm_is_raised_once_and_the_exit_code_tells_it(scratch: Path) -> None:
+def test_an_alarm_is_raised_once_and_the_exit_code_tells_it(scratch: Path, listen: Any) -> None:
     raw = (samples(scratch) * 32768).astype("<i2").tobytes()
     options = ("--weights", scratch / "synthetic", "--format", "jsonl", "--fail-on-synthetic")
-    done = run_process("listen", *options, input=raw)
-    assert done.returncode == 4
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    code, out, _ = listen(raw, *options)
+    assert code == 4
+    events = [json.loads(line) for line in out.splitlines()]
     alarms = [event for event in events if event["type"] == "alarm"]
     assert len(alarms) == 1
     # Not before there is a second of speech, and no later than with the first read that brings it.
@@ -71,11 +88,11 @@ def test_lines_for_people(scratch: Path) -> None:
         assert text.splitlines()[-1].startswith(f"=== {verdict}. ")
 
 
-def test_without_a_calibration_a_line_says_what_mends_it(scratch: Path) -> None:
+def test_without_a_calibration_a_line_says_what_mends_it(scratch: Path, listen: Any) -> None:
     raw = (samples(scratch)[:20_000] * 32768).astype("<i2").tobytes()
-    done = run_process("listen", "--weights", scratch / "uncalibrated", input=raw)
-    assert done.returncode == 0
-    warning, listening = done.stderr.decode().splitlines()
+    code, _, err = listen(raw, "--weights", scratch / "uncalibrated")
+    assert code == 0
+    warning, listening = err.splitlines()
     assert warning.startswith(f"warning: {scratch / 'uncalibrated'}: not calibrated, so every verdict is unsure; ")
     assert listening == "listening; Ctrl-C ends it"
 
@@ -93,10 +110,10 @@ def test_nothing_is_compiled_once_it_listens(scratch: Path, exact: bool) -> None
     assert [program._cache_size() for program in programs] == compiled
 
 
-def test_listening_tells_half_a_sample(scratch: Path) -> None:
-    done = run_process("listen", "--weights", scratch / "human", input=bytes(8001))
-    assert done.returncode == 1
-    assert b"error: standard input: ends 1 bytes into a sample of 2; check --encoding and --channels" in done.stderr
+def test_listening_tells_half_a_sample(scratch: Path, listen: Any) -> None:
+    code, _, err = listen(bytes(8001), "--weights", scratch / "human")
+    assert code == 1
+    assert "error: standard input: ends 1 bytes into a sample of 2; check --encoding and --channels" in err
 
 
 def test_an_interruption_ends_listening_in_order(scratch: Path) -> None:

@@ -5,8 +5,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ from matplotlib.image import imread
 from aasist_jax.detection.detector import Detector
 from tests.commands.over_time import assert_scores, run_process, write_talk
 from tests.commands.toy_recordings import make_scratch
-from tests.conftest import REPOSITORY
 from tests.models.aasist.tiny import CONFIG
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +105,12 @@ def test_each_side_of_a_call_has_a_timeline(command: Any, toy_family: None, tmp_
     assert (code, json.loads(out)["file"]) == (0, str(scratch / "human.wav"))
 
 
-def test_csv_and_the_exact_mode(scratch: Path, tmp_path: Path) -> None:
+def test_csv_and_the_exact_mode(command: Any, scratch: Path, tmp_path: Path) -> None:
     path = tmp_path / "call.csv"
     options = ("--weights", scratch / "synthetic", "--segments", path, "--exact", "--format", "jsonl")
-    done = run_process("timeline", scratch / "call.wav", *options)
-    assert (done.returncode, done.stderr) == (0, b"")
-    document = json.loads(done.stdout)
+    code, out, err = command("timeline", scratch / "call.wav", *options)
+    assert (code, err) == (0, "")
+    document = json.loads(out)
     assert document["exact"] is True
     assert document["hop"] == CONFIG.nb_samp / 16_000
     with path.open() as file:
@@ -147,14 +146,12 @@ def test_wrong_use_is_one_line(command: Any, scratch: Path, arguments: list[str]
     assert not Path("b.json").exists()
 
 
-def test_a_synthetic_verdict_fails_where_asked(scratch: Path, tmp_path: Path) -> None:
-    name = os.fsencode(tmp_path) + b"/\xff.wav"
+def test_a_synthetic_verdict_fails_where_asked(command: Any, scratch: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
     shutil.copyfile(scratch / "call.wav", name)
     codes = {}
     for weights in ("human", "synthetic", "uncalibrated"):
-        options = ["--weights", str(scratch / weights), "--segments", str(tmp_path / "call.JSON")]
-        line = [sys.executable, "-m", "aasist_jax.commands.app", "timeline", name, *options, "--fail-on-synthetic"]
-        done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, timeout=300)
-        assert b"Traceback" not in done.stderr
-        codes[json.loads((tmp_path / "call.JSON").read_text())["label"]] = done.returncode
+        options = ("--weights", scratch / weights, "--segments", tmp_path / "call.JSON", "--fail-on-synthetic")
+        code, _, _ = command("timeline", name, *options)
+        codes[json.loads((tmp_path / "call.JSON").read_text())["label"]] = code
     assert codes == {"synthetic": 4, "human": 0, "unsure": 0}

@@ -24,7 +24,7 @@ from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 STRIDE = 2187
 
 
-pytestmark = pytest.mark.usefixtures("toy_family")
+pytestmark = pytest.mark.usefixtures("toy_family", "quickly_compiled")
 
 
 @functools.cache

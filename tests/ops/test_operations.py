@@ -20,6 +20,8 @@ from aasist_jax.ops.native import build
 from aasist_jax.ops.native import kernels as operations
 from tests.ops.comparison import TOLERANCE, assert_same, both_precisions, draw, native, value_and_gradients
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

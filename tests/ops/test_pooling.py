@@ -8,6 +8,8 @@ import pytest
 from aasist_jax.ops.pooling import first_max, max_pool_time
 from tests.conftest import extra
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 torch = extra("torch", "torch")
 F = torch.nn.functional
 

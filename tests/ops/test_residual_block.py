@@ -12,6 +12,8 @@ from aasist_jax.ops.native import kernels as operations
 from aasist_jax.ops.selu import selu
 from tests.ops.comparison import assert_same, both_precisions, draw, native, value_and_gradients
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 BLOCK_ENDS = [(1, 32), (32, 24), (24, 24), (8, 64), (1, 5)]
 
 

@@ -12,6 +12,8 @@ from aasist_jax.ops import sinc as ops_sinc
 from aasist_jax.ops.native import kernels as operations
 from tests.ops.comparison import assert_same, both_precisions, draw, native
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @native
 @both_precisions

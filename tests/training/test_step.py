@@ -29,6 +29,8 @@ from tests.training.two_processes_step import (
     small_variables,
 )
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> None:
     """Written out: the pieces one after another, each normalised by its own statistics."""

@@ -16,6 +16,8 @@ from aasist_jax.models.aasist.network import AASIST, GraphPool, HeterogeneousGra
 from tests.models.aasist.tiny import CONFIG, SAMPLES, random_variables
 from tests.quick_compilation import QUICK
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 NO_DROPOUT = DropoutRates(0.0, 0.0, 0.0, 0.0)
 
 
