@@ -7,10 +7,15 @@ take long to run are, too: a forward pass of the official models in float64 runs
 import contextlib
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
-QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}
 """For `jax.jit(function, compiler_options=QUICK)`."""
+
+# XLA stops at options that it does not know, and this one was taken out after JAX 0.10.
+if version("jaxlib").startswith("0.10."):
+    QUICK["xla_cpu_use_fusion_emitters"] = False
 
 
 def quick_flags() -> str:

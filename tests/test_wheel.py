@@ -120,10 +120,13 @@ def test_everything_is_done_from_a_folder_elsewhere(site: Site, installed: Path,
     outputs: list[str] = []
 
     def aasist_jax(*arguments: str) -> str:
+        began = time.monotonic()
         done = subprocess.run(
             [installed, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
         )
-        outputs.append(f"$ aasist-jax {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        outputs.append(
+            f"$ aasist-jax {' '.join(arguments)}  # {time.monotonic() - began:.1f} s\n{done.stdout}{done.stderr}"
+        )
         assert done.returncode == 0, outputs[-1]
         return done.stdout
 
