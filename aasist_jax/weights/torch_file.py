@@ -6,6 +6,7 @@ this module extracts the arrays from the storages after checking their bounds.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import stat
@@ -39,8 +40,21 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises `CheckpointError`, and no other error, for a file that is missing, damaged, malicious or of another kind.
     """
-    try:
+    with _told_of(path):
         return _parse(_read_bytes(path))
+
+
+def parse_torch_file(content: bytes, origin: str) -> dict[str, np.ndarray]:
+    """The state dict of a checkpoint in memory, by the rules of `read_torch_file`; messages call it `origin`."""
+    with _told_of(origin):
+        return _parse(content)
+
+
+@contextlib.contextmanager
+def _told_of(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let every failure name the file and the way out."""
+    try:
+        yield
     except CheckpointError as error:
         raise CheckpointError(f"{os.fspath(path)!r} cannot be read: {error}; {_WAY_OUT}") from None
     except MemoryError:
