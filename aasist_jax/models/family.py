@@ -131,8 +131,10 @@ class Family:
             weights that training starts from.
         bonafide_index: index of the bona fide logit among the two; None for a network with one logit, that of bona fide
             speech.
-        trains: whether the parameter at a path, such as `encoder/block1/conv1/kernel`, is ever trained. The optimizer
-            and weight decay do not touch the others.
+        trains: `trains(config, path)` says whether the parameter at a path, such as `encoder/block1/conv1/kernel`, is
+            ever trained. The optimizer and weight decay do not touch the others.
+        encoder_config: for a family on pretrained encoders: the configuration of the encoder, whose variables are those
+            under `encoder`. Training can then start from a file of the encoder alone. None: there is no such part.
         loss: the family's own loss; None for the weighted cross-entropy.
         state_estimate: how to estimate the state for averaged parameters; None: the last state is kept.
         masks_filters: whether the network supports the augmentation that the configuration calls `freq_aug`.
@@ -153,7 +155,8 @@ class Family:
     window: Callable[[Any], Window]
     window_fields: tuple[str, ...] = ()
     bonafide_index: int | None = 1
-    trains: Callable[[str], bool] = lambda path: True
+    trains: Callable[[Any, str], bool] = lambda config, path: True
+    encoder_config: Callable[[Any], Any] | None = None
     loss: Loss | None = None
     state_estimate: StateEstimate | None = None
     masks_filters: bool = False

@@ -41,7 +41,7 @@ def make_optimizer(
 def never_trained(config: Any) -> Callable[[str], bool]:
     """Make the function that says whether the family of a `model_config` never trains the parameter at a path."""
     trains = family_of(config).trains
-    return lambda path: not trains(path)
+    return lambda path: not trains(config, path)
 
 
 def frozen_by(patterns: Sequence[str], params: Any) -> set[str]:

@@ -29,7 +29,7 @@ def _onnx_graph(config: AASISTConfig, variables: dict[str, Any]) -> Any:
     return aasist_graph(config, variables)
 
 
-def _trains(path: str) -> bool:
+def _trains(config: AASISTConfig, path: str) -> bool:
     # The output of bn1 is discarded, so its scale and bias never get a gradient in PyTorch.
     return "/bn1/" not in path
 

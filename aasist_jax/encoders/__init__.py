@@ -1,0 +1,1 @@
+"""Pretrained encoders: the readers of their files, and what they compute."""

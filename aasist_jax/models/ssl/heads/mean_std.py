@@ -1,0 +1,18 @@
+"""A linear probe: mean and standard deviation over time of every chosen layer, normalised, and one linear map."""
+
+from typing import Any
+
+from aasist_jax.models.ssl.heads import HeadConfig, HeadKind
+
+
+class MeanStdConfig(HeadConfig, frozen=True, kw_only=True, tag="mean_std"):
+    """It has no sizes of its own."""
+
+
+def _build(config: MeanStdConfig, **options: Any) -> Any:
+    from aasist_jax.models.ssl.pooling import MeanStdProbe
+
+    return MeanStdProbe(**options)
+
+
+HEAD = HeadKind(MeanStdConfig, _build, state=("batch_stats",))

@@ -1,0 +1,70 @@
+"""The modules of the heads: from the hidden states of an encoder to two logits."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from aasist_jax.models.layers import BatchNorm, Linear
+from aasist_jax.models.network import Outputs
+
+States = tuple[Float[Array, "batch steps width"], ...]
+Valid = Bool[Array, "batch steps"]
+
+FAINTEST_VARIANCE = 1e-10
+"""Keeps the derivative of the standard deviation finite where a feature does not change."""
+
+
+def mean_and_deviation(x: Float[Array, "batch steps width"], valid: Valid) -> Float[Array, "batch statistics"]:
+    """Mean and (biased) standard deviation over the valid steps: (batch, 2 * width), in float32 or wider."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    weights = (valid / valid.sum(axis=1, keepdims=True))[..., None].astype(x.dtype)
+    mean = (x * weights).sum(axis=1)
+    variance = (jnp.square(x - mean[:, None]) * weights).sum(axis=1)
+    return jnp.concatenate([mean, jnp.sqrt(variance + FAINTEST_VARIANCE)], axis=1)
+
+
+class MeanStdProbe(nn.Module):
+    """Statistics of every layer over time, a batch norm that brings them to one scale, and one linear map."""
+
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, states: States, valid: Valid, train: bool = False) -> Outputs:
+        """Give two logits; the embedding are the normalised statistics, layer by layer, mean before deviation."""
+        x = jnp.concatenate([mean_and_deviation(state, valid) for state in states], axis=1)
+        x = BatchNorm(jnp.promote_types(self.dtype, jnp.float32), self.axis_name, name="norm")(x, train=train)
+        logits = Linear(2, self.dtype, name="linear")(x)
+        return Outputs(logits.astype(jnp.promote_types(self.dtype, jnp.float32)), x)
+
+
+class FactorisedAttentivePooling(nn.Module):
+    """Multi-head factorised attentive pooling (Peng et al., 2022, arXiv:2210.01273).
+
+    Keys and values are two weighted sums over the layers, each reduced to `compression` features. Every head weights
+    the steps by a linear map of the keys, and pools the values by these weights.
+    """
+
+    heads: int
+    compression: int
+    embedding: int
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, states: States, valid: Valid, train: bool = False) -> Outputs:
+        """Give two logits and the embedding that they are a linear map of."""
+        keys, values = self._sum_over_layers("key", states), self._sum_over_layers("value", states)
+        exact = jnp.promote_types(self.dtype, jnp.float32)
+        scores = Linear(self.heads, self.dtype, name="attention")(keys).astype(exact)
+        attention = nn.softmax(jnp.where(valid[..., None], scores, -jnp.inf), axis=1).astype(self.dtype)
+        pooled = jnp.einsum("bsh,bsc->bhc", attention, values).reshape(keys.shape[0], self.heads * self.compression)
+        embedding = Linear(self.embedding, self.dtype, name="embed")(pooled)
+        return Outputs(Linear(2, self.dtype, name="linear")(embedding).astype(exact), embedding)
+
+    def _sum_over_layers(self, name: str, states: States) -> Float[Array, "batch steps compression"]:
+        weights = nn.softmax(self.param(f"{name}_layers", nn.initializers.zeros, (len(states),)))
+        mixed = jnp.einsum("l,lbsw->bsw", weights.astype(self.dtype), jnp.stack(states).astype(self.dtype))
+        return Linear(self.compression, self.dtype, name=name)(mixed)
