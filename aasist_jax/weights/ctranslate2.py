@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import stat
 import struct
 from collections.abc import Container, Iterator, Sequence
@@ -31,6 +32,7 @@ _TYPES_BY_SIZE = {4: "<f4", 2: "<i2", 1: "i1"}
 """The types by the bytes of an item, before version 4."""
 
 _SCALE = "_scale"
+_LONGEST_SPEC = 64
 _SMALLEST_VARIABLE, _SMALLEST_ALIAS = 10, 4
 """Bytes that a variable, or an alias, takes at least."""
 
@@ -67,9 +69,18 @@ class _Variable:
     size: int
 
 
-def looks_like_ctranslate2(head: bytes) -> bool:
-    """Whether a file that begins with these eight bytes may be one: a version, and a short text or few variables."""
-    return len(head) >= 8 and int.from_bytes(head[:4], "little") in VERSIONS and head[5:6] == b"\0"
+def spec_of(path: Path) -> str:
+    """The kind of model that a file says to hold, from its first bytes alone; '' for a file of another format."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_LONGEST_SPEC + 6)
+    except OSError:
+        return ""
+    length = int.from_bytes(head[4:6], "little")
+    text = head[6 : 6 + length]
+    is_spec = len(text) == length > 1 and re.fullmatch(rb"[A-Za-z0-9]+\0", text)
+    # Of a version that is not known too, so that reading can tell so.
+    return text[:-1].decode("ascii") if is_spec and 2 <= int.from_bytes(head[:4], "little") < 256 else ""
 
 
 def read_ctranslate2(parts: Sequence[str | os.PathLike[str]], prefix: str = "") -> CTranslate2Model:

@@ -28,6 +28,9 @@ _TORCH_LEAF = {
 _KERNEL_TO_FLAX = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 _INT32_MAX = np.iinfo(np.int32).max
 
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
+"""Shape and type of every variable of a model, by path."""
+
 LISTED, SAMPLED = 12, 3
 """Up to `LISTED` misfits are named in a message; of more, `SAMPLED` and the count of the others."""
 
@@ -57,22 +60,36 @@ def torch_names(config: Any) -> dict[str, str]:
     family = family_of(config)
     if family.names is None:
         raise WeightsError(f"{family.name} has no PyTorch form; its weights are kept as a weights folder alone")
-    names: dict[str, str] = {}
+    return tensor_names(variable_shapes(config), family.names, family.name)
+
+
+def tensor_names(shapes: Shapes, names: CheckpointNames, model: str) -> dict[str, str]:
+    """Name of the PyTorch tensor of every variable, by path, in the order of `shapes`.
+
+    Args:
+        shapes: of every variable, by path.
+        names: what the checkpoint calls the modules and parameters.
+        model: what messages call the model.
+
+    Raises:
+        WeightsError: as `torch_names`.
+    """
+    found: dict[str, str] = {}
     paths: dict[str, str] = {}
-    for path, target in variable_shapes(config).items():
+    for path, target in shapes.items():
         if path.endswith("/kernel") and len(target.shape) not in _KERNEL_TO_FLAX:
             raise WeightsError(
-                f"{family.name}: {path} has {len(target.shape)} axes; only a kernel of 2 to 4 axes has a PyTorch "
+                f"{model}: {path} has {len(target.shape)} axes; only a kernel of 2 to 4 axes has a PyTorch "
                 "layout, so call this variable something else"
             )
-        name = names[path] = _torch_name(family.names, path, target)
+        name = found[path] = _torch_name(names, path, target)
         if name in paths:
             raise WeightsError(
-                f"{family.name}: {paths[name]} and {path} would both be {name!r} in a PyTorch checkpoint; let its "
+                f"{model}: {paths[name]} and {path} would both be {name!r} in a PyTorch checkpoint; let its "
                 "CheckpointNames tell them apart"
             )
         paths[name] = path
-    return names
+    return found
 
 
 def _torch_name(names: CheckpointNames, path: str, target: jax.ShapeDtypeStruct) -> str:
@@ -97,9 +114,28 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
         WeightsError: tensors are missing, not used, or have the wrong shape or type; the message lists them (see
             `listed`).
     """
-    names = torch_names(config)
+    return to_variables(
+        variable_shapes(config), torch_names(config), tensors, origin, f"{family_of(config).name} as configured"
+    )
+
+
+def to_variables(
+    shapes: Shapes, names: Mapping[str, str], tensors: Mapping[str, np.ndarray], origin: str, model: str
+) -> dict[str, Any]:
+    """Turn tensors into variables as `from_torch` does, for any model.
+
+    Args:
+        shapes: of every variable, by path.
+        names: of the tensor of every variable, by path, as `tensor_names` gives them.
+        tensors: the state dict.
+        origin: what messages call the file.
+        model: what messages call the model.
+
+    Raises:
+        WeightsError: as `from_torch`.
+    """
     missing, misfits, used, flat = [], [], set(), {}
-    for path, target in variable_shapes(config).items():
+    for path, target in shapes.items():
         name = names[path]
         if name not in tensors:
             missing.append(f"{name} is missing")
@@ -117,10 +153,7 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
         told = [f"{len(group)} {what}" for what, group in at_odds.items() if group]
         counts = [f"of the model's {len(names)} tensors {' and '.join(told)}"] if told else []
         counts += [f"of the file's {len(tensors)} tensors {len(unused)} are not used"] if unused else []
-        raise WeightsError(
-            f"{origin}: does not fit {family_of(config).name} as configured, {'; '.join(counts)}: "
-            f"{listed(missing, misfits, unused)}"
-        )
+        raise WeightsError(f"{origin}: does not fit {model}, {'; '.join(counts)}: {listed(missing, misfits, unused)}")
     return unflatten_dict(flat, sep="/")
 
 
@@ -135,11 +168,15 @@ def listed(*groups: Sequence[str]) -> str:
 
 def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Turn Flax variables back into a PyTorch state dict; the exact inverse of `from_torch`."""
-    tensors = {}
     flat = check_variables(config, variables, "variables")
-    shapes = variable_shapes(config)
+    return to_tensors(variable_shapes(config), torch_names(config), flat)
+
+
+def to_tensors(shapes: Shapes, names: Mapping[str, str], flat: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turn variables by path into a state dict; the exact inverse of `to_variables`."""
+    tensors = {}
     # The order is that of the network, so that the same weights always give the same file.
-    for path, name in torch_names(config).items():
+    for path, name in names.items():
         value = flat[path]
         if _is_counter(path, shapes[path]):
             value = value.astype(np.int64)
@@ -156,7 +193,7 @@ def check_variables(config: Any, variables: Mapping[str, Any], origin: str) -> d
     return flat
 
 
-def check_leaves(shapes: Mapping[str, jax.ShapeDtypeStruct], flat: Mapping[str, np.ndarray], origin: str) -> None:
+def check_leaves(shapes: Shapes, flat: Mapping[str, np.ndarray], origin: str) -> None:
     """Check that variables by path are exactly those of a model, with its shapes and types, and finite.
 
     Args:

@@ -6,10 +6,12 @@ this module extracts the arrays from the storages after checking their bounds.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,20 @@ MAX_SHARING = 4
 _WAY_OUT = "fetch the file anew, or re-save it in PyTorch with torch.save(model.state_dict(), path)"
 
 
+@dataclass(frozen=True)
+class TorchCheckpoint:
+    """The content of a training checkpoint.
+
+    Attributes:
+        tensors: the state dict: names to arrays, in the file's order.
+        settings: the dictionaries beside the state dict by their keys, such as the sizes of the model; of each only
+            the numbers and texts.
+    """
+
+    tensors: dict[str, np.ndarray]
+    settings: dict[str, dict[str, int | float | str]]
+
+
 def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The state dict of a PyTorch zip checkpoint: tensor names to arrays, in the file's order.
 
@@ -39,12 +55,31 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises `CheckpointError`, and no other error, for a file that is missing, damaged, malicious or of another kind.
     """
-    try:
+    with _told_of(path):
         return _parse(_read_bytes(path))
+
+
+def parse_torch_file(content: bytes, origin: str) -> dict[str, np.ndarray]:
+    """The state dict of a checkpoint in memory, by the rules of `read_torch_file`; messages call it `origin`."""
+    with _told_of(origin):
+        return _parse(content)
+
+
+@contextlib.contextmanager
+def _told_of(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let every failure name the file and the way out."""
+    try:
+        yield
     except CheckpointError as error:
         raise CheckpointError(f"{os.fspath(path)!r} cannot be read: {error}; {_WAY_OUT}") from None
     except MemoryError:
         raise CheckpointError(f"{os.fspath(path)!r} cannot be read: it needs more memory than there is") from None
+
+
+def read_torch_checkpoint(path: str | os.PathLike[str]) -> TorchCheckpoint:
+    """The state dict of a training checkpoint, as `read_torch_file` reads it, and the settings beside it."""
+    with _told_of(path):
+        return _parse_checkpoint(_read_bytes(path))
 
 
 def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
@@ -89,13 +124,28 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def _parse(archive: bytes) -> dict[str, np.ndarray]:
+    return _parse_checkpoint(archive).tensors
+
+
+def _parse_checkpoint(archive: bytes) -> TorchCheckpoint:
     members = read_members(archive)
     _check_members(members)
     value, storages = load_pickle(members["data.pkl"])
     tensors = _state_dict(value)
     _check_storages(storages, members)
     _check_sharing(tensors)
-    return {name: _array(name, tensor, members[_member(tensor.storage)]) for name, tensor in tensors.items()}
+    arrays = {name: _array(name, tensor, members[_member(tensor.storage)]) for name, tensor in tensors.items()}
+    return TorchCheckpoint(arrays, _settings(value))
+
+
+def _settings(value: Value) -> dict[str, dict[str, int | float | str]]:
+    """The plain values of the dictionaries beside the state dict."""
+    beside = value.entries if isinstance(value, Dictionary) else {}
+    return {
+        key: {str(name): entry for name, entry in group.entries.items() if isinstance(entry, int | float | str)}
+        for key, group in beside.items()
+        if isinstance(key, str) and key not in WRAPPERS and isinstance(group, Dictionary)
+    }
 
 
 def _member(storage: Storage) -> str:

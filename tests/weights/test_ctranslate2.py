@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasist_jax.errors import CheckpointError
-from aasist_jax.weights.ctranslate2 import CTranslate2Model, looks_like_ctranslate2, read_ctranslate2
+from aasist_jax.weights.ctranslate2 import CTranslate2Model, read_ctranslate2
 from tests.weights.ctranslate2_bytes import model, text, variable
 
 FLOATS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -37,7 +37,6 @@ def read(tmp_path: Path) -> Callable[..., CTranslate2Model]:
 @pytest.mark.parametrize("version", range(1, 7))
 def test_every_version(read: Any, version: int) -> None:
     content = model({"a": FLOATS, "n": np.array(4, np.int16)}, {"b": "a"}, version)
-    assert looks_like_ctranslate2(content[:8])
     found = read(content)
     assert (found.version, found.spec) == (version, "WhisperSpec" if version >= 2 else "")
     assert found.revision == (3 if version >= 2 else 1)
