@@ -149,6 +149,17 @@ def test_a_wave_among_longer_ones_gives_what_it_gives_alone() -> None:
                 np.testing.assert_allclose(state[row, : TINY.steps(samples)], expected[0], rtol=0, atol=1e-12)
 
 
+def test_lowering_for_cuda_with_a_batch_of_any_size() -> None:
+    """From a CPU: all heads at once there, in a program for whatever number of waves."""
+    (batch,) = jax.export.symbolic_shape("batch")
+    waves = jax.ShapeDtypeStruct((batch, 1000), jnp.float32)
+    lengths = jax.ShapeDtypeStruct((batch,), jnp.int32)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), made_up())
+    for platform, loops in (("cuda", 0), ("cpu", TINY.layers)):
+        exported = jax.export.export(jax.jit(KIND.build(TINY).apply), platforms=[platform])(shapes, waves, lengths)
+        assert exported.mlir_module().count("stablehlo.while") == loops
+
+
 def test_the_number_of_samples_has_bounds() -> None:
     assert (TINY.shortest, TINY.longest, TINY.steps(TINY.longest)) == (201, 6559, 20)
     assert [TINY.steps(samples) for samples in (201, 319, 320, 479, 480)] == [1, 1, 1, 1, 2]
