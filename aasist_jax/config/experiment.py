@@ -73,7 +73,8 @@ class TrainConfig:
             batch statistics are those of a part.
         class_weights: weights of spoof and bona fide in the cross-entropy.
         selection: how the final weights are chosen, see `aasist_jax.training.selection`.
-        init: weights to start from: a weights folder, or the name of published weights; empty for random weights.
+        init: weights to start from: a weights folder, or the name of published weights; for a model on a pretrained
+            encoder also a file of the encoder alone, or its name; empty for random weights.
         freeze: patterns of parameters that are not trained, in the syntax of `fnmatch`; they are matched against names
             such as `encoder/block1/conv1/kernel`.
         checkpoint_steps: steps between checkpoints; 0 for no checkpoints by steps.

@@ -14,6 +14,7 @@ from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.labels import record_labels
 from aasist_jax.data.pipeline import ClipSource, TrainDataset, train_dataset
 from aasist_jax.data.splits import Split, has_split, open_splits
+from aasist_jax.encoders.readers import is_encoder, read_encoder
 from aasist_jax.errors import TrainingError, WeightsError
 from aasist_jax.models.family import Family, family_of, window_of
 from aasist_jax.models.network import Network, build_network
@@ -174,10 +175,12 @@ def _first_variables(config: ExperimentConfig) -> tuple[Variables, str]:
     model, options = config.model_config, config.train_config
     if not options.init:
         return on_host(random_variables(model, options.seed)), f"seed {options.seed}"
+    family = family_of(model)
+    if family.encoder_config is not None and is_encoder(options.init):
+        return _with_pretrained_encoder(config, family.encoder_config(model))
     from aasist_jax.weights.published import find_weights
 
     weights = load_weights(find_weights(options.init))
-    family = family_of(model)
     fits = type(weights.config) is type(model)
     # The window length may differ from that of the weights.
     if fits:
@@ -189,3 +192,20 @@ def _first_variables(config: ExperimentConfig) -> tuple[Variables, str]:
             + "; ".join(differences(to_json(weights.config), to_json(model)))
         )
     return weights.variables, weights.tensors_id
+
+
+def _with_pretrained_encoder(config: ExperimentConfig, expected: Any) -> tuple[Variables, str]:
+    """Random variables whose part `encoder` is that of the file that `init` names."""
+    options = config.train_config
+    pretrained = read_encoder(options.init)
+    if pretrained.config != expected:
+        raise WeightsError(
+            f"{options.init}: its encoder differs from the configuration's: "
+            + "; ".join(differences(to_json(pretrained.config), to_json(expected)))
+        )
+    variables = on_host(random_variables(config.model_config, options.seed))
+    joined = {
+        kind: {**tree, "encoder": pretrained.variables[kind]} if "encoder" in tree else tree
+        for kind, tree in variables.items()
+    }
+    return joined, f"seed {options.seed}, encoder {pretrained.source.sha256}"

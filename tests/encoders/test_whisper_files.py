@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file, save_file
 
+from aasist_jax import Encoder
 from aasist_jax.encoders.readers import PretrainedEncoder, is_encoder, read_encoder, whisper_ctranslate2
 from aasist_jax.encoders.whisper_tensors import from_ctranslate2
 from aasist_jax.errors import WeightsError
+from aasist_jax.models.ssl.encoders.whisper import KIND
 from aasist_jax.models.ssl.encoders.whisper.config import WhisperConfig
 from aasist_jax.models.ssl.encoders.whisper.network import sinusoids
 from aasist_jax.runtime.files import sha256_of
@@ -274,3 +277,12 @@ def test_the_bias_of_keys_makes_no_difference(ctranslate2: Any) -> None:
     names = from_ctranslate2({"encoder/layer_0/self_attention/linear_0/bias": bias})
     assert sorted(name.rpartition("self_attn.")[2] for name in names) == ["q_proj.bias", "v_proj.bias"]
     assert not any(np.any(part) for part in names.values())
+
+
+def test_the_wave_reaches_the_hidden_states() -> None:
+    """By the class that users call, in float32."""
+    encoder = Encoder.from_pretrained(FILES)
+    states = encoder.hidden_states(np.zeros((1, 3200), np.float32))
+    assert [state.shape for state in states] == [(1, 10, 64)] * 4
+    expected = jax.jit(KIND.build(SIZES).apply)(read_encoder(FILES).variables, np.zeros((1, 3200), np.float32))
+    np.testing.assert_allclose(states[-1], expected[-1], rtol=0, atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 
 from aasist_jax.config import configuration_names, load_config
 from aasist_jax.errors import WeightsError
+from aasist_jax.models.family import family_names
 from aasist_jax.weights.convert import convert_checkpoint
 from aasist_jax.weights.names import torch_shapes
 from aasist_jax.weights.recognition import STRANGERS, what_it_looks_like
@@ -100,5 +101,5 @@ def test_the_official_weights_of_another_model_are_one_short_line(
         f"error: {checkpoint}: does not fit AASIST as configured, of the model's 229 tensors 224 are missing; of the "
         "file's 237 tensors 232 are not used: encoder.0.0.bn2.bias is missing; encoder1.0.0.conv_1.weight is not used; "
         "encoder.0.0.bn2.weight is missing; and 453 more; it looks like RawGAT-ST, which is none of the architectures "
-        "here (AASIST)\n"
+        f"here ({', '.join(family_names())})\n"
     )

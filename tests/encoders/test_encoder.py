@@ -1,0 +1,68 @@
+"""A pretrained encoder in Python: hidden states of waves, in float32 and float64, and what is refused."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import aasist_jax
+from aasist_jax.encoders.encoder import Encoder
+from aasist_jax.errors import AudioError
+from tests.encoder_files import distill_mos_wheel
+from tests.models.ssl.encoders.test_distill_mos import golden, golden_waves, thinned
+
+pytestmark = pytest.mark.reference
+
+NAMES = ("position_encoding", *(f"layers.{i}" for i in range(7)), "norm_trans")
+
+
+@functools.cache
+def encoder() -> Encoder:
+    return Encoder.from_pretrained(distill_mos_wheel())
+
+
+def test_hidden_states_in_float32() -> None:
+    """Near-empty bins of smooth signals make single values coarse; the root of their mean square is small."""
+    assert aasist_jax.Encoder is Encoder
+    waves = golden_waves()[3:4].astype(np.float32)
+    states = encoder().hidden_states(waves)
+    assert len(states) == len(NAMES) == encoder().config.hidden_states
+    for name, state in zip(NAMES, states, strict=True):
+        assert (state.dtype, state.shape) == (np.float32, (1, 202, 200))
+        difference = thinned(name, state) - golden()[f"stage/{name}"][3:4]
+        assert np.sqrt(np.mean(difference**2)) < 5e-4 if name == NAMES[0] else 2e-4, name
+    assert encoder().encoder_id == "distill_mos_v7-b18b3ac60227"
+
+
+def test_float64_where_it_is_enabled() -> None:
+    waves = golden_waves()[4:5]
+    with jax.enable_x64(True):
+        states = encoder().hidden_states(waves)
+    for name, state in zip(NAMES, states, strict=True):
+        assert state.dtype == np.float64
+        assert np.abs(thinned(name, state) - golden()[f"stage/{name}"][4:5]).max() < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("waves", "lengths", "complaint"),
+    [
+        (
+            np.zeros((1, 159), np.float32),
+            None,
+            r"waves: 159 samples; this encoder takes 160 to 123039 \(7.69 s at 16000",
+        ),
+        (np.zeros((1, 123_040), np.float32), None, "waves: 123040 samples; .* cut longer recordings into pieces"),
+        (np.zeros(1000, np.float32), None, r"waves: expected float32 or float64 .*, got float32 \(1000,\)"),
+        (np.zeros((1, 1000), np.int16), None, "waves: expected float32 or float64 .*, got int16"),
+        (np.full((1, 1000), np.nan, np.float32), None, "waves: NaN or infinite samples"),
+        (np.zeros((2, 1000), np.float32), [1000], r"lengths: expected integers of shape \(2,\)"),
+        (np.zeros((1, 1000), np.float32), [1001], "lengths: expected 160 to 1000, got"),
+        (np.zeros((1, 1000), np.float32), [1.5], "lengths: expected integers"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_a_line(waves: Any, lengths: Any, complaint: str) -> None:
+    with pytest.raises(AudioError, match=complaint) as told:
+        encoder().hidden_states(waves, lengths)
+    assert "\n" not in str(told.value)

@@ -1,0 +1,209 @@
+"""The family SSL through everything: configured, trained on a frozen encoder, converted, scored and exported."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+from flax.traverse_util import flatten_dict
+
+from aasist_jax.config import load_config, parse_model_config, to_json
+from aasist_jax.detection.detector import Detector
+from aasist_jax.encoders import readers
+from aasist_jax.encoders.readers import Reader
+from aasist_jax.errors import ConfigError
+from aasist_jax.models.network import build_network
+from aasist_jax.models.ssl.heads import head_kinds
+from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, mean_and_deviation
+from aasist_jax.weights.folder import load_weights
+from tests.models.ssl import tiny
+from tests.quick_compilation import quick_compilation
+
+RATE = 16_000
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly() -> Iterator[None]:
+    with quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Humans are a low tone in noise, machines a high one; clips are shorter and longer than a window."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, count in (("train", 16), ("dev", 8), ("eval", 8)):
+        for i in range(count):
+            time = np.arange(rng.integers(1700, 6000)) / RATE
+            wave = np.sin(2 * np.pi * (400 if i % 2 else 4000) * time) + rng.normal(scale=0.05, size=time.size)
+            soundfile.write(folder / f"{split}{i}.wav", wave, RATE, subtype="FLOAT")
+            rows.append((f"{split}{i}.wav", "bonafide" if i % 2 else "spoof", f"speaker{i % 4}", split))
+    with (folder / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "speaker", "split"), *rows])
+    return folder / "clips.csv"
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that a reader recognises, and that holds the tiny encoder."""
+    path = tmp_path / "tiny.encoder"
+    path.write_bytes(b"")
+    reader = Reader("a tiny encoder", lambda path: path.suffix == ".encoder", lambda path: tiny.pretrained())
+    monkeypatch.setattr(readers, "readers", lambda: (reader,))
+    return path
+
+
+def configuration(clips: Path, folder: Path, init: Path | str, **model: Any) -> Path:
+    path = folder / "tiny.json"
+    document = {
+        "model_config": tiny.MODEL_CONFIG | model,
+        "optim_config": {"base_lr": 0.02},
+        "data_config": {"layout": "csv"},
+        "train_config": {"init": str(init), "log_steps": 1, "class_weights": [0.5, 0.5]},
+        "database_path": str(clips),
+        "batch_size": 8,
+        "num_epochs": 4,
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_a_head_is_trained_on_a_frozen_encoder(clips: Path, tmp_path: Path, command: Command, tiny_file: Path) -> None:
+    config = configuration(clips, tmp_path, tiny_file)
+    code, _, said = command("train", "--config", config, "--output", tmp_path / "run")
+    assert code == 0, said
+    weights = load_weights(tmp_path / "run" / "weights")
+    # Frozen is frozen: parameters and batch statistics are those of the file, to the bit.
+    for kind, tree in tiny.pretrained().variables.items():
+        for path, value in flatten_dict(tree, sep="/").items():
+            np.testing.assert_array_equal(flatten_dict(weights.variables[kind]["encoder"], sep="/")[path], value)
+    assert int(weights.model_state["batch_stats"]["head"]["norm"]["count"]) > 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["eval"]["eer"] == 0
+
+    folder = tmp_path / "run" / "weights"
+    assert command("convert", folder, "--to-torch", tmp_path / "tiny.pth")[0] == 0
+    assert command("convert", tmp_path / "tiny.pth", "--config", config, "--output", tmp_path / "back")[0] == 0
+    assert (tmp_path / "back" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    code, out, _ = command("score", clips.parent / "eval0.wav", "--weights", folder, "--published", "--format", "jsonl")
+    wave, _ = soundfile.read(clips.parent / "eval0.wav", dtype="float32")
+    expected = Detector.from_pretrained(folder).logits(wave[None, :4000])[0, 1]
+    assert (code, json.loads(out)["score"]) == (0, pytest.approx(expected, abs=2e-5))
+    assert command("export", folder, "--format", "stablehlo", "--output", tmp_path / "tiny.zip")[0] == 0
+
+
+def test_the_first_blocks_stay_and_the_others_are_trained(
+    clips: Path, tmp_path: Path, command: Command, tiny_file: Path
+) -> None:
+    """With no block frozen but what is before them; the head is the other one."""
+    config = configuration(clips, tmp_path, tiny_file, freeze=0, head={"kind": "mhfa", "heads": 2, "compression": 4})
+    code, _, said = command("train", "--config", config, "--output", tmp_path / "run", "--set", "num_epochs=1")
+    assert code == 0, said
+    trained = load_weights(tmp_path / "run" / "weights").variables
+    before = tiny.pretrained().variables
+    changed = {
+        path.partition("/")[0]
+        for path, value in flatten_dict(before["params"], sep="/").items()
+        if np.any(flatten_dict(trained["params"]["encoder"], sep="/")[path] != value)
+    }
+    assert changed == {"layers_0", "norm_trans"}
+    counts = {
+        name: norm["count"] - before["batch_stats"][name]["count"]
+        for name, norm in trained["batch_stats"]["encoder"].items()
+    }
+    assert counts["norm_input"] == counts["norm"] == 0
+    assert counts["norm_trans"] > 0
+
+
+def test_an_encoder_of_other_sizes_is_refused(clips: Path, tmp_path: Path, command: Command, tiny_file: Path) -> None:
+    config = configuration(clips, tmp_path, tiny_file, encoder=tiny.ENCODER | {"ffn_dim": 9})
+    code, _, said = command("train", "--config", config, "--output", tmp_path / "run")
+    assert code == 1
+    assert said.endswith("its encoder differs from the configuration's: ffn_dim: was 8, is 9\n")
+
+
+def test_the_shipped_configuration_starts_from_the_published_encoder() -> None:
+    config = load_config("SSL_DistillMOS")
+    assert config.train_config.init == "distill_mos"
+    assert config.model_config.frozen_states == config.model_config.encoder.hidden_states == 9
+    assert parse_model_config(to_json(config)["model_config"], "again") == config.model_config
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"encoder": {"kind": "x"}}, "x: model_config.encoder.kind: expected .*'distill_mos'.*, got \"x\""),
+        (
+            {"encoder": {"kind": "distill_mos", "heads": 7}},
+            "x: model_config.encoder.heads: expected a divisor of d_model",
+        ),
+        ({"encoder": {"kind": "distill_mos", "head": 8}}, "x: model_config.encoder.head: unknown key; did you mean"),
+        ({"head": {"kind": "mean"}}, "x: model_config.head.kind: expected 'mean_std' or 'mhfa', got \"mean\""),
+        ({"freeze": "all"}, "x: model_config.freeze: expected 'encoder' or 'nothing' or an integer of at least 0"),
+        ({"freeze": 3}, "x: model_config.freeze: expected at most 2 blocks, or the word encoder, got 3"),
+        ({"layers": [0, 3]}, r"x: model_config.layers\[1\]: expected -3 to 2, got 3"),
+        ({"layers": [2, -1]}, r"x: model_config.layers: expected each hidden state once, got \[2, -1\]"),
+        ({"nb_samp": 1 << 20}, "x: model_config.nb_samp: expected 32 to 5151, got 1048576"),
+    ],
+)
+def test_what_does_not_go_together_is_told_with_its_key(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        parse_model_config(tiny.MODEL_CONFIG | changes, "x")
+
+
+@pytest.mark.parametrize("head", sorted(head_kinds()))
+def test_a_clip_that_is_filled_up_has_its_own_logits(head: str) -> None:
+    """And the hidden states are taken as configured: the head has as many as are chosen."""
+    config = parse_model_config(tiny.MODEL_CONFIG | {"head": {"kind": head}, "layers": [0, -1]}, "x")
+    network = build_network(config)
+    params, state = jax.jit(network.init)(jax.random.key(0))
+    wave = jnp.asarray(np.random.default_rng(0).normal(size=(1, 1000)), jnp.float32)
+    apply = jax.jit(network.apply)
+    alone = apply(params, state, wave)[0]
+    filled = apply(params, state, jnp.pad(wave, ((0, 0), (0, 3000))), jnp.array([1000]))[0]
+    np.testing.assert_allclose(filled.logits, alone.logits, rtol=0, atol=1e-5)
+    shapes = {path: value.shape for path, value in flatten_dict(params["head"], sep="/").items()}
+    assert shapes["linear/kernel"][0] == alone.embedding.shape[1]
+    assert (alone.embedding.shape[1] == 2 * 2 * 12) if head == "mean_std" else (shapes["key_layers"] == (2,))
+
+
+def test_statistics_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 9, 3)).astype(np.float32)
+    valid = np.arange(9)[None] < np.array([[9], [4]])
+    found = mean_and_deviation(jnp.asarray(x), jnp.asarray(valid))
+    expected = [np.concatenate([row[:n].mean(0), row[:n].std(0)]) for row, n in zip(x, (9, 4), strict=True)]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=0, atol=1e-6)
+
+
+def test_attentive_pooling_is_that_of_the_paper() -> None:
+    """Peng et al., 2022: keys and values from weighted sums over layers, weights over time from keys, by NumPy."""
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(3, 2, 7, 5)).astype(np.float32)
+    valid = np.ones((2, 7), bool)
+    module = FactorisedAttentivePooling(heads=2, compression=4, embedding=6)
+    variables: Any = module.init(jax.random.key(0), tuple(jnp.asarray(states)), jnp.asarray(valid))
+    params = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), variables["params"])
+    outputs: Any = module.apply({"params": params}, tuple(jnp.asarray(states)), jnp.asarray(valid))
+
+    def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+        return np.exp(x) / np.exp(x).sum(axis, keepdims=True)
+
+    def linear(x: np.ndarray, name: str) -> np.ndarray:
+        return x @ params[name]["kernel"] + params[name]["bias"]
+
+    keys = linear(np.tensordot(softmax(params["key_layers"], 0), states, 1), "key")
+    values = linear(np.tensordot(softmax(params["value_layers"], 0), states, 1), "value")
+    attention = softmax(linear(keys, "attention"), 1)
+    pooled = np.stack([(attention[:, :, [head]] * values).sum(1) for head in range(2)], axis=1).reshape(2, -1)
+    embedding = linear(pooled, "embed")
+    np.testing.assert_allclose(outputs.embedding, embedding, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(outputs.logits, linear(embedding, "linear"), rtol=0, atol=1e-4)
