@@ -65,6 +65,8 @@ def test_every_length_agrees_with_the_short_time_fourier_transform_of_pytorch(no
 
 
 def test_a_padded_waveform_gives_what_it_gives_alone(noise: np.ndarray) -> None:
+    # Silence shows what has been taken for the loudest: it is raised to a certain distance from that.
+    noise = np.where(np.arange(1100) < 300, 0, noise)
     with jax.enable_x64(True):
         for samples in LENGTHS:
             lengths = jnp.asarray([samples, samples + 59])

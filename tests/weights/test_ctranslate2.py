@@ -124,6 +124,10 @@ DEFECTS = {
     "more aliases than bytes": (model({})[:-4] + struct.pack("<I", 2**32 - 1), "4294967295 aliases follow"),
     "255 dimensions": (changed(A_SHAPE, struct.pack("<B2I", 255, 2, 3)), "'a' has 255 dimensions"),
     "a shape of terabytes": (changed(A_SHAPE, struct.pack("<B2I", 2, 2**32 - 1, 2**32 - 1)), "where its shape takes"),
+    "more bytes than its shape takes": (
+        changed(A_SHAPE, struct.pack("<B2I", 2, 2, 2)),
+        "24 bytes where its shape takes 16",
+    ),
     "a shape of terabytes that is true": (
         changed(
             A_SHAPE + struct.pack("<BI", 0, 24), struct.pack("<B2I", 2, 2**15, 2**15) + struct.pack("<BI", 0, 2**32 - 1)

@@ -182,7 +182,7 @@ def test_what_is_frozen_gets_no_gradient() -> None:
 
         return jax.grad(total)(params)
 
-    for frozen in (0, 2):
+    for frozen in (0, 1, 2):
         for path, gradient in flatten_dict(gradients(made_up()["params"], frozen), sep="/").items():
             block = KIND.block(path)
             trained = block is not None and block % TINY.hidden_states >= frozen
