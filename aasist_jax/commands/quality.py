@@ -1,4 +1,4 @@
-"""aasist-jax quality: Predict how good recordings sound, from 1 (bad) to 5 (excellent).
+"""aasist-jax quality: Predict how good recordings sound, from 1 to 5.
 
 Mean opinion scores by Distill-MOS. They say nothing of who speaks: synthetic speech can sound excellent. They are not
 calibrated for telephone speech, music or noise. Compare recordings of one kind.
@@ -138,4 +138,8 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         if row["status"] == "ok":
             told = [f"{row['mos']:.2f}", f"{row['lowest']:.2f}", f"{row['seconds']:.2f}"]
         table.add_row(Text(printable(row["file"])), *told)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(
+        "1 bad, 2 poor, 3 fair, 4 good, 5 excellent: of the sound, and not of who or what speaks.", highlight=False
+    )
