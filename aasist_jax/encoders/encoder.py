@@ -1,5 +1,6 @@
 """A pretrained encoder, compiled: from waves to its hidden states."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -81,7 +82,8 @@ class Encoder:
             module = kind_of(self.config).build(self.config, dtype=dtype)
             floats = jax.tree.map(lambda x: x.astype(dtype) if x.dtype.kind == "f" else x, self._variables)
             variables = jax.device_put(floats)
-            self._programs[dtype] = jax.jit(lambda waves, lengths: module.apply(variables, waves, lengths))
+            # As arguments: as constants of the program they would be compiled into it, each length anew.
+            self._programs[dtype] = functools.partial(jax.jit(module.apply), variables)
         return self._programs[dtype]
 
     def _checked(self, waves: np.ndarray) -> Float[np.ndarray, "batch samples"]:

@@ -77,11 +77,15 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     return content.decode("utf-8")
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, as 64 hexadecimal digits.
+def sha256_of(*paths: Path) -> str:
+    """The SHA-256 of a file's content, or of several files' one after the other, as 64 hexadecimal digits.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: a file cannot be read.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

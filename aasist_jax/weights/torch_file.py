@@ -11,6 +11,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,20 @@ MAX_SHARING = 4
 """How many times the tensors may cover one storage: enough for tied weights, but not for a decompression bomb."""
 
 _WAY_OUT = "fetch the file anew, or re-save it in PyTorch with torch.save(model.state_dict(), path)"
+
+
+@dataclass(frozen=True)
+class TorchCheckpoint:
+    """The content of a training checkpoint.
+
+    Attributes:
+        tensors: the state dict: names to arrays, in the file's order.
+        settings: the dictionaries beside the state dict by their keys, such as the sizes of the model; of each only
+            the numbers and texts.
+    """
+
+    tensors: dict[str, np.ndarray]
+    settings: dict[str, dict[str, int | float | str]]
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -59,6 +74,12 @@ def _told_of(path: str | os.PathLike[str]) -> Iterator[None]:
         raise CheckpointError(f"{os.fspath(path)!r} cannot be read: {error}; {_WAY_OUT}") from None
     except MemoryError:
         raise CheckpointError(f"{os.fspath(path)!r} cannot be read: it needs more memory than there is") from None
+
+
+def read_torch_checkpoint(path: str | os.PathLike[str]) -> TorchCheckpoint:
+    """The state dict of a training checkpoint, as `read_torch_file` reads it, and the settings beside it."""
+    with _told_of(path):
+        return _parse_checkpoint(_read_bytes(path))
 
 
 def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
@@ -103,13 +124,28 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def _parse(archive: bytes) -> dict[str, np.ndarray]:
+    return _parse_checkpoint(archive).tensors
+
+
+def _parse_checkpoint(archive: bytes) -> TorchCheckpoint:
     members = read_members(archive)
     _check_members(members)
     value, storages = load_pickle(members["data.pkl"])
     tensors = _state_dict(value)
     _check_storages(storages, members)
     _check_sharing(tensors)
-    return {name: _array(name, tensor, members[_member(tensor.storage)]) for name, tensor in tensors.items()}
+    arrays = {name: _array(name, tensor, members[_member(tensor.storage)]) for name, tensor in tensors.items()}
+    return TorchCheckpoint(arrays, _settings(value))
+
+
+def _settings(value: Value) -> dict[str, dict[str, int | float | str]]:
+    """The plain values of the dictionaries beside the state dict."""
+    beside = value.entries if isinstance(value, Dictionary) else {}
+    return {
+        key: {str(name): entry for name, entry in group.entries.items() if isinstance(entry, int | float | str)}
+        for key, group in beside.items()
+        if isinstance(key, str) and key not in WRAPPERS and isinstance(group, Dictionary)
+    }
 
 
 def _member(storage: Storage) -> str:

@@ -337,6 +337,14 @@ def test_a_recording_shorter_than_a_window_is_refused(options: Options) -> None:
         end_to_end.timeline(dataclasses.replace(options, length=(1.0, 0.1)))
 
 
+def test_the_section_on_encoders_says_what_it_needs(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.encoders import encoders
+
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(BenchmarkError, match="needs the package `transformers`; run `pip install transformers`"):
+        encoders(options)
+
+
 def test_noise_is_dropped_by_the_detector_of_speech(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
