@@ -54,7 +54,7 @@ class PacketLoss(Augmentation, frozen=True, kw_only=True, tag="packet_loss"):
     @classmethod
     def examples(cls) -> tuple[Augmentation, ...]:
         """Both concealments."""
-        return cls(concealment=("zeros",)), cls(concealment=("repeat",))
+        return cls(loss=(0.1, 0.1), concealment=("zeros",)), cls(loss=(0.1, 0.1), concealment=("repeat",))
 
 
 def lost_packets(count: int, loss: float, burst: float, rng: np.random.Generator) -> Bool[np.ndarray, "packets"]:

@@ -1,6 +1,7 @@
 """Reverberation: rooms by the image-source method, decaying noise, or measured impulse responses from files."""
 
 import functools
+import threading
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ WALL = 0.5
 
 LONGEST = 2 * SAMPLE_RATE
 """Samples of an impulse response that are used."""
+
+_ROOM = threading.Lock()
 
 
 class Reverberation(Augmentation, frozen=True, kw_only=True, tag="reverberation"):
@@ -101,13 +104,15 @@ def room_response(settings: Reverberation, number: int) -> tuple[OtherWave, floa
     source, microphone = _places(room, uniform(rng, settings.distance), rng)
     shoebox.add_source(source)
     shoebox.add_microphone(microphone)
-    # More threads would add up the reflections in another order, and give other last bits.
-    threads = acoustics.constants.get("num_threads")
-    acoustics.constants.set("num_threads", 1)
-    try:
-        shoebox.compute_rir()
-    finally:
-        acoustics.constants.set("num_threads", threads)
+    # More threads would add up the reflections in another order, and give other last bits. Their number is a setting of
+    # the whole process, so that one decoding thread must wait for another.
+    with _ROOM:
+        threads = acoustics.constants.get("num_threads")
+        acoustics.constants.set("num_threads", 1)
+        try:
+            shoebox.compute_rir()
+        finally:
+            acoustics.constants.set("num_threads", threads)
     response = from_direct_sound(np.asarray(shoebox.rir[0][0], np.float64))
     response.flags.writeable = False
     return response, float(rt60)

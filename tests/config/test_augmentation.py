@@ -2,17 +2,20 @@
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 
 import pytest
 
-from aasist_jax.augmentation import OneOf
+from aasist_jax.augmentation import OneOf, kind_names
 from aasist_jax.augmentation.codec import CodecChange
 from aasist_jax.augmentation.noise import Noise
 from aasist_jax.augmentation.rawboost import RawBoost
-from aasist_jax.config import DataConfig, load_config, parse_config, to_json
+from aasist_jax.config import DataConfig, load_config, parse_augmentation, parse_config, to_json
 from aasist_jax.errors import ConfigError
+from benchmarks.augmentations import CHAINS
+from tests.conftest import REPOSITORY
 
 KEY = "data_config.augmentation"
 CHAIN = """[{"kind": "rawboost", "probability": 0.5, "algorithm": 3}, {"one_of": [
@@ -67,6 +70,22 @@ def test_faults_name_the_key_and_the_way_out(value: str, complaint: str) -> None
         load_config("AASIST-L", [f"{KEY}={value}"])
     assert str(error.value).startswith(f"AASIST-L: {KEY}{complaint}")
     assert "\n" not in str(error.value)
+
+
+def test_the_chain_of_the_documentation_is_the_one_whose_cost_is_told() -> None:
+    page = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown = json.loads(block)["data_config"]["augmentation"]
+    assert shown == CHAINS["channels"]
+    for chain in CHAINS.values():
+        assert parse_augmentation(chain, "chain", "chain")
+
+
+def test_every_kind_is_documented() -> None:
+    page, reference = (REPOSITORY / "docs" / name for name in ("training.md", "api/augmentation.md"))
+    for kind in kind_names():
+        assert f"`{kind}`" in page.read_text(encoding="utf-8")
+        assert f"::: aasist_jax.augmentation.{kind}\n" in reference.read_text(encoding="utf-8")
 
 
 def test_a_misspelt_key_is_known() -> None:
