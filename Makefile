@@ -31,7 +31,7 @@ $(VENV)/installed-%: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-run: EXTRAS = quickstart
-$(VENV)/installed-test: EXTRAS = c2pa,dev,docs,ffmpeg,hub,onnx,quickstart,torch
+$(VENV)/installed-test: EXTRAS = augmentation,c2pa,dev,docs,ffmpeg,hub,onnx,quickstart,torch
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

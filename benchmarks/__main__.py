@@ -32,6 +32,8 @@ SECTIONS = {
     "timeline": ("end_to_end", "time and memory of the timeline, and of live scoring"),
     "starts": ("end_to_end", "start-up time of the command, with and without the cache of compiled programs"),
     "pipeline": ("end_to_end", "time of the input pipeline alone, and of an epoch of training"),
+    "augmentation": ("augmentations", "time of every kind of augmentation on one core, and of whole chains"),
+    "epochs": ("augmentations", "time of an epoch of training with augmentation, compared with one without"),
     "devices": ("end_to_end", "time of a training step on several devices"),
     "determinism": ("end_to_end", "whether two training runs give the same bits"),
     "encoders": ("encoders", "time of Whisper's encoder, compared with that of the package transformers"),

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -219,13 +219,13 @@ def _draw(source: ClipSource, workers: int) -> tuple[float, float]:
     return times[0] - began, BATCHES * BATCH / (times[-1] - times[WARM_UP])
 
 
-def train(options: Options, name: str, batch: int, clips: int) -> Path:
+def train(options: Options, name: str, batch: int, clips: int, augmentation: Sequence[Any] = ()) -> Path:
     """Train for an epoch, at least three steps, on a corpus of noise by `scripts/train.py`; returns the run folder."""
     folder, count = options.scratch / name, max(clips, 3 * batch)
     model = json.loads(Path(options.weights, "config.json").read_text())["model_config"]
     config: dict[str, Any] = {"model_config": model, "optim_config": {}, "batch_size": batch, "num_epochs": 1}
     config["database_path"] = str(write_corpus(folder / "LA", {"train": count, "dev": 8}))
-    config["data_config"] = {"cache": str(folder / "cache")}
+    config["data_config"] = {"cache": str(folder / "cache"), "augmentation": list(augmentation)}
     config["train_config"] = {"init": options.weights, "log_steps": 1}
     (folder / "config.json").write_text(json.dumps(config))
     _run("scripts/train.py", "--config", folder / "config.json", "--output", folder / "run")

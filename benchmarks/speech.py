@@ -14,8 +14,9 @@ import numpy as np
 from aasist_jax.audio.facts import SignalMeter
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.speech import LEAST_SPEECH, SpeechActivity
+from aasist_jax.augmentation.sound.levels import speech_level
 from aasist_jax.corpus.channel import add_noise
-from aasist_jax.corpus.degradations import noise_10db, speech_level, telephone
+from aasist_jax.corpus.degradations import noise_10db, telephone
 from aasist_jax.corpus.non_speech import NON_SPEECH, noise_at
 from aasist_jax.data.layouts.asvspoof2019 import read_asvspoof2019_la
 from benchmarks.inputs import RATE, corpus_of, recording

@@ -73,7 +73,7 @@ def package(tmp_path: Path) -> Path:
     source = Path(aasist_jax.__file__).parent
     shutil.copytree(source, folder / "aasist_jax", ignore=shutil.ignore_patterns("__pycache__"))
     examples = list(EXAMPLE.finditer(CONTRIBUTING.read_text(encoding="utf-8")))
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         path = folder / example["path"]
         assert not path.exists()
@@ -106,6 +106,14 @@ def test_example_of_a_command_runs(package: Path) -> None:
     write_noise(package.parent / "a.wav", 2.5, 0)
     printed = run(package, "-m", "aasist_jax", EXAMPLE_VERB, "a.wav")
     assert [line.split() for line in printed.splitlines()] == [["2.50", "s", "a.wav"], ["2.50", "s", "in", "all"]]
+
+
+def test_example_of_an_augmentation_is_applied(package: Path) -> None:
+    write_noise(package.parent / "a.wav", 0.5, 0)
+    printed = run(package, "-m", "aasist_jax", "augment", "a.wav", "--kind", "hum", "--output", "heard")
+    assert re.fullmatch(r"heard/hum\.wav  hum: snr_db [\d.]+, mains_hz [56]0\n", printed)
+    wave, hum = (soundfile.read(package.parent / name)[0] for name in ("a.wav", "heard/hum.wav"))
+    assert 10 < 10 * np.log10(np.mean(wave**2) / np.mean((hum - wave) ** 2)) < 40
 
 
 def test_example_of_a_data_set_is_read(package: Path) -> None:

@@ -14,6 +14,7 @@ LAYERS = (
     "errors",
     "runtime",
     "audio",
+    "augmentation",
     "ops",
     "features",
     "models",

@@ -4,7 +4,15 @@
 """
 
 from aasist_jax.config.experiment import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
-from aasist_jax.config.parse import load_config, parse_config, parse_dataclass, parse_model_config, read_json, to_json
+from aasist_jax.config.parse import (
+    load_config,
+    parse_augmentation,
+    parse_config,
+    parse_dataclass,
+    parse_model_config,
+    read_json,
+    to_json,
+)
 from aasist_jax.config.shipped import configuration_names
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "TrainConfig",
     "configuration_names",
     "load_config",
+    "parse_augmentation",
     "parse_config",
     "parse_dataclass",
     "parse_model_config",

@@ -51,6 +51,8 @@ class DataConfig:
             says it.
         corpus: `quickstart` builds the small corpus of `aasist_jax.corpus` in `database_path` before training, unless
             it is there already, and scores two of its clips at the end; empty uses the data set as it is.
+        augmentation: what is done to training clips, in this order: objects with the `kind` of one file in
+            `aasist_jax.augmentation`, its `probability` and its own settings, or `one_of`, a list of such objects.
     """
 
     layout: str = "asvspoof2019_la"
@@ -59,6 +61,7 @@ class DataConfig:
     on_bad_file: Literal["fail", "skip"] = "fail"
     bonafide_is: str | int | None = None
     corpus: Literal["", "quickstart"] = ""
+    augmentation: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 from msgspec import inspect
@@ -46,9 +46,57 @@ def load_config(path_or_name: str | PathLike[str], overrides: Sequence[str] = ()
 def parse_config(raw: Mapping[str, Any], origin: str) -> ExperimentConfig:
     """Turn a parsed JSON object into a configuration; errors begin with `origin`, such as the name of the file."""
     config_type, fields = _model_type(raw.get("model_config", {}), origin)
+    raw, chain = {**raw, "model_config": fields}, ()
+    data = raw.get("data_config")
+    if isinstance(data, Mapping) and "augmentation" in data:
+        chain = parse_augmentation(data["augmentation"], origin, "data_config.augmentation")
+        raw["data_config"] = {key: value for key, value in data.items() if key != "augmentation"}
     generic: Any = ExperimentConfig
-    config: ExperimentConfig = parse_dataclass(generic[config_type], {**raw, "model_config": fields}, origin)
-    return config
+    config: ExperimentConfig = parse_dataclass(generic[config_type], raw, origin)
+    return dataclasses.replace(config, data_config=dataclasses.replace(config.data_config, augmentation=chain))
+
+
+def parse_augmentation(raw: Any, origin: str, key: str) -> tuple[Any, ...]:
+    """Turn a JSON list into a chain of `aasist_jax.augmentation`; only the files of its kinds are imported.
+
+    Args:
+        raw: the JSON value; each item has a `kind`, or `one_of` with a list of such items.
+        origin: name of the JSON document in errors.
+        key: path of the list within the document.
+
+    Raises:
+        ConfigError: one line that names the origin, the key and what was expected, or the nearest kind.
+    """
+    if not isinstance(raw, list | tuple):
+        _refuse(origin, key, "a list of objects", raw)
+    return tuple(_augmentation_step(item, origin, f"{key}[{number}]") for number, item in enumerate(raw))
+
+
+def _augmentation_step(raw: Any, origin: str, key: str) -> Any:
+    from aasist_jax.augmentation import Augmentation, OneOf, find_kind, kind_names
+
+    if not isinstance(raw, Mapping):
+        _refuse(origin, key, "an object", raw)
+    if "one_of" in raw:
+        choices = parse_augmentation(raw["one_of"], origin, f"{key}.one_of")
+        for number, choice in enumerate(choices):
+            if not isinstance(choice, Augmentation):
+                raise ConfigError(f"{origin}: {key}.one_of[{number}]: expected a kind, got another one_of")
+        rest = parse_dataclass(_OneOfSettings, {name: raw[name] for name in raw if name != "one_of"}, origin, key)
+        try:
+            return OneOf(choices, rest.probability)
+        except ValueError as error:
+            raise ConfigError(f"{origin}: {key}.{error}") from None
+    name = raw.get("kind")
+    if name is None:
+        _refuse(origin, f"{key}.kind", f"one of {', '.join(kind_names())}")
+    if not isinstance(name, str):
+        _refuse(origin, f"{key}.kind", "a string", name)
+    try:
+        kind = find_kind(name)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {key}.kind: {error}") from None
+    return parse_dataclass(kind, raw, origin, key)
 
 
 def parse_model_config(raw: Any, origin: str) -> Any:
@@ -134,6 +182,13 @@ def _model_type(raw: Any, origin: str) -> tuple[Any, dict[str, Any]]:
         _refuse(origin, "model_config", "an object", raw)
     name = _tag(raw, "architecture", family_names(), origin, "model_config")
     return family(name).config_type, {key: value for key, value in raw.items() if key != "architecture"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _OneOfSettings:
+    """What stands beside `one_of`."""
+
+    probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
 
 
 class _Check:

@@ -3,21 +3,19 @@
 Every function takes and returns a wave at 16 kHz, float64 in about [-1, 1].
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import soundfile
 from jaxtyping import Float
 from scipy import signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-
-Wave = Float[np.ndarray, "samples"]
-OtherWave = Float[np.ndarray, "_samples"]
-"""A wave; waves in one call may have different lengths."""
+from aasist_jax.augmentation.sound import OtherWave, Wave
+from aasist_jax.augmentation.sound.levels import SILENCE, active_level, fade, trim
+from aasist_jax.augmentation.sound.lossy import encode_decode
+from aasist_jax.augmentation.sound.noises import coloured_noise
 
 CHANNELS = ("clean", "noise", "noise+vorbis", "noise+opus")
 
@@ -30,51 +28,14 @@ LEVEL = -26.0
 MEDIUM: Mapping[str, Any] = MappingProxyType({"compression_level": 0.5})
 """libsndfile's medium quality of Vorbis and Opus."""
 
-_FRAME = SAMPLE_RATE // 50
-_MARGIN = 4  # frames of silence kept on either side of speech
-_FADE = SAMPLE_RATE // 100
-_SILENCE = -35.0  # dB below loud frames
 _BAND_PASS = signal.butter(6, BAND, "bandpass", fs=SAMPLE_RATE, output="sos")
 _FFT = 512
 _TAPS = 257
 
 
-def frame_levels(wave: Wave) -> Float[np.ndarray, "frames"]:
-    """The level of each whole 20 ms frame in dB (full scale is 0, digital silence -200)."""
-    frames = wave[: wave.size // _FRAME * _FRAME].reshape(-1, _FRAME)
-    return 10 * np.log10(np.mean(frames**2, axis=1) + 1e-20)
-
-
-def active_level(wave: Wave) -> float:
-    """Level of the frames that hold speech, in dB: those within 35 dB of the loud ones (95th percentile)."""
-    levels = frame_levels(wave)
-    active = levels[levels > np.percentile(levels, 95) + _SILENCE]
-    return float(10 * np.log10(np.mean(10 ** (active / 10)))) if active.size else -200.0
-
-
 def band_limit(wave: Wave) -> Wave:
     """Remove the mean (DC offset), then band-pass filter to 60-7000 Hz with zero phase."""
     return signal.sosfiltfilt(_BAND_PASS, wave - wave.mean())
-
-
-def trim(wave: Wave) -> OtherWave:
-    """Trim silence at both ends to at most 80 ms; a wave without speech is returned unchanged."""
-    levels = frame_levels(wave)
-    if not levels.size:
-        return wave
-    (loud,) = np.nonzero(levels > np.percentile(levels, 95) + _SILENCE)
-    if not loud.size:
-        return wave
-    return wave[max(loud[0] - _MARGIN, 0) * _FRAME : (loud[-1] + 1 + _MARGIN) * _FRAME]
-
-
-def fade(wave: Wave) -> Wave:
-    """Fade in and out over 10 ms (raised cosine)."""
-    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_FADE) + 0.5) / _FADE)
-    faded = wave.copy()
-    faded[:_FADE] *= ramp[: wave.size]
-    faded[-_FADE:] *= ramp[::-1][-wave.size :]
-    return faded
 
 
 def to_level(wave: Wave, level: float = LEVEL) -> Wave:
@@ -101,7 +62,7 @@ def long_term_spectrum(wave: Wave) -> Float[np.ndarray, "bins"]:
     """Power density of the speech frames at 257 frequencies, smoothed over a third of an octave."""
     frames = _frames(wave)
     power = np.mean(frames**2, axis=1)
-    active = frames[power > np.percentile(power, 95) * 10 ** (_SILENCE / 10)]
+    active = frames[power > np.percentile(power, 95) * 10 ** (SILENCE / 10)]
     return _smooth(_density(active))
 
 
@@ -133,14 +94,6 @@ def frequencies() -> Float[np.ndarray, "bins"]:
     return np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
 
 
-def coloured_noise(samples: int, rng: np.random.Generator, slope: float) -> OtherWave:
-    """Gaussian noise whose power density falls as 1/f**slope: 0 is white, 1 pink, 2 brown; its level is arbitrary."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    spectrum[1:] /= np.arange(1, spectrum.size) ** (slope / 2)
-    spectrum[0] = 0
-    return np.fft.irfft(spectrum, samples)
-
-
 def pink_noise(samples: int, rng: np.random.Generator) -> OtherWave:
     """Noise whose power density falls as 1/f, within 60-7000 Hz; its level is arbitrary."""
     return band_limit(coloured_noise(samples, rng, 1.0))
@@ -152,30 +105,6 @@ def add_noise(wave: Wave, snr: float, rng: np.random.Generator, level: float | N
     there = 10 * np.log10(np.mean(noise**2))
     speech = active_level(wave) if level is None else level
     return wave + noise * 10 ** ((speech - snr - there) / 20)
-
-
-def encode(wave: Wave, codec: str, file_format: str = "OGG", rate: int = SAMPLE_RATE, **options: Any) -> bytes:
-    """A file with the wave in a lossy codec of libsndfile.
-
-    Args:
-        wave: at `rate`.
-        codec: libsndfile's name of the subtype, such as "opus".
-        file_format: libsndfile's name of the format that holds it.
-        rate: samples per second.
-        options: `compression_level` and `bitrate_mode` of `soundfile.SoundFile`, where the format has them.
-    """
-    file = io.BytesIO()
-    with soundfile.SoundFile(file, "w", rate, 1, format=file_format, subtype=codec.upper(), **options) as encoder:
-        # By the second: libvorbis puts all that it is given at once on the stack.
-        for start in range(0, wave.size, rate):
-            encoder.write(wave[start : start + rate])
-    return file.getvalue()
-
-
-def encode_decode(wave: Wave, codec: str, file_format: str = "OGG", rate: int = SAMPLE_RATE, **options: Any) -> Wave:
-    """Encode as `encode` does, and decode to the same length."""
-    decoded, _ = soundfile.read(io.BytesIO(encode(wave, codec, file_format, rate, **options)), dtype="float64")
-    return np.pad(decoded, (0, max(wave.size - decoded.size, 0)))[: wave.size]
 
 
 def pass_through(wave: Wave, channel: str, rng: np.random.Generator) -> Wave:

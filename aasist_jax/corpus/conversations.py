@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.corpus.channel import OtherWave, fade, room_tone, to_level
+from aasist_jax.augmentation.sound import OtherWave
+from aasist_jax.augmentation.sound.levels import fade
+from aasist_jax.corpus.channel import room_tone, to_level
 from aasist_jax.corpus.voices import Spoken, Voice
 
 WINDOW = 64_600

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from aasist_jax.corpus.channel import active_level, frame_levels
+from aasist_jax.augmentation.sound.levels import active_level, frame_levels
 from aasist_jax.corpus.layout import read_metadata
 from aasist_jax.corpus.plan import ATTACKS
 from aasist_jax.data.layouts.asvspoof2019 import clip_path

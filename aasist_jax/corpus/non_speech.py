@@ -10,7 +10,9 @@ import numpy as np
 from scipy import signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.corpus.channel import OtherWave, coloured_noise, pink_noise, to_level
+from aasist_jax.augmentation.sound import OtherWave
+from aasist_jax.augmentation.sound.noises import coloured_noise
+from aasist_jax.corpus.channel import pink_noise, to_level
 from aasist_jax.corpus.degradations import telephone
 
 Generated = Callable[[int, np.random.Generator], OtherWave]

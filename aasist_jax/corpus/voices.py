@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from aasist_jax.audio.load import load_audio
-from aasist_jax.corpus.channel import OtherWave, to_level
+from aasist_jax.augmentation.sound import OtherWave
+from aasist_jax.corpus.channel import to_level
 from aasist_jax.corpus.layout import read_metadata
 from aasist_jax.data.layouts.asvspoof2019 import clip_path
 from aasist_jax.errors import DataError

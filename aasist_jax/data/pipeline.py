@@ -7,6 +7,8 @@ A clip shorter than a window is extended as `Window.first` says. For a network w
 array, `length` int32 (batch,): the number of samples at the start of each window that are valid.
 """
 
+import bisect
+import math
 import multiprocessing
 import os
 import signal
@@ -22,6 +24,7 @@ from jaxtyping import Float32
 
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import random_window
+from aasist_jax.augmentation import Chain, augment, least_share
 from aasist_jax.data.cache import ClipCache
 from aasist_jax.data.labels import LABEL_INDEX
 from aasist_jax.data.utterances import Utterance
@@ -50,9 +53,10 @@ class ClipSource:
     def __getitem__(self, index: SupportsIndex) -> Clip:
         position = int(index)
         label = LABEL_INDEX[self.utterances[position].label]
-        return {"wave": self._wave(position), "label": np.int32(label), "index": np.int32(position)}
+        return {"wave": self.wave(position), "label": np.int32(label), "index": np.int32(position)}
 
-    def _wave(self, position: int) -> Float32[np.ndarray, "samples"]:
+    def wave(self, position: int) -> Float32[np.ndarray, "samples"]:
+        """The samples of the clip at a position."""
         if self.cache is not None:
             return self.cache[position]
         utterance = self.utterances[position]
@@ -60,6 +64,61 @@ class ClipSource:
             return load_audio(utterance.path)
         except AudioError as error:
             raise DataError(f"{utterance.origin}: {error}") from error
+
+
+@dataclass(frozen=True)
+class OtherVoices:
+    """The waves of bona fide clips but for one; what babble behind that one is made of.
+
+    Spoofed clips are left out: a bona fide clip must not have traces of synthesis in its background.
+
+    Attributes:
+        source: all clips.
+        positions: of the bona fide ones, in order.
+        left_out: which of the positions is left out, from 0; none if it is their number.
+    """
+
+    source: ClipSource
+    positions: Sequence[int]
+    left_out: int
+
+    @staticmethod
+    def of(source: ClipSource) -> "OtherVoices":
+        """All bona fide clips."""
+        positions = [i for i, clip in enumerate(source.utterances) if clip.label == "bonafide"]
+        return OtherVoices(source, positions, len(positions))
+
+    def without(self, position: int) -> "OtherVoices":
+        """All bona fide clips but the one at a position, if it is one."""
+        at = bisect.bisect_left(self.positions, position)
+        is_there = at < len(self.positions) and self.positions[at] == position
+        return OtherVoices(self.source, self.positions, at if is_there else len(self.positions))
+
+    def __len__(self) -> int:
+        return len(self.positions) - (self.left_out < len(self.positions))
+
+    def __getitem__(self, number: int) -> Float32[np.ndarray, "samples"]:
+        return self.source.wave(self.positions[number + (number >= self.left_out)])
+
+
+@dataclass(frozen=True)
+class Augment(grain.transforms.RandomMap):
+    """Apply a chain of augmentations to a random piece of each clip.
+
+    The piece is long enough for a window also after the kinds that shorten it, and no longer, since augmenting a whole
+    long clip to use a window of it would take long.
+    """
+
+    chain: Chain
+    window: Window
+    voices: OtherVoices
+
+    def random_map(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        """The clip with its wave changed."""
+        wave, samples = clip["wave"], math.ceil(self.window.samples / least_share(self.chain))
+        if wave.size > samples:
+            wave = random_window(wave, samples, rng)
+        return clip | {"wave": augment(wave, self.chain, rng, self.voices.without(int(clip["index"])))[0]}
 
 
 @dataclass(frozen=True)
@@ -106,11 +165,13 @@ def train_dataset(
     process_count: int = 1,
     epochs: int | None = None,
     workers: int = 0,
+    augmentation: Chain = (),
 ) -> "TrainDataset":
     """Shuffled batches of random crops, the same for any number of processes and workers.
 
-    Every epoch has a different order and different crops, all drawn from `seed`; its last partial batch is dropped. A
-    global batch is split into contiguous parts: process p of P gets rows p*batch_size/P to (p+1)*batch_size/P - 1.
+    Every epoch has a different order, other augmentation and other crops, all drawn from `seed`; its last partial batch
+    is dropped. A global batch is split into contiguous parts: process p of P gets rows p*batch_size/P to
+    (p+1)*batch_size/P - 1.
 
     Args:
         source: the clips.
@@ -121,6 +182,7 @@ def train_dataset(
         process_count: number of processes; must divide `batch_size`.
         epochs: number of epochs; None for no end.
         workers: decoding processes; 0 decodes in threads of this process.
+        augmentation: what is done to clips before the crop, since some kinds change the length.
 
     Raises:
         DataError: there are fewer clips than a batch needs, or `process_count` does not divide `batch_size`.
@@ -128,7 +190,10 @@ def train_dataset(
     if len(source) < batch_size:
         raise DataError(f"{len(source)} training clips do not fill one batch of {batch_size}; lower the batch size")
 
-    clips = grain.MapDataset.source(source).seed(seed).shuffle().random_map(RandomCrop(window))
+    clips = grain.MapDataset.source(source).seed(seed).shuffle()
+    if augmentation:
+        clips = clips.random_map(Augment(augmentation, window, OtherVoices.of(source)))
+    clips = clips.random_map(RandomCrop(window))
     steps = len(source) // batch_size
     local = _local_batches(clips, steps, batch_size, process_index, process_count)
     return TrainDataset(local.repeat(epochs), steps, workers)

@@ -1,11 +1,12 @@
 """The identity of a run, which must not change when it is resumed, and its environment, which may."""
 
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,25 @@ from aasist_jax.errors import TrainingError
 from aasist_jax.ops.choice import native_kernels
 from aasist_jax.runtime.files import read_text
 
-PACKAGES = ("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "soundfile", "soxr")
+PACKAGES = (
+    *("aasist-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain"),
+    *("numpy", "scipy", "soundfile", "soxr", "pyroomacoustics", "G722"),
+)
 
 
-def run_identity(config: ExperimentConfig, splits: Mapping[str, Split], init: str) -> dict[str, Any]:
+def run_identity(
+    config: ExperimentConfig, splits: Mapping[str, Split], init: str, sounds: Sequence[str] = ()
+) -> dict[str, Any]:
     """Collect the values that must be the same for a resumed run to give bit-identical results.
 
     Args:
         config: configuration of the experiment.
         splits: the data by split.
         init: where the initial weights come from: the seed, or the id of a model.
+        sounds: a line for every file that augmentation reads, see `aasist_jax.augmentation.prepare`.
     """
-    return {
+    files = {"augmentation_files": hashlib.sha256("\n".join(sounds).encode()).hexdigest()} if sounds else {}
+    return files | {
         "config": to_json(config),
         "data": {name: split.fingerprint for name, split in splits.items()},
         "init": init,

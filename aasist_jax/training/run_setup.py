@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aasist_jax.augmentation import prepare
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.labels import record_labels
 from aasist_jax.data.pipeline import ClipSource, TrainDataset, train_dataset
@@ -95,6 +96,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     Raises:
         TrainingError: batches do not fit the devices or the clips, or `freeze` names no parameter.
         DataError: clips are missing or unreadable.
+        AudioError: a kind of augmentation lacks a package, a program or its files.
         WeightsError: the weights that `init` names cannot be read, or have another architecture.
     """
     options = config.train_config
@@ -102,6 +104,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     check_batch_size(options.eval_batch_size or config.batch_size, "train_config.eval_batch_size")
     names = ["train", "dev"] + (["eval"] if has_split(config, "eval") else [])
     splits = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
+    sounds = prepare(config.data_config.augmentation)
     check_batch_is_filled(len(splits["train"].utterances), config.batch_size, options.accumulation)
     variables, init = _first_variables(config)
     batches = _training_batches(config, splits["train"].source)
@@ -126,7 +129,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         splits=splits,
         # Only a family's own loss uses more than the label.
         clip_numbers={} if family.loss is None else record_labels(clips),
-        identity=run_identity(config, splits, init),
+        identity=run_identity(config, splits, init, sounds),
         batches=batches,
         schedule=learning_rate(config.optim_config, total_steps),
         step_function=parallel_step(step),
@@ -148,6 +151,7 @@ def _training_batches(config: ExperimentConfig, source: ClipSource) -> TrainData
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         workers=config.data_config.workers,
+        augmentation=config.data_config.augmentation,
     )
 
 

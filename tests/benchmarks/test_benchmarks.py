@@ -19,12 +19,22 @@ from tests.conftest import CORPUS, extra, needs_corpus
 extra("torch", "torch")
 extra("onnxruntime", "onnx")
 
+from aasist_jax.augmentation import kind_names
 from aasist_jax.config import OptimConfig, load_config
 from aasist_jax.corpus.non_speech import NON_SPEECH
 from aasist_jax.ops.choice import native_kernels
 from aasist_jax.weights.folder import Source, save_weights
 from aasist_jax.weights.names import variable_shapes
-from benchmarks import calibrations, comparison, end_to_end, jax_programs, onnx_programs, operations, speech
+from benchmarks import (
+    augmentations,
+    calibrations,
+    comparison,
+    end_to_end,
+    jax_programs,
+    onnx_programs,
+    operations,
+    speech,
+)
 from benchmarks.comparison import BFLOAT16_LOGITS, BFLOAT16_LOSS, CHANNELS_LAST_LOSS, SAME, count, entries, groups
 from benchmarks.inputs import recording, write_corpus, write_random_weights
 from benchmarks.options import Options, parse
@@ -289,6 +299,17 @@ def test_two_runs_give_the_same_bits_and_the_pipeline_is_timed(options: Options)
     [(batch, speed, _, seconds)] = epoch.rows
     assert batch == 2
     assert seconds == 25_380 / speed
+
+
+@pytest.mark.slow
+def test_augmentation_is_timed_alone_and_in_training(options: Options) -> None:
+    kinds, chains = augmentations.augmentation(options)
+    [epochs] = augmentations.epochs(options)
+    assert {row[0].partition("-")[0] for row in kinds.rows} == set(kind_names())
+    names = list(augmentations.CHAINS)
+    assert [row[0] for row in chains.rows] == names
+    assert [row[0] for row in epochs.rows] == ["none", *names]
+    assert epochs.rows[0][2] == 1
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from aasist_jax.corpus.channel import active_level, fade, to_level
+from aasist_jax.augmentation.sound.levels import active_level, fade
+from aasist_jax.corpus.channel import to_level
 from aasist_jax.corpus.conversations import (
     LONGEST_OVERLAP,
     PAUSE,

@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aasist_jax.augmentation.sound.levels import speech_level
 from aasist_jax.corpus.conversations import MadeRecording, converse
-from aasist_jax.corpus.degradations import DEGRADATIONS, speech_level
+from aasist_jax.corpus.degradations import DEGRADATIONS
 from aasist_jax.corpus.drawn_recordings import KINDS, Request, degrade, draw_recordings
 from aasist_jax.corpus.voices import human_voices, list_sources
 from aasist_jax.errors import DataError

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aasist_jax.augmentation.sound.levels import active_level
 from aasist_jax.corpus import voices
-from aasist_jax.corpus.channel import active_level
 from aasist_jax.corpus.voices import Source
 from aasist_jax.errors import DataError
 from tests.conftest import CORPUS, needs_corpus

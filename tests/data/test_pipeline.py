@@ -15,10 +15,17 @@ import pytest
 from aasist_jax import data
 from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import first_window
+from aasist_jax.augmentation import Chain, OneOf
+from aasist_jax.augmentation.codec import CodecChange
+from aasist_jax.augmentation.level import Level
+from aasist_jax.augmentation.noise import Noise
+from aasist_jax.augmentation.rawboost import RawBoost
+from aasist_jax.augmentation.speed import Speed
+from aasist_jax.augmentation.splicing import Splicing
 from aasist_jax.data.cache import open_cache
-from aasist_jax.data.pipeline import ClipSource, eval_dataset, train_dataset
+from aasist_jax.data.pipeline import ClipSource, OtherVoices, eval_dataset, train_dataset
 from aasist_jax.data.utterances import Utterance
-from aasist_jax.errors import DataError
+from aasist_jax.errors import AudioError, DataError
 from aasist_jax.models.family import Window
 
 SAMPLES = 4000
@@ -40,7 +47,7 @@ def assert_same(left: list[Batch], right: list[Batch]) -> None:
             np.testing.assert_array_equal(one[name], other[name])
 
 
-def train(utterances: list[Utterance], **options: int | Window | None) -> object:
+def train(utterances: list[Utterance], **options: int | Window | Chain | None) -> object:
     defaults = {"window": WINDOW, "batch_size": 4, "seed": 7, "epochs": 2}
     return train_dataset(ClipSource(utterances), **(defaults | options))
 
@@ -159,6 +166,79 @@ def test_resuming_with_workers_at_any_batch(utterances: list[Utterance]) -> None
             assert_same(take(resumed), whole[done:])
     finally:
         resumed.close()
+
+
+# Changes of length, random numbers, other clips, a decoder's state: what could differ from one process to another.
+AUGMENTATION = (
+    Speed(factor=(0.7, 1.4)),
+    OneOf((Noise(source="babble"), RawBoost(algorithm=4), Splicing()), probability=0.8),
+    CodecChange(probability=0.5, codecs=("mulaw", "gsm", "vorbis")),
+)
+
+
+def test_augmented_batches_follow_from_the_seed_and_the_position(utterances: list[Utterance]) -> None:
+    whole = take(iter(train(utterances, augmentation=AUGMENTATION)))
+    assert {batch["wave"].shape for batch in whole} == {(4, SAMPLES)}
+    assert all(np.isfinite(batch["wave"]).all() for batch in whole)
+    assert_same(whole, take(iter(train(utterances, augmentation=AUGMENTATION))))
+    iterator = iter(train(utterances, augmentation=AUGMENTATION, workers=2))
+    try:
+        iterator.set_state({"next_batch": 3})
+        assert_same(take(iterator), whole[3:])
+    finally:
+        iterator.close()
+    other = take(iter(train(utterances, augmentation=AUGMENTATION, seed=8)))
+    assert not any(np.array_equal(one["wave"], two["wave"]) for one, two in zip(whole, other, strict=True))
+
+
+def test_every_epoch_is_augmented_anew(utterances: list[Utterance]) -> None:
+    noise = (Noise(source="white"),)
+    short = min(range(23), key=lambda index: load_audio(utterances[index].path).size)
+    batches = take(iter(train([utterances[short]] * 4, epochs=3, augmentation=noise)))
+    assert len({wave.tobytes() for batch in batches for wave in batch["wave"]}) == 12
+
+
+def test_without_augmentation_batches_are_what_they_were(utterances: list[Utterance]) -> None:
+    plain = take(iter(train(utterances)))
+    assert_same(plain, take(iter(train(utterances, augmentation=()))))
+    never = take(iter(train(utterances, augmentation=(Level(probability=0.0),))))
+    np.testing.assert_array_equal([batch["index"] for batch in never], [batch["index"] for batch in plain])
+    for batch in never:  # still crops of their clips
+        for wave, index in zip(batch["wave"], batch["index"], strict=True):
+            clip = load_audio(utterances[index].path)
+            extended = first_window(clip, SAMPLES) if clip.size <= SAMPLES else clip
+            assert (np.lib.stride_tricks.sliding_window_view(extended, SAMPLES) == wave).all(axis=1).any()
+
+
+def test_a_piece_is_long_enough_for_a_window_also_after_what_shortens_it(utterances: list[Utterance]) -> None:
+    """Of a network that is told the lengths: what is shorter than a window would be filled with zeros."""
+    long = [each for each in utterances if load_audio(each.path).size >= 1.5 * SAMPLES][:4]
+    fast = (Speed(factor=(1.5, 1.5)),)
+    for batch in take(iter(train(long, window=ANY_LENGTH, augmentation=fast))):
+        np.testing.assert_array_equal(batch["length"], [SAMPLES] * 4)
+
+
+def test_babble_is_of_other_bona_fide_clips(utterances: list[Utterance]) -> None:
+    voices = OtherVoices.of(ClipSource(utterances))
+    bonafide = [index for index, each in enumerate(utterances) if each.label == "bonafide"]
+    assert len(voices) == len(bonafide) > 2
+    for position in range(23):
+        others = voices.without(position)
+        expected = [index for index in bonafide if index != position]
+        assert len(others) == len(expected)
+        for number in (0, len(expected) - 1):
+            np.testing.assert_array_equal(others[number], load_audio(utterances[expected[number]].path))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_augmentation_that_fails_is_told(utterances: list[Utterance], workers: int) -> None:
+    spoof = [each for each in utterances if each.label == "spoof"]
+    iterator = iter(train(spoof, augmentation=(Noise(source="babble"),), workers=workers))
+    try:
+        with pytest.raises(AudioError, match="babble is made of other bona fide clips, and there are none"):
+            next(iterator)
+    finally:
+        iterator.close()
 
 
 @pytest.mark.parametrize("state", [{}, {"next_batch": -1}, {"next_batch": 11}, {"next_batch": "3"}, [3]])

@@ -76,7 +76,12 @@ def make_config(corpus: Path, **changes: Any) -> dict[str, Any]:
         "data_config": {},
         "train_config": {"log_steps": 1, "log_batches": True, "checkpoint_steps": 3},
     }
-    sections = {"workers": "data_config", "base_lr": "optim_config", "weight_decay": "optim_config"}
+    sections = {
+        "workers": "data_config",
+        "augmentation": "data_config",
+        "base_lr": "optim_config",
+        "weight_decay": "optim_config",
+    }
     sections |= dict.fromkeys(("selection", "checkpoint_steps", "checkpoint_minutes", "seed"), "train_config")
     for key, value in changes.items():
         (config[sections[key]] if key in sections else config)[key] = value
@@ -213,6 +218,9 @@ def board_points(folder: Path) -> dict[tuple[str, int], list[float]]:
 
 def main(config: str, folder: str) -> None:
     began = time.monotonic()
+    if '"augmentation"' in Path(config).read_text():
+        import scipy.signal  # noqa: F401  (it cannot be imported after the next line)
+
     # Where PyTorch is installed tensorboardX imports it, which takes longer than all other imports together.
     sys.modules["torch"] = None  # type: ignore[assignment]
 

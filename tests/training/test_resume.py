@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
+from aasist_jax.augmentation import kind_names
 from aasist_jax.commands.exit_codes import STOPPED
 from aasist_jax.detection.detector import Detector
 from aasist_jax.models.family import register, unregister
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, extra
 from tests.models.toys import trained
 from tests.training.short_run import (
     Outcome,
@@ -283,6 +284,47 @@ def test_a_run_that_is_stopped_between_two_steps_goes_on_by_the_same_command(
 def test_stopped_by_sigint_in_an_evaluation(toy_bench: Bench, tmp_path: Path) -> None:
     stop(toy_bench, tmp_path / "run", "scoring dev 8", signal.SIGINT)
     toy_bench.finish(tmp_path / "run")
+
+
+AUGMENTATION = [
+    {"kind": "rawboost", "probability": 0.5},
+    {"one_of": [{"kind": "noise", "source": "babble"}, {"kind": "speed"}, {"kind": "splicing"}]},
+]
+
+
+def test_a_killed_run_with_augmentation_ends_in_the_same_bits(toy_bench: Bench, tmp_path_factory: Any) -> None:
+    """And another chain is refused."""
+    root = tmp_path_factory.mktemp("augmented")
+    bench = Bench(root, model_config=trained.MODEL_CONFIG, augmentation=AUGMENTATION)
+    assert outcome_differences(bench.alone, toy_bench.alone)
+    folder = root / "killed" / "run"
+    start = bench.start(folder)
+    assert start.until("step 7"), start.output
+    assert start.end(signal.SIGKILL) == -signal.SIGKILL
+    other = [AUGMENTATION[0] | {"algorithm": 3}, AUGMENTATION[1]]
+    refused = bench.start(folder, make_config(root / "LA", model_config=trained.MODEL_CONFIG, augmentation=other))
+    assert refused.end() == 1
+    assert "config.data_config.augmentation: was [{" in refused.output
+    bench.finish(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_with_every_kind_of_augmentation_ends_in_the_same_bits(tmp_path: Path, workers: int) -> None:
+    extra("pyroomacoustics", "augmentation")
+    extra("G722", "augmentation")
+    chain = [{"kind": name, "probability": 0.3} for name in kind_names() if name not in ("noise", "reverberation")]
+    chain += [{"one_of": [{"kind": "noise", "source": source} for source in ("white", "pink", "babble")]}]
+    chain += [{"kind": "reverberation", "rooms": 4, "probability": 0.5}]
+    chain += [{"kind": "codec", "codecs": ["aac"], "probability": 0.2}]
+    bench = Bench(tmp_path / "bench", model_config=trained.MODEL_CONFIG, augmentation=chain, workers=workers)
+    # Workers take long to start.
+    for moment in ("step 7",) if workers else ("step 2", "step 7", "epoch 2"):
+        folder = tmp_path / moment.replace(" ", "") / "run"
+        start = bench.start(folder)
+        assert start.until(moment), start.output
+        assert start.end(signal.SIGKILL) == -signal.SIGKILL
+        bench.finish(folder)
 
 
 @pytest.mark.slow

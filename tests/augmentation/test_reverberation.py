@@ -1,0 +1,98 @@
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasist_jax.augmentation import apply
+from aasist_jax.augmentation.reverberation import Reverberation, from_direct_sound, room_response
+from aasist_jax.augmentation.sound.levels import speech_level
+from aasist_jax.augmentation.sound.responses import decaying_response
+from aasist_jax.errors import AudioError
+from tests.augmentation.waves import SPEECH
+from tests.conftest import extra
+
+RATE = 16_000
+SPEECH_64 = SPEECH.astype(float)
+
+
+def decay_time(response: np.ndarray) -> float:
+    """RT60 from Schroeder's integral between 5 and 25 dB below the start."""
+    decay = 10 * np.log10(np.cumsum(response[::-1] ** 2)[::-1] / np.sum(response**2))
+    crossed = [int(np.argmax(decay < level)) for level in (-5, -25)]
+    return 3 * (crossed[1] - crossed[0]) / RATE
+
+
+def test_rooms_decay_as_they_say() -> None:
+    """Sabine's formula is for diffuse sound, which that of a rectangular room is only roughly."""
+    extra("pyroomacoustics", "augmentation")
+    settings, ratios = Reverberation(rt60=(0.25, 0.6), size=(4.0, 6.0), distance=(1.0, 2.0)), []
+    for number in range(8):
+        response, rt60 = room_response(settings, number)
+        assert 0.25 <= rt60 <= 0.6
+        assert np.argmax(np.abs(response)) == 0
+        assert not response.flags.writeable
+        ratios.append(decay_time(response) / rt60)
+    assert 0.8 < np.median(ratios) < 1.3
+    assert min(ratios) > 0.4
+
+
+def test_a_room_is_the_same_in_every_process_whatever_its_threads() -> None:
+    acoustics = extra("pyroomacoustics", "augmentation")
+    settings, before = Reverberation(), acoustics.constants.get("num_threads")
+    first, _ = room_response(settings, 3)
+    room_response.cache_clear()
+    acoustics.constants.set("num_threads", before + 3)
+    try:
+        again, _ = room_response(settings, 3)
+        assert acoustics.constants.get("num_threads") == before + 3
+    finally:
+        acoustics.constants.set("num_threads", before)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, room_response(settings, 4)[0])
+
+
+@pytest.mark.parametrize("source", ["rooms", "decay", "files"])
+def test_the_direct_sound_stays_and_so_does_the_level(source: str, tmp_path: Path) -> None:
+    if source == "rooms":
+        extra("pyroomacoustics", "augmentation")
+    soundfile.write(
+        tmp_path / "hall.flac", np.pad(decaying_response(0.3, np.random.default_rng(0)), (777, 0)) / 2, RATE
+    )
+    folder = str(tmp_path) if source == "files" else ""
+    step = Reverberation(source=source, folder=folder, direct_to_reverberant=(3.0, 3.0), distance=(0.5, 0.8))
+    wave, drawn = apply(step, SPEECH, np.random.default_rng(1))
+    assert speech_level(wave.astype(float)) == pytest.approx(speech_level(SPEECH_64), abs=1e-3)
+    lags = np.fft.irfft(np.fft.rfft(wave, 2 * wave.size) * np.conj(np.fft.rfft(SPEECH, 2 * wave.size)))
+    assert abs((int(lags.argmax()) + wave.size) % (2 * wave.size) - wave.size) <= 1
+    assert drawn.keys() == {"rooms": {"room", "rt60_s"}, "files": {"file"}}.get(
+        source, {"rt60_s", "direct_to_reverberant_db"}
+    )
+
+
+def test_the_direct_to_reverberant_ratio_is_that_drawn() -> None:
+    response = decaying_response(0.4, np.random.default_rng(0), 6.0)
+    assert -10 * np.log10(np.sum(response[1:] ** 2)) == pytest.approx(6.0)
+    assert from_direct_sound(np.array([0.1, -0.9, 0.2])).tolist() == [-0.9, 0.2]
+
+
+def test_without_the_package_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **options: Any) -> Any:
+        if name == "pyroomacoustics":
+            raise ImportError(name)
+        return real(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(AudioError, match=r"rooms need pyroomacoustics; run `pip install 'aasist-jax\[augmentation\]'`"):
+        Reverberation().prepare()
+    Reverberation(source="decay").prepare()
+
+
+@pytest.mark.parametrize("settings", [{"source": "files"}, {"rt60": (0.0, 1.0)}, {"size": (9.0, 3.0)}])
+def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"^(folder|rt60|size): expected"):
+        Reverberation(**settings)
