@@ -37,6 +37,24 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that processes which were killed in `replacing` left in a folder and below it."""
+    for path in list(folder.rglob(".*.writing")):
+        writer = path.name.split(".")[-2]
+        if writer.isdecimal() and not _is_running(int(writer)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically.
 

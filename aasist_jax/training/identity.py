@@ -12,9 +12,9 @@ from typing import Any
 
 import jax
 
-from aasist_jax.config import ExperimentConfig, to_json
+from aasist_jax.config import ExperimentConfig, parse_config, to_json
 from aasist_jax.data.splits import Split
-from aasist_jax.errors import TrainingError
+from aasist_jax.errors import ConfigError, TrainingError
 from aasist_jax.ops.choice import native_kernels
 from aasist_jax.runtime.files import read_text
 
@@ -51,7 +51,7 @@ def check_identity(root: Path, before: dict[str, Any], now: dict[str, Any]) -> N
     Raises:
         TrainingError: the two results of `run_identity` differ.
     """
-    changed = differences(before, now)
+    changed = differences(before | {"config": _with_new_keys(before.get("config"))}, now)
     if changed:
         raise TrainingError(
             f"{root}: holds a run that differs from what is asked for: {'; '.join(changed)}. "
@@ -85,11 +85,19 @@ def config_fault(path: Path, config: ExperimentConfig) -> str:
         found = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         return f"cannot be read ({(error.strerror if isinstance(error, OSError) else None) or error})"
-    expected = to_json(config)
+    expected, found = to_json(config), _with_new_keys(found)
     if found == expected:
         return ""
     changed = differences(expected, found) if isinstance(found, dict) else []
     return f"is not as it was written ({'; '.join(changed) or 'other keys'})"
+
+
+def _with_new_keys(config: Any) -> Any:
+    """A configuration that an earlier version of this package wrote, with the defaults of keys that it did not know."""
+    try:
+        return to_json(parse_config(config, "config.json"))
+    except (ConfigError, TypeError, AttributeError):
+        return config
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aasist_jax.errors import TrainingError
-from aasist_jax.runtime.files import write_text
+from aasist_jax.runtime.files import remove_unfinished, write_text
 
 
 class RunFolder:
@@ -62,9 +62,14 @@ class RunFolder:
             write_text(self.root / name, json.dumps(value, indent=2) + "\n")
 
     def open_log(self, step: int, epoch: int) -> None:
-        """Open the log to continue after `step` and the evaluation of `epoch`; later lines are removed."""
+        """Open the log to continue after `step` and the evaluation of `epoch`; later lines are removed.
+
+        So are the temporary files of a run that was killed.
+        """
         if not self.is_writer:
             return
+        with writing(self.root):
+            remove_unfinished(self.root)
         kept = [line for line in self._lines() if _is_before(line, step, epoch)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         with writing(self._log_path):

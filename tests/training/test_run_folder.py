@@ -4,15 +4,16 @@ import json
 import os
 import resource
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from aasist_jax.config import ExperimentConfig, to_json
+from aasist_jax.config import ExperimentConfig, OptimConfig, to_json
 from aasist_jax.errors import TrainingError
-from aasist_jax.training.identity import config_fault, describe_environment, differences
+from aasist_jax.training.identity import check_identity, config_fault, describe_environment, differences
 from aasist_jax.training.reporting import Board
 from aasist_jax.training.run_folder import RunFolder
 from tests.models import toy
@@ -65,6 +66,40 @@ def test_a_half_written_line_goes(tmp_path: Path) -> None:
         run.log(step=2, epoch=1, loss=0.25)
         run.close()
         assert [line["step"] for line in read_log(tmp_path)] == [1, 2]
+
+
+def test_what_a_killed_run_had_begun_to_write_goes(tmp_path: Path) -> None:
+    """And nothing else: neither a file that another process is writing now, nor one of another name."""
+    run = RunFolder(tmp_path, is_writer=True)
+    with subprocess.Popen(["true"]) as killed:
+        pass
+    left = [tmp_path / "scores" / f".dev_1.txt.{killed.pid}.writing", tmp_path / f".summary.json.{killed.pid}.writing"]
+    kept = [
+        tmp_path / "scores" / f".dev_2.txt.{os.getpid()}.writing",
+        tmp_path / "notes.writing",
+        tmp_path / ".a.b.writing",
+    ]
+    for path in (*left, *kept):
+        path.write_text("half")
+    run.open_log(0, 0)
+    run.close()
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+
+
+def test_a_key_that_an_earlier_version_did_not_know_is_no_difference(tmp_path: Path) -> None:
+    with toy.registered():
+        config: ExperimentConfig = ExperimentConfig(toy.ToyConfig(4000), OptimConfig(), "data")
+        now = {"config": to_json(config), "init": "seed 1"}
+        earlier = json.loads(json.dumps(now))
+        del earlier["config"]["data_config"]["augmentation"]
+        del earlier["config"]["train_config"]["log_steps"]
+        check_identity(tmp_path, earlier, now)
+        (tmp_path / "config.json").write_text(json.dumps(earlier["config"]))
+        assert config_fault(tmp_path / "config.json", config) == ""
+        earlier["config"]["num_epochs"] = 7
+        with pytest.raises(TrainingError, match=r"differs from what is asked for: config.num_epochs: was 7, is \d+\. "):
+            check_identity(tmp_path, earlier, now)
 
 
 def test_processes_that_do_not_write_leave_no_trace(tmp_path: Path) -> None:
