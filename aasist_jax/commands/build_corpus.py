@@ -78,7 +78,7 @@ def _check(output: Path) -> None:
     print(cue_table(rates))
     failing = below_limit(rates)
     for group, cue, rate in failing:
-        say(f"{group}: {cue} alone tells the classes apart with {100 * rate:.1f} % errors, below {100 * LIMIT:.0f} %")
+        say(f"{group}: {cue} tells the classes apart with {100 * rate:.1f} % errors, below {100 * LIMIT:.0f} %")
     if failing:
         raise typer.Exit(1)
 

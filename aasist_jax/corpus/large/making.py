@@ -6,10 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from scipy import signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.corpus.analysis_synthesis import channel_vocoder, psola, sinusoidal
-from aasist_jax.corpus.channel import OtherWave, Wave, active_level, join, pass_through, take_on
+from aasist_jax.corpus.channel import (
+    BAND,
+    OtherWave,
+    Wave,
+    active_level,
+    add_noise,
+    frequencies,
+    join,
+    long_term_spectrum,
+    pass_through,
+    take_on,
+)
 from aasist_jax.corpus.large.media import through
 from aasist_jax.corpus.large.plan import Group, LargeClip
 from aasist_jax.corpus.neural_vocoders.hifigan import hifigan
@@ -31,6 +43,11 @@ COPIES: Mapping[str, Callable[[Wave, np.random.Generator], OtherWave]] = {
     "channel_vocoder": channel_vocoder,
 }
 """What copies a recording, by the name of the system; a wave at 16 kHz to one of the same length."""
+
+_DEEPEST = 30.0
+_COVER = (34.0, 48.0)
+"""How far below the speech the noise of a clean clip is, in dB. Some recordings have pauses without any sound, which no
+system makes."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,7 @@ class GroupMaker:
         raw = self._human(group.human)
         for clip in missing:
             wave = raw if clip.attack == "-" else self._synthetic(clip, raw)
-            finished = pass_through(through(wave, clip.medium), clip.channel, self._rng(clip, 2))
+            finished = self._finished(wave, clip)
             path = self.path(clip)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as scratch:
@@ -92,7 +109,27 @@ class GroupMaker:
         # The speech may be shorter than the human clip: then it is said again.
         while spoken.size < raw.size:
             spoken = np.concatenate([spoken, spoken])[: raw.size]
-        return take_on(spoken, raw, rng)
+        return take_on(within_band_of(spoken, raw), raw, rng, deepest=_DEEPEST)
+
+    def _finished(self, wave: Wave, clip: LargeClip) -> OtherWave:
+        """After the medium, the noise that covers how silent the pauses were, and the channel."""
+        rng = self._rng(clip, 2)
+        heard = through(wave, clip.medium)
+        if clip.channel == "clean":
+            heard = add_noise(heard, rng.uniform(*_COVER), rng)
+        return pass_through(heard, clip.channel, rng)
 
     def _rng(self, clip: LargeClip, step: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, clip.seed, step])
+
+
+def within_band_of(wave: Wave, reference: OtherWave) -> Wave:
+    """Cut off what lies above the band of a reference: where it last comes within 40 dB of its peak.
+
+    The filters of `take_on` are too smooth for the edge that a codec or a low sampling rate leaves.
+    """
+    spectrum = long_term_spectrum(reference)
+    edge = float(frequencies()[spectrum > spectrum.max() * 1e-4].max())
+    if edge >= BAND[1]:
+        return wave
+    return signal.sosfiltfilt(signal.butter(8, edge, fs=SAMPLE_RATE, output="sos"), wave)

@@ -138,14 +138,16 @@ def _files(root: Path, pattern: str) -> list[Recording]:
         # Some names have no file behind them, and some files no sound in them.
         if path.name.startswith(_EFFECTS) or not path.is_file() or path.stat().st_size < 100:
             continue
-        found.append(Recording(path.relative_to(root).as_posix(), recorded_seconds(path), _medium(path)))
+        found.append(Recording(path.relative_to(root).as_posix(), *_seconds_and_medium(path)))
     return found
 
 
-def _medium(path: Path) -> str:
+def _seconds_and_medium(path: Path) -> tuple[float, str]:
+    if path.suffix == ".g722":
+        return recorded_seconds(path), "wide"
+    info = soundfile.info(path)
     if path.suffix == ".gsm":
-        return "gsm-8k"
-    rate = SAMPLE_RATE if path.suffix == ".g722" else soundfile.info(path).samplerate
-    if rate >= SAMPLE_RATE:
-        return "wide"
-    return "11k" if rate >= RATE else "8k"
+        return info.duration, "gsm-8k"
+    if info.samplerate >= SAMPLE_RATE:
+        return info.duration, "wide"
+    return info.duration, "11k" if info.samplerate >= RATE else "8k"

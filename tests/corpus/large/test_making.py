@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from scipy import signal
 
 from tests.conftest import extra
 
 extra("hibari", "quickstart")
 
 from aasist_jax.corpus.game_speech import QUEEN
-from aasist_jax.corpus.large.making import COPIES, GroupMaker
+from aasist_jax.corpus.large.making import COPIES, GroupMaker, within_band_of
 from aasist_jax.corpus.large.plan import Group, LargeClip
 from aasist_jax.corpus.large.systems import SYSTEMS
 from aasist_jax.errors import DataError
@@ -121,3 +122,13 @@ def test_every_system_has_something_that_makes_it() -> None:
     engines = {"espeak", "flite", "festival", "hibari", "piper"}
     for system in SYSTEMS:
         assert system.name in COPIES if system.copies else system.engine in engines
+
+
+def test_the_band_of_a_narrow_reference_is_taken_on_and_that_of_a_wide_one_is_not() -> None:
+    rng = np.random.default_rng(0)
+    white = 0.1 * rng.standard_normal(32_000)
+    narrow = signal.sosfiltfilt(signal.butter(10, 4000, fs=16_000, output="sos"), white)
+    cut = np.abs(np.fft.rfft(within_band_of(white, narrow))) ** 2
+    hertz = np.fft.rfftfreq(32_000, 1 / 16_000)
+    assert cut[hertz > 5500].mean() < 1e-3 * cut[hertz < 3500].mean()
+    np.testing.assert_array_equal(within_band_of(narrow, white), narrow)
