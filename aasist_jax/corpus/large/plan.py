@@ -162,7 +162,8 @@ def _synthetic(
 ) -> list[tuple[int, LargeClip]]:
     """The spoofed clips, each with the number of the human clip that it comes from."""
     voices = {system.name: cycle(system.voices.get(split, ())) for system in systems}
-    readings = {language: cycle(_shuffle(items, rng)) for language, items in texts.items()}
+    # In a fixed order of the languages, since each draws from the same random numbers.
+    readings = {language: cycle(_shuffle(items, rng)) for language, items in sorted(texts.items())}
     channels = {system.name: _channels(rng) for system in systems}
     origins = {system.name: cycle(rng.permutation(len(human)).tolist()) for system in systems}
     made = []

@@ -23,7 +23,7 @@ def read_texts(root: Path, languages: Iterable[str]) -> Texts:
     Raises:
         DataError: there are none for a language, so the content of the package must have changed.
     """
-    wanted = set(languages)
+    wanted = sorted(set(languages))
     found: dict[str, dict[str, set[str]]] = {split: {language: set() for language in wanted} for split in SPLITS}
     for path in sorted(root.glob(_FILES)):
         english, *others = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
@@ -33,11 +33,14 @@ def read_texts(root: Path, languages: Iterable[str]) -> Texts:
             if equals:
                 texts[language] = text
         split = _split_of(english)
-        for language in wanted & set(texts):
+        for language in (one for one in wanted if one in texts):
             text = texts[language].strip()
             if usable(text):
                 found[split][language].add(text)
-    for language in sorted(wanted):
+    for language in wanted:
+        # Two stamps may have the same text in one language and not in another.
+        found["dev"][language] -= found["train"][language]
+        found["eval"][language] -= found["train"][language] | found["dev"][language]
         if not all(found[split][language] for split in SPLITS):
             raise DataError(
                 f"{PACKAGE}: no texts in {language!r} at {root / _FILES}; remove that folder and build again"

@@ -18,6 +18,7 @@ from aasist_jax.corpus.large.systems import SYSTEMS
 from aasist_jax.errors import DataError
 from tests.corpus.made_games import RATE as GAME_RATE
 from tests.corpus.made_games import make_queen, mp3, vowel
+from tests.corpus.made_voices import speech_like
 
 HUMAN = LargeClip(
     utterance="LC_T_1000000",
@@ -90,6 +91,23 @@ def test_all_clips_of_a_group_are_made_alike(corpus: Path) -> None:
         waves[clip.attack] = wave
     assert set(waves) == {"-", "psola", "griffin", "hibari"}
     assert all(abs(np.corrcoef(waves["-"], waves[name])[0, 1]) < 0.9 for name in set(waves) - {"-"})
+
+
+def test_copies_pass_the_medium_too(tmp_path: Path) -> None:
+    hiss = 0.003 * np.random.default_rng(0).standard_normal(48_000)
+    soundfile.write(tmp_path / "a.wav", speech_like(3.0, 0) + hiss, 16_000)
+    powers = {}
+    for medium in ("wide", "8k"):
+        human = dataclasses.replace(HUMAN, medium=medium, channel="clean", material=("a.wav",))
+        copy = made(1, "psola", medium=medium, channel="clean")
+        maker(tmp_path, tmp_path / medium).make(Group(human, (copy,)))
+        for path in (tmp_path / medium).rglob("*.flac"):
+            wave, rate = soundfile.read(path)
+            hertz = np.fft.rfftfreq(wave.size, 1 / rate)
+            powers[medium, path.name] = (np.abs(np.fft.rfft(wave)) ** 2)[(hertz > 4200) & (hertz < 6500)].sum()
+    for clip in (HUMAN, GROUP.made[0]):
+        # What is left is the noise of the channel.
+        assert powers["8k", f"{clip.utterance}.flac"] < 0.2 * powers["wide", f"{clip.utterance}.flac"]
 
 
 def test_what_is_missing_is_made_again_with_the_same_bytes(corpus: Path, root: Path) -> None:

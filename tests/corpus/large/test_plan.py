@@ -108,6 +108,12 @@ def test_the_seed_decides_and_systems_can_be_left_out(clips: list[LargeClip]) ->
     assert [group.human.material for group in less] == [group.human.material for group in again]
 
 
+def test_the_order_of_languages_decides_nothing(clips: list[LargeClip]) -> None:
+    turned = {split: dict(reversed(of.items())) for split, of in TEXTS.items()}
+    again = plan_large(COUNTS, 3, RECORDINGS, SYSTEMS, turned)
+    assert [clip for group in again for clip in (group.human, *group.made)] == clips
+
+
 def test_names_do_not_tell_the_class(clips: list[LargeClip]) -> None:
     ordered = sorted((clip for clip in clips if clip.split == "eval"), key=lambda clip: clip.utterance)
     half = [clip.label for clip in ordered[: len(ordered) // 2]]

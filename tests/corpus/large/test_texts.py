@@ -26,6 +26,24 @@ def test_texts_of_a_stamp_are_in_one_split(tmp_path: Path) -> None:
     assert texts["train"]["en"] == tuple(sorted(texts["train"]["en"]))
 
 
+def test_no_text_is_in_two_splits_though_stamps_of_both_have_it(tmp_path: Path) -> None:
+    write(tmp_path, 60)
+    apart = read_texts(tmp_path, ["fr"])
+    for path in tmp_path.rglob("*.txt"):
+        english, *_ = path.read_text().splitlines()
+        path.write_text(f"{english}\nfr.utf8=Un seul animal.\n")
+    with pytest.raises(DataError, match=r"no texts in 'fr'"):
+        read_texts(tmp_path, ["fr"])
+    for path in tmp_path.rglob("*.txt"):
+        english, *_ = path.read_text().splitlines()
+        path.write_text(f"{english}\nfr.utf8=Un animal {int(path.stem) // 2 * 'o'}.\n")
+    together = read_texts(tmp_path, ["fr"])
+    train, dev, of_eval = (set(together[split]["fr"]) for split in SPLITS)
+    assert train & dev == train & of_eval == dev & of_eval == set()
+    assert len(train | dev | of_eval) == 30
+    assert sum(len(apart[split]["fr"]) for split in SPLITS) == 60
+
+
 def test_a_language_without_texts_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, 60)
     with pytest.raises(DataError, match=r"tuxpaint-stamps-default: no texts in 'de'"):
