@@ -1,9 +1,12 @@
-"""aasist-jax build-corpus: Build a small corpus of human and synthetic speech.
+"""aasist-jax build-corpus: Build a corpus of human and synthetic speech.
 
-It is made from free packages, and laid out like ASVspoof 2019 LA. It needs Debian or Ubuntu (no root), the extra
-`quickstart`, about 270 MB of downloads and two minutes. The same command goes on where an earlier one was stopped.
+It is made from free packages, and laid out like ASVspoof 2019 LA. It needs Debian or Ubuntu (no root). The small one
+needs the extra `quickstart`, about 270 MB of downloads and two minutes; the large one, to train on, the extra
+`large-corpus`, about 600 MB and an hour or more.
+The same command goes on where an earlier one was stopped. `--check` measures what trivial cues alone give away.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,48 +15,91 @@ import typer
 from aasist_jax.runtime.messages import say
 
 
+class Size(StrEnum):
+    """Which corpus."""
+
+    small = "small"
+    large = "large"
+
+
 def build_corpus(
     output: Annotated[Path, typer.Argument(help="Folder for the corpus.")],
+    size: Annotated[Size, typer.Option(help="small: to try things out; large: to train on.")] = Size.small,
     downloads: Annotated[
         Path | None, typer.Option(help="Folder for packages (default: OUTPUT-downloads, beside it).")
     ] = None,
-    train: Annotated[int, typer.Option(min=1, help="Clips to train on.")] = 300,
-    dev: Annotated[int, typer.Option(min=1, help="Clips to choose the best epoch on.")] = 96,
-    evaluation: Annotated[int, typer.Option("--eval", min=1, help="Clips to evaluate on.")] = 160,
+    train: Annotated[int, typer.Option(min=1, help="Clips to train on, of the small one.")] = 300,
+    dev: Annotated[int, typer.Option(min=1, help="Clips to choose the best epoch on, of the small one.")] = 96,
+    evaluation: Annotated[int, typer.Option("--eval", min=1, help="Clips to evaluate on, of the small one.")] = 160,
+    limit: Annotated[float, typer.Option(min=0.001, max=1.0, help="Share of the large one's clips to make.")] = 1.0,
+    exclude_systems: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Systems that the large one leaves out of every split.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes that synthesise side by side.")] = 2,
-    check: Annotated[bool, typer.Option("--check", help="Print what trivial cues alone give away.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Measure trivial cues; exit code 1 below 35 %. Builds nothing if OUTPUT is complete."
+        ),
+    ] = False,
 ) -> None:
     """Build the corpus, or find it there, and print what is in it."""
-    from aasist_jax.corpus.plan import ClipCounts
+    if not (check and (output / "metadata.csv").is_file()):
+        options: dict[str, Any] = {"downloads": downloads, "seed": seed, "processes": processes}
+        if size is Size.large:
+            from aasist_jax.corpus.large.plan import LargeCounts
 
-    summary = build_showing_progress(
-        output, downloads=downloads, counts=ClipCounts(train, dev, evaluation), seed=seed, processes=processes
-    )
+            counts = LargeCounts().scaled(limit) if limit < 1 else LargeCounts()
+            excluded = tuple(name.strip() for name in exclude_systems.split(",") if name.strip())
+            summary = build_showing_progress(output, size=size, counts=counts, excluded=excluded, **options)
+        else:
+            from aasist_jax.corpus.plan import ClipCounts
+
+            summary = build_showing_progress(output, counts=ClipCounts(train, dev, evaluation), **options)
+        _print_summary(summary)
+    if check:
+        _check(output)
+
+
+def _print_summary(summary: Any) -> None:
     say("the corpus was there already" if summary.reused else "the corpus is built")
     for split, attacks in summary.attacks.items():
         human, synthetic = summary.bonafide[split], summary.spoof[split]
         print(f"{split}: {human} human, {synthetic} synthetic ({', '.join(attacks)})")
     print(f"{summary.seconds / 60:.1f} minutes of speech in {summary.folder}")
     print(f"a human: {summary.human}\na synthetic voice: {summary.synthetic}")
-    if check:
-        from aasist_jax.corpus.cues import cue_table
-
-        print(cue_table(output))
 
 
-def build_showing_progress(output: Path, *, downloads: Path | None = None, quiet: bool = False, **options: Any) -> Any:
+def _check(output: Path) -> None:
+    from aasist_jax.corpus.cues import LIMIT, below_limit, cue_error_rates, cue_table
+
+    rates = cue_error_rates(output)
+    print(cue_table(rates))
+    failing = below_limit(rates)
+    for group, cue, rate in failing:
+        say(f"{group}: {cue} tells the classes apart with {100 * rate:.1f} % errors, below {100 * LIMIT:.0f} %")
+    if failing:
+        raise typer.Exit(1)
+
+
+def build_showing_progress(
+    output: Path, *, size: Size = Size.small, downloads: Path | None = None, quiet: bool = False, **options: Any
+) -> Any:
     """Build a corpus, or find it there, showing a bar or a line for each stage; its `CorpusSummary`.
 
     Args:
         output: folder of the corpus.
+        size: which corpus.
         downloads: folder for the packages; OUTPUT-downloads unless given.
         quiet: show nothing.
-        options: of `corpus.build.build_corpus`.
+        options: of `corpus.build.build_corpus`, or for the large one of `corpus.large.build.build_large_corpus`.
     """
-    from aasist_jax.corpus.build import build_corpus as build
+    from aasist_jax.corpus.build import build_corpus as build_small
+    from aasist_jax.corpus.large.build import build_large_corpus
     from aasist_jax.runtime.progress import BYTES, Progress
 
+    build = build_large_corpus if size is Size.large else build_small
     units = {"download": BYTES, "unpack": "packages"}
     with Progress(lines="begin and end", quiet=quiet) as progress:
 

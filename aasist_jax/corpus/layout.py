@@ -1,7 +1,7 @@
 """The files of the corpus: the ASVspoof 2019 LA layout, and a table that describes each clip."""
 
 import csv
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import soundfile
@@ -45,16 +45,25 @@ def write_protocols(output: Path, clips: Iterable[Clip]) -> None:
         write_text(protocol_path(output, split), "\n".join(lines) + "\n")
 
 
-def write_metadata(output: Path, clips: Iterable[Clip], seen: Collection[str]) -> None:
-    """Write `metadata.csv`; `seen` names the attacks of the train split. The clips must exist."""
+def write_metadata(
+    output: Path,
+    clips: Iterable[Clip],
+    seen: Collection[str],
+    more: Sequence[str] = (),
+    describe: Callable[[Clip], Mapping[str, str]] = lambda clip: {},
+) -> None:
+    """Write `metadata.csv`; `seen` names the attacks of the train split. The clips must exist.
+
+    `more` are further columns, which `describe` fills in for a clip.
+    """
     with replacing(output / "metadata.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
+        writer = csv.DictWriter(file, (*_COLUMNS, *more))
         writer.writeheader()
         for clip in sorted(clips, key=lambda clip: clip.utterance):
             row: dict[str, object] = {name: getattr(clip, name) for name in _COLUMNS if hasattr(clip, name)}
             row["attack_seen_in_training"] = int(clip.attack in seen)
             row["seconds"] = f"{soundfile.info(clip_path(output, clip.split, clip.utterance)).duration:.4f}"
-            writer.writerow(row)
+            writer.writerow({**row, **describe(clip)})
 
 
 def write_text(path: Path, text: str) -> None:

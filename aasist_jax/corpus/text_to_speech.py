@@ -31,7 +31,7 @@ def speak(
     """Synthesise each sentence with a system.
 
     Args:
-        system: "espeak", "flite", "hts", "hibari" or "piper".
+        system: "espeak", "flite", "festival", "hts" (festival's HTS voice), "hibari" or "piper".
         voice: Name of the voice in the system; ignored by systems with one voice.
         sentences: The sentences, one utterance each.
         env: The environment from `packages.environment`.
@@ -56,7 +56,7 @@ def speak(
         elif system == "flite":
             for text, file in zip(sentences, files, strict=True):
                 run_program(["flite", "-voice", voice, "-t", text, "-o", str(file)], env)
-        elif system == "hts":
+        elif system in ("festival", "hts"):
             _festival(voice, sentences, files, env, root)
         else:
             raise DataError(f"{system}: no such speech synthesis system")
@@ -64,12 +64,23 @@ def speak(
 
 
 def _festival(voice: str, sentences: Sequence[str], files: Sequence[Path], env: Mapping[str, str], root: Path) -> None:
-    lines = [f"(voice_{voice})"]
+    lines = [*_place_of_czech_voice(voice, root), f"(voice_{voice})"]
     for text, file in zip(sentences, files, strict=True):
         lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{file}" \'riff)')
     script = files[0].with_suffix(".scm")
-    script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # Festival reads bytes; its Czech voices expect them in Latin-2, and English ones know no letters beyond ASCII.
+    encoding = "iso-8859-2" if voice.startswith("czech") else "ascii"
+    script.write_text("\n".join(lines) + "\n", encoding=encoding, errors="ignore")
     run_program(["festival", "--datadir", str(root / "usr/share/festival"), "-b", str(script)], env)
+
+
+def _place_of_czech_voice(voice: str, root: Path) -> list[str]:
+    """Czech voices look for their recordings at a fixed place of the system, unless another is set before."""
+    if not voice.startswith("czech_"):
+        return []
+    name = voice.removeprefix("czech_")
+    file = root.resolve() / f"usr/share/festival/voices/czech/{voice}/group/{name}.group"
+    return [f'(defvar czech-{name}-unisyn-index "{file}")']
 
 
 @cache

@@ -29,22 +29,22 @@ _ITERATIONS = 32
 
 def world(wave: Wave, rng: np.random.Generator) -> Wave:
     """WORLD: F0, spectral envelope, aperiodicity (Morise, Yokomori, Ozawa, IEICE Trans. E99-D, 2016)."""
-    f0, times = _pitch(wave)
+    f0, times = pitch(wave)
     envelope = pyworld.cheaptrick(wave, f0, times, SAMPLE_RATE)
     aperiodicity = pyworld.d4c(wave, f0, times, SAMPLE_RATE)
-    return _fit(pyworld.synthesize(f0, envelope, aperiodicity, SAMPLE_RATE, _HOP_MS), wave.size)
+    return fit_length(pyworld.synthesize(f0, envelope, aperiodicity, SAMPLE_RATE, _HOP_MS), wave.size)
 
 
 def world_coded(wave: Wave, rng: np.random.Generator) -> Wave:
     """WORLD with the features of a statistical system: 24 mel-cepstral coefficients, coarse aperiodicity, smooth F0."""
-    f0, times = _pitch(wave)
+    f0, times = pitch(wave)
     envelope = pyworld.cheaptrick(wave, f0, times, SAMPLE_RATE)
     size = 2 * (envelope.shape[1] - 1)
     cepstrum = pyworld.code_spectral_envelope(envelope, SAMPLE_RATE, 24)
     cepstrum = np.ascontiguousarray(signal.savgol_filter(cepstrum, 5, 1, axis=0))
     bands = pyworld.code_aperiodicity(pyworld.d4c(wave, f0, times, SAMPLE_RATE), SAMPLE_RATE)
     smooth = np.where(f0 > 0, np.exp(signal.medfilt(np.log(np.maximum(f0, 1.0)), 7)), 0.0)
-    return _fit(
+    return fit_length(
         pyworld.synthesize(
             smooth,
             pyworld.decode_spectral_envelope(cepstrum, SAMPLE_RATE, size),
@@ -72,10 +72,10 @@ def lpc(wave: Wave, rng: np.random.Generator) -> Wave:
 
     Atal and Hanauer, J. Acoust. Soc. Am. 50, 1971.
     """
-    f0, _ = _pitch(wave)
+    f0, _ = pitch(wave)
     hops = -(-wave.size // _HOP)
     f0 = np.pad(f0, (0, max(hops - f0.size, 0)))[:hops]
-    excitation = _excitation(np.repeat(f0, _HOP), rng)
+    source = excitation(np.repeat(f0, _HOP), rng)
     padded = np.pad(wave, (_LPC_WINDOW, _LPC_WINDOW))
     window = signal.windows.hann(_LPC_WINDOW, sym=False)
     spoken = np.zeros(hops * _HOP)
@@ -84,7 +84,7 @@ def lpc(wave: Wave, rng: np.random.Generator) -> Wave:
         centre = _LPC_WINDOW + hop * _HOP + _HOP // 2
         coefficients, gain = _predict(window * padded[centre - _LPC_WINDOW // 2 : centre + _LPC_WINDOW // 2])
         span = slice(hop * _HOP, (hop + 1) * _HOP)
-        spoken[span], state = signal.lfilter([gain], coefficients, excitation[span], zi=state)
+        spoken[span], state = signal.lfilter([gain], coefficients, source[span], zi=state)
     return spoken[: wave.size]
 
 
@@ -130,13 +130,14 @@ def _istft(spectrum: Complex[np.ndarray, "frames 513"], samples: int) -> OtherWa
     return (total / np.maximum(weight, 1e-9)).reshape(-1)[_MEL_FFT : _MEL_FFT + samples]
 
 
-def _pitch(wave: Wave) -> tuple[Float[np.ndarray, "hops"], Float[np.ndarray, "hops"]]:
+def pitch(wave: Wave) -> tuple[Float[np.ndarray, "hops"], Float[np.ndarray, "hops"]]:
+    """F0 every 5 ms in Hz, 0 where unvoiced, and the times in seconds (DIO and StoneMask of WORLD)."""
     wave = np.ascontiguousarray(wave)
     coarse, times = pyworld.dio(wave, SAMPLE_RATE, frame_period=_HOP_MS)
     return pyworld.stonemask(wave, coarse, times, SAMPLE_RATE), times
 
 
-def _excitation(f0: Float[np.ndarray, "samples"], rng: np.random.Generator) -> Wave:
+def excitation(f0: Float[np.ndarray, "samples"], rng: np.random.Generator) -> Wave:
     """Excitation with unit power: one pulse per period where `f0` is above zero, Gaussian noise elsewhere."""
     turns = np.floor(np.cumsum(f0 / SAMPLE_RATE))
     pulses = np.diff(turns, prepend=0.0) > 0
@@ -157,5 +158,6 @@ def _predict(frame: Float[np.ndarray, "window"]) -> tuple[Float[np.ndarray, "ord
     return np.concatenate([[1.0], -weights]), float(np.sqrt(residual / (0.375 * frame.size)))
 
 
-def _fit(wave: OtherWave, samples: int) -> OtherWave:
+def fit_length(wave: OtherWave, samples: int) -> OtherWave:
+    """Cut, or pad with zeros at the end, to so many samples."""
     return np.pad(wave, (0, max(samples - wave.size, 0)))[:samples]

