@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from aasist_jax.models.family import family_of
 from aasist_jax.models.variables import ModelState, Params, Variables, join_variables, split_variables
+from aasist_jax.ops.choice import xla_only
 
 Waves = Float[Array, "batch samples"]
 """Waveforms at 16 kHz, full scale 1."""
@@ -194,4 +195,6 @@ def variable_shapes(config: Any) -> dict[str, Any]:
 # To trace a network takes half a second, and a conversion asks for the shapes several times.
 @functools.lru_cache(maxsize=16)
 def _initialised(config: Any, _x64: bool) -> tuple[Params, ModelState]:
-    return jax.eval_shape(build_network(config).init, jax.random.key(0))
+    # Shapes need no kernels, which would be built at their first use, for a quarter of a minute.
+    with xla_only():
+        return jax.eval_shape(build_network(config).init, jax.random.key(0))

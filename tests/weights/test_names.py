@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +17,7 @@ from aasist_jax.models.family import CheckpointNames, Family, Window, register, 
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.models.network import Outputs, init
 from aasist_jax.models.variables import join_variables
+from aasist_jax.ops import choice
 from aasist_jax.weights.names import LISTED, check_variables, from_torch, to_torch, torch_names, variable_shapes
 from tests.conftest import extra
 from tests.models.aasist.tiny import CONFIG
@@ -229,3 +230,10 @@ def test_a_count_that_is_no_integer_is_an_ordinary_parameter() -> None:
         tensors = to_torch(config, variables)
         np.testing.assert_array_equal(tensors["count"], np.array(0.25, np.float32), strict=True)
         assert from_torch(config, tensors)["params"]["count"] == 0.25
+
+
+def test_shapes_are_known_without_building_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that weights are fetched and converted at once, also where there is no compiler."""
+    monkeypatch.setattr(choice, "native_kernels", lambda: pytest.fail("the kernels are built"))
+    # No other test asks for these sizes, whose shapes are then remembered.
+    assert variable_shapes(replace(CONFIG, gat_dims=(3, 4)))
