@@ -26,6 +26,15 @@ class Format(enum.StrEnum):
     csv = "csv"
 
 
+# What `score` and `quality` judge, recording by recording.
+AudioFiles = Annotated[
+    list[str], typer.Argument(help="Audio files, folders, patterns in quotes, or - for one on stdin.")
+]
+RowFormat = Annotated[
+    Format | None, typer.Option("--format", help="How to print the rows; by default a table, or what --output ends in.")
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")]
+
 WEIGHTS_HELP = "A weights folder, or a name that fetch-weights got."
 
 Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: the smallest.")]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from aasist_jax.commands import exit_codes
-from aasist_jax.commands.options import Channel, Format, check_output
+from aasist_jax.commands.options import AudioFiles, Channel, Format, Recursive, RowFormat, check_output
 from aasist_jax.detection.inputs import Recording, find_recordings, left_out, open_recording, printable
 from aasist_jax.errors import AudioError
 from aasist_jax.runtime.messages import print_error, print_warning, say
@@ -23,18 +23,12 @@ SUFFIXES = (".csv", ".jsonl", ".json")
 
 
 def quality(
-    files: Annotated[
-        list[str], typer.Argument(help="Audio files, folders, patterns in quotes, or - for one on stdin.")
-    ],
+    files: AudioFiles,
     weights: Annotated[
         str, typer.Option(help="The wheel of distillmos, its .pt file, or distill_mos where it is installed.")
     ] = "distill_mos",
-    format: Annotated[
-        Format | None, typer.Option(help="How to print the rows; by default a table, or what --output ends in.")
-    ] = None,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")
-    ] = False,
+    format: RowFormat = None,
+    recursive: Recursive = False,
     output: Annotated[Path | None, typer.Option(help="Write to this file, .csv, .jsonl or .json.")] = None,
     channel: Channel = None,
 ) -> None:

@@ -20,9 +20,12 @@ import typer
 from aasist_jax.commands import exit_codes
 from aasist_jax.commands.options import (
     RARE,
+    AudioFiles,
     ChannelOrEach,
     FailOnSynthetic,
     Format,
+    Recursive,
+    RowFormat,
     Sure,
     SyntheticPrior,
     Weights,
@@ -51,17 +54,10 @@ ROW_BY_ROW = (Format.jsonl, Format.csv)
 
 
 def score(
-    files: Annotated[
-        list[str],
-        typer.Argument(help="Audio files, folders, patterns in quotes, or - for one on stdin."),
-    ],
+    files: AudioFiles,
     weights: Weights = None,
-    format: Annotated[
-        Format | None, typer.Option(help="How to print the scores; by default a table, or what --output ends in.")
-    ] = None,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")
-    ] = False,
+    format: RowFormat = None,
+    recursive: Recursive = False,
     output: Annotated[Path | None, typer.Option(help="Write to this new file, .csv, .jsonl or .json.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the file --output: what is in it is not scored again.")

@@ -10,8 +10,6 @@ weights keeps it so by importing its network inside the function that builds it.
 """
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aasist_jax import models
 from aasist_jax.errors import ConfigError, nearest
 from aasist_jax.models.published import PublishedWeights
+from aasist_jax.runtime.members import find_members
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,13 +237,10 @@ def _families() -> dict[str, Family]:
 def _built_in() -> dict[str, Family]:
     """The `FAMILY` of every package in the folder of this file."""
     families: dict[str, Family] = {}
-    for folder in (module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg):
-        found = getattr(importlib.import_module(f"{models.__name__}.{folder}"), "FAMILY", None)
-        if not isinstance(found, Family):
-            raise ConfigError(f"models/{folder}/__init__.py: sets no FAMILY = Family(...), as every folder there does")
+    for file, found in find_members(models.__name__, "FAMILY", Family, ConfigError, packages_only=True).items():
         clash = _clash(found, families)
         if clash:
-            raise ConfigError(f"models/{folder}/__init__.py: {clash}")
+            raise ConfigError(f"{file}: {clash}")
         families[found.name] = found
     return families
 

@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasist_jax.calibration.evidence import recording_llr, window_posteriors
 from aasist_jax.detection.verdict import DecisionRule, Label, judge, posterior
-
-FORMS = pytest.mark.parametrize("examples", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+from tests.properties import holds_for
 
 ratios = st.one_of(st.floats(-12, 12), st.floats(-2000, 2000))
 recordings = st.lists(ratios, min_size=1, max_size=40).map(np.array)
@@ -19,69 +17,51 @@ rules = st.builds(DecisionRule, st.floats(0.001, 0.999), st.floats(0.501, 0.999)
 TOWARDS_SYNTHETIC: tuple[Label, ...] = ("human", "unsure", "synthetic")
 
 
-def hold(examples: int, property: Any) -> None:
-    """Check a property of Hypothesis on this many cases."""
-    settings(max_examples=examples, deadline=None)(property)()
+@holds_for(recordings, st.data(), st.floats(0, 100), rules)
+def test_the_ratio_of_a_recording_rises_with_that_of_every_window(
+    llrs: np.ndarray, data: Any, rise: float, rule: DecisionRule
+) -> None:
+    raised = llrs.copy()
+    raised[data.draw(st.integers(0, llrs.size - 1))] += rise
+    before, after = recording_llr(llrs), recording_llr(raised)
+    assert after >= before - 1e-12 * max(1, abs(before))
+    if after >= before:
+        labels = [judge(each, rule).label for each in (raised, llrs)]
+        assert TOWARDS_SYNTHETIC.index(labels[0]) <= TOWARDS_SYNTHETIC.index(labels[1])
 
 
-@FORMS
-def test_the_ratio_of_a_recording_rises_with_that_of_every_window(examples: int) -> None:
-    @given(recordings, st.data(), st.floats(0, 100), rules)
-    def property(llrs: np.ndarray, data: Any, rise: float, rule: DecisionRule) -> None:
-        raised = llrs.copy()
-        raised[data.draw(st.integers(0, llrs.size - 1))] += rise
-        before, after = recording_llr(llrs), recording_llr(raised)
-        assert after >= before - 1e-12 * max(1, abs(before))
-        if after >= before:
-            labels = [judge(each, rule).label for each in (raised, llrs)]
-            assert TOWARDS_SYNTHETIC.index(labels[0]) <= TOWARDS_SYNTHETIC.index(labels[1])
-
-    hold(examples, property)
+@holds_for(recordings)
+def test_a_ratio_lies_between_those_of_the_windows(llrs: np.ndarray) -> None:
+    found = recording_llr(llrs)
+    assert llrs.min() - 1e-9 <= found <= llrs.mean() + math.log(2) + 1e-9
+    # By far the most probable way counts for at least its half.
+    assert found <= min(llrs.min() + math.log(2 * llrs.size), llrs.mean() + math.log(2)) + 1e-9
 
 
-@FORMS
-def test_a_ratio_lies_between_those_of_the_windows(examples: int) -> None:
-    @given(recordings)
-    def property(llrs: np.ndarray) -> None:
-        found = recording_llr(llrs)
-        assert llrs.min() - 1e-9 <= found <= llrs.mean() + math.log(2) + 1e-9
-        # By far the most probable way counts for at least its half.
-        assert found <= min(llrs.min() + math.log(2 * llrs.size), llrs.mean() + math.log(2)) + 1e-9
-
-    hold(examples, property)
-
-
-@FORMS
-def test_no_window_is_more_probably_synthetic_than_its_recording(examples: int) -> None:
-    @given(recordings, recordings, rules)
-    def property(heard: np.ndarray, others: np.ndarray, rule: DecisionRule) -> None:
-        whole = posterior(recording_llr(heard), rule)
-        # The windows of the verdict, and any others, such as those of a finer hop.
-        for windows in (heard, others):
-            found = window_posteriors(windows, heard, rule.prior)
-            assert found.shape == windows.shape
-            assert (found >= 0).all()
-            assert (found <= whole * (1 + 1e-9)).all()
-            # And one is as probably synthetic.
-            assert found.max() == pytest.approx(whole, rel=1e-9, abs=1e-300)
-            # The lower the ratio, the more probably synthetic.
-            order = np.argsort(windows, kind="stable")
-            assert (np.diff(found[order]) <= 1e-12).all()
-
-    hold(examples, property)
+@holds_for(recordings, recordings, rules)
+def test_no_window_is_more_probably_synthetic_than_its_recording(
+    heard: np.ndarray, others: np.ndarray, rule: DecisionRule
+) -> None:
+    whole = posterior(recording_llr(heard), rule)
+    # The windows of the verdict, and any others, such as those of a finer hop.
+    for windows in (heard, others):
+        found = window_posteriors(windows, heard, rule.prior)
+        assert found.shape == windows.shape
+        assert (found >= 0).all()
+        assert (found <= whole * (1 + 1e-9)).all()
+        # And one is as probably synthetic.
+        assert found.max() == pytest.approx(whole, rel=1e-9, abs=1e-300)
+        # The lower the ratio, the more probably synthetic.
+        order = np.argsort(windows, kind="stable")
+        assert (np.diff(found[order]) <= 1e-12).all()
 
 
-@FORMS
-def test_the_lowest_window_stands_for_the_part_that_is_synthetic(examples: int) -> None:
+@holds_for(st.lists(st.floats(0, 12), min_size=1, max_size=40), st.floats(-60, -30))
+def test_the_lowest_window_stands_for_the_part_that_is_synthetic(others: list[float], low: float) -> None:
     """Where one window outweighs the others, it is as probably synthetic as the recording."""
-
-    @given(st.lists(st.floats(0, 12), min_size=1, max_size=40), st.floats(-60, -30))
-    def property(others: list[float], low: float) -> None:
-        heard = np.array([*others, low])
-        found = window_posteriors(heard, heard, 0.5)
-        assert found[-1] == pytest.approx(posterior(recording_llr(heard), DecisionRule()), rel=1e-6)
-
-    hold(examples, property)
+    heard = np.array([*others, low])
+    found = window_posteriors(heard, heard, 0.5)
+    assert found[-1] == pytest.approx(posterior(recording_llr(heard), DecisionRule()), rel=1e-6)
 
 
 @pytest.mark.parametrize("prior", [0.01, 0.5, 0.9])

@@ -8,8 +8,6 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -24,6 +22,7 @@ from aasist_jax.detection.row_text import Format, write_rows
 from aasist_jax.detection.timeline_text import as_json, sentence
 from aasist_jax.detection.verdict import LABELS, DecisionRule, judge
 from tests.detection.results import made_score, made_timeline
+from tests.properties import holds_for
 
 rules = st.builds(DecisionRule, st.just(0.5) | st.floats(0.01, 0.99), st.floats(0.51, 0.99))
 results = st.fixed_dictionaries(
@@ -39,10 +38,6 @@ results = st.fixed_dictionaries(
     }
 )
 """Arguments of `made_score`."""
-
-FORMS = pytest.mark.parametrize(
-    "examples", [100, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
-)
 
 
 def as_text(row: Row, format: Format) -> str:
@@ -80,53 +75,42 @@ def labels_of(result: Score) -> dict[str, str]:
     }
 
 
-@FORMS
-def test_every_output_has_the_label_of_the_result(examples: int) -> None:
-    @settings(max_examples=examples, deadline=None)
-    @given(results)
-    def property(arguments: dict[str, Any]) -> None:
-        result = made_score(**arguments)
-        found = labels_of(result)
-        assert (found.pop("exit code") == "synthetic") == (result.label == "synthetic")
-        assert set(found.values()) == {result.label}, found
-
-    property()
+@holds_for(results, examples=100)
+def test_every_output_has_the_label_of_the_result(arguments: dict[str, Any]) -> None:
+    result = made_score(**arguments)
+    found = labels_of(result)
+    assert (found.pop("exit code") == "synthetic") == (result.label == "synthetic")
+    assert set(found.values()) == {result.label}, found
 
 
-@FORMS
-def test_label_number_and_sentence_agree(examples: int) -> None:
-    @settings(max_examples=examples, deadline=None)
-    @given(results)
-    def property(arguments: dict[str, Any]) -> None:
-        result = made_score(**arguments)
-        assert result.verdict is not None
-        told, rule = sentence(result), result.verdict.rule
-        if result.p_synthetic is None:
-            assert result.label == "unsure"
-            assert result.reasons
-            assert told.startswith(("No probability is given", "Nothing of"))
-            return
-        # What is written is a number with few digits: it must lie on the label's side of the borders as well.
-        (written,) = re.findall(r"P\(synthetic\) ([0-9.e-]+)", told)
-        assert rule.label(float(written)) == rule.label(result.p_synthetic) == result.label
-        assert result.llr is not None
-        if result.label != "unsure" and rule.prior == 0.5:
-            assert (result.llr > 0) == (result.label == "human")
-        for side, words in (("human", "for a synthetic one"), ("synthetic", "for a human voice")):
-            assert rule.prior != 0.5 or result.label != side or words not in told
-
-    property()
+@holds_for(results, examples=100)
+def test_label_number_and_sentence_agree(arguments: dict[str, Any]) -> None:
+    result = made_score(**arguments)
+    assert result.verdict is not None
+    told, rule = sentence(result), result.verdict.rule
+    if result.p_synthetic is None:
+        assert result.label == "unsure"
+        assert result.reasons
+        assert told.startswith(("No probability is given", "Nothing of"))
+        return
+    # What is written is a number with few digits: it must lie on the label's side of the borders as well.
+    (written,) = re.findall(r"P\(synthetic\) ([0-9.e-]+)", told)
+    assert rule.label(float(written)) == rule.label(result.p_synthetic) == result.label
+    assert result.llr is not None
+    if result.label != "unsure" and rule.prior == 0.5:
+        assert (result.llr > 0) == (result.label == "human")
+    for side, words in (("human", "for a synthetic one"), ("synthetic", "for a human voice")):
+        assert rule.prior != 0.5 or result.label != side or words not in told
 
 
-@FORMS
-def test_a_lower_ratio_never_moves_the_label_towards_human(examples: int) -> None:
-    @settings(max_examples=examples, deadline=None)
-    @given(st.lists(st.floats(-9, 9), min_size=1, max_size=60), st.integers(0, 59), st.floats(0, 12), rules)
-    def property(llrs: list[float], place: int, less: float, rule: DecisionRule) -> None:
-        before = np.array(llrs)
-        after = before.copy()
-        after[place % before.size] -= less
-        # human < unsure < synthetic, in the order of the labels.
-        assert LABELS.index(judge(after, rule).label) >= LABELS.index(judge(before, rule).label)
-
-    property()
+@holds_for(
+    st.lists(st.floats(-9, 9), min_size=1, max_size=60), st.integers(0, 59), st.floats(0, 12), rules, examples=100
+)
+def test_a_lower_ratio_never_moves_the_label_towards_human(
+    llrs: list[float], place: int, less: float, rule: DecisionRule
+) -> None:
+    before = np.array(llrs)
+    after = before.copy()
+    after[place % before.size] -= less
+    # human < unsure < synthetic, in the order of the labels.
+    assert LABELS.index(judge(after, rule).label) >= LABELS.index(judge(before, rule).label)

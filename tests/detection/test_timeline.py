@@ -6,11 +6,9 @@ import itertools
 import json
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aasist_jax.audio.facts import SignalFacts
@@ -19,9 +17,9 @@ from aasist_jax.detection.result import Score, Timeline
 from aasist_jax.detection.timeline import SEGMENT_LABELS, JudgedWindow, WindowScore, judge_windows, segments
 from aasist_jax.detection.timeline_text import COLUMNS, as_csv, as_json, clock, heard_of, sentence, told_reasons
 from aasist_jax.detection.verdict import WINDOWS_DISAGREE, DecisionRule, Verdict, judge
+from tests.properties import holds_for
 
 WINDOW, HOP = 4.0, 0.5
-FORMS = pytest.mark.parametrize("examples", [200, pytest.param(10_000, marks=pytest.mark.slow)])
 
 
 def windows_of(llrs: list[float | None]) -> tuple[list[WindowScore], float]:
@@ -49,82 +47,64 @@ ratios = st.lists(st.none() | st.floats(-9, 9, allow_subnormal=False), min_size=
 rules = st.builds(DecisionRule, st.floats(0.01, 0.99), st.floats(0.51, 0.99))
 
 
-def hold(examples: int, property: Any) -> None:
-    settings(max_examples=examples, deadline=None)(property)()
+@holds_for(ratios, rules)
+def test_segments_cover_the_recording_without_gaps(llrs: list[float | None], rule: DecisionRule) -> None:
+    judged, _, seconds = judged_by(llrs, rule)
+    found = segments(judged, seconds)
+    assert (found[0].start, found[-1].end) == (0, seconds)
+    for one, other in itertools.pairwise(found):
+        assert one.end == other.start
+        assert one.label != other.label
+    assert all(segment.seconds > 0 for segment in found)
+    assert {segment.label for segment in found} <= set(SEGMENT_LABELS)
+    assert sum(segment.windows for segment in found) == len(llrs)
 
 
-@FORMS
-def test_segments_cover_the_recording_without_gaps(examples: int) -> None:
-    @given(ratios, rules)
-    def property(llrs: list[float | None], rule: DecisionRule) -> None:
-        judged, _, seconds = judged_by(llrs, rule)
-        found = segments(judged, seconds)
-        assert (found[0].start, found[-1].end) == (0, seconds)
-        for one, other in itertools.pairwise(found):
-            assert one.end == other.start
-            assert one.label != other.label
-        assert all(segment.seconds > 0 for segment in found)
-        assert {segment.label for segment in found} <= set(SEGMENT_LABELS)
-        assert sum(segment.windows for segment in found) == len(llrs)
-
-    hold(examples, property)
+@holds_for(ratios, rules)
+def test_labels_are_those_of_the_posteriors(llrs: list[float | None], rule: DecisionRule) -> None:
+    judged, verdict, _ = judged_by(llrs, rule)
+    heard = np.array([llr for llr in llrs if llr is not None])
+    expected = iter(window_posteriors(heard, heard, rule.prior).tolist() if heard.size else ())
+    for llr, each in zip(llrs, judged, strict=True):
+        if llr is None:
+            assert (each.label, each.p_synthetic) == ("unheard", None)
+            continue
+        assert each.p_synthetic == pytest.approx(next(expected), rel=1e-9, abs=1e-300)
+        assert each.label == rule.label(each.p_synthetic)
+    if not heard.size:
+        assert verdict.reasons == ("no speech",)
 
 
-@FORMS
-def test_labels_are_those_of_the_posteriors(examples: int) -> None:
-    @given(ratios, rules)
-    def property(llrs: list[float | None], rule: DecisionRule) -> None:
-        judged, verdict, _ = judged_by(llrs, rule)
-        heard = np.array([llr for llr in llrs if llr is not None])
-        expected = iter(window_posteriors(heard, heard, rule.prior).tolist() if heard.size else ())
-        for llr, each in zip(llrs, judged, strict=True):
-            if llr is None:
-                assert (each.label, each.p_synthetic) == ("unheard", None)
-                continue
-            assert each.p_synthetic == pytest.approx(next(expected), rel=1e-9, abs=1e-300)
-            assert each.label == rule.label(each.p_synthetic)
-        if not heard.size:
-            assert verdict.reasons == ("no speech",)
-
-    hold(examples, property)
-
-
-@FORMS
-def test_no_segment_contradicts_the_verdict(examples: int) -> None:
-    @given(ratios, ratios, rules)
-    def property(llrs: list[float | None], others: list[float | None], rule: DecisionRule) -> None:
-        _, verdict, _ = judged_by(llrs, rule)
-        heard = windows_of(llrs)[0]
-        # Its own windows, and others, as a finer hop has.
-        for windows, seconds in (windows_of(llrs), windows_of(others)):
-            found = segments(judge_windows(windows, heard, verdict), seconds)
-            labels = {segment.label for segment in found}
-            if verdict.label == "human":
-                assert labels <= {"human", "unheard"}
-            if "synthetic" in labels:
-                assert verdict.label == "synthetic"
-            for segment in found:
-                assert segment.p_synthetic is None or segment.p_synthetic <= verdict.p_synthetic
-
-    hold(examples, property)
+@holds_for(ratios, ratios, rules)
+def test_no_segment_contradicts_the_verdict(
+    llrs: list[float | None], others: list[float | None], rule: DecisionRule
+) -> None:
+    _, verdict, _ = judged_by(llrs, rule)
+    heard = windows_of(llrs)[0]
+    # Its own windows, and others, as a finer hop has.
+    for windows, seconds in (windows_of(llrs), windows_of(others)):
+        found = segments(judge_windows(windows, heard, verdict), seconds)
+        labels = {segment.label for segment in found}
+        if verdict.label == "human":
+            assert labels <= {"human", "unheard"}
+        if "synthetic" in labels:
+            assert verdict.label == "synthetic"
+        for segment in found:
+            assert segment.p_synthetic is None or segment.p_synthetic <= verdict.p_synthetic
 
 
-@FORMS
-def test_statistics_are_those_of_the_windows(examples: int) -> None:
-    @given(ratios, rules)
-    def property(llrs: list[float | None], rule: DecisionRule) -> None:
-        judged, _, seconds = judged_by(llrs, rule)
-        rest = iter(judged)
-        for segment in segments(judged, seconds):
-            own = list(itertools.islice(rest, segment.windows))
-            if segment.label == "unheard":
-                assert (segment.score, segment.p_synthetic) == (None, None)
-                continue
-            scores = [each.window.score for each in own]
-            assert segment.score == pytest.approx(math.fsum(scores) / len(scores), abs=1e-12)
-            assert segment.p_synthetic == max(each.p_synthetic for each in own)
-
-    hold(examples, property)
+@holds_for(ratios, rules)
+def test_statistics_are_those_of_the_windows(llrs: list[float | None], rule: DecisionRule) -> None:
+    judged, _, seconds = judged_by(llrs, rule)
+    rest = iter(judged)
+    for segment in segments(judged, seconds):
+        own = list(itertools.islice(rest, segment.windows))
+        if segment.label == "unheard":
+            assert (segment.score, segment.p_synthetic) == (None, None)
+            continue
+        scores = [each.window.score for each in own]
+        assert segment.score == pytest.approx(math.fsum(scores) / len(scores), abs=1e-12)
+        assert segment.p_synthetic == max(each.p_synthetic for each in own)
 
 
 def test_a_synthetic_part_is_shown_where_it_is() -> None:

@@ -219,7 +219,7 @@ NAN = np.full(64, np.nan, np.float16)
     ("others", "reason"),
     [
         ({"encoder/num_heads": np.array(-4, np.int16)}, "num_heads is no number of attention heads"),
-        ({"encoder/num_heads": np.array(5, np.int16)}, "heads: expected a divisor of d_model, 64, got 5"),
+        ({"encoder/num_heads": np.array(5, np.int16)}, "heads: expected a divisor of d_model, which is 64, got 5"),
         ({"encoder/conv1/weight": None}, "model.encoder.conv1.weight is missing"),
         ({"encoder/conv1/weight": NAN[:3]}, "holds NaN or infinite values"),
         ({"encoder/conv1/weight": np.ones(3, np.float32)}, "has shape (3,), expected 3 axes"),

@@ -5,14 +5,13 @@ by its name in `data_config.layout`.
 """
 
 import difflib
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import DataError
+from aasist_jax.runtime.members import by_name, find_members
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,4 @@ def all_layouts() -> dict[str, Layout]:
     Raises:
         DataError: a file in the folder sets no `LAYOUT`, or two of them have the same name.
     """
-    layouts: dict[str, Layout] = {}
-    for module in pkgutil.iter_modules(__path__):
-        layout = getattr(importlib.import_module(f"{__name__}.{module.name}"), "LAYOUT", None)
-        if not isinstance(layout, Layout):
-            raise DataError(f"layouts/{module.name}.py: sets no LAYOUT = Layout(...), which makes a file here a layout")
-        if layout.name in layouts:
-            raise DataError(f"layouts/{module.name}.py: another file has the name {layout.name!r} already")
-        layouts[layout.name] = layout
-    return dict(sorted(layouts.items()))
+    return by_name(find_members(__name__, "LAYOUT", Layout, DataError), DataError)

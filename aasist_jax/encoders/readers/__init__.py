@@ -4,9 +4,7 @@ A reader is a file in this folder, found by lying there; it sets `READER`. Nothi
 """
 
 import functools
-import importlib
 import os
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from aasist_jax.errors import WeightsError, nearest
 from aasist_jax.models.ssl.encoders import EncoderConfig
+from aasist_jax.runtime.members import find_members
 from aasist_jax.weights.folder import Source
 
 
@@ -59,13 +58,7 @@ def readers() -> tuple[Reader, ...]:
     Raises:
         WeightsError: a file beside this one sets no `READER`.
     """
-    found = []
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        reader = getattr(importlib.import_module(f"{__name__}.{name}"), "READER", None)
-        if not isinstance(reader, Reader):
-            raise WeightsError(f"{__name__}.{name}: sets no READER = Reader(...), as every file there does")
-        found.append(reader)
-    return tuple(found)
+    return tuple(find_members(__name__, "READER", Reader, WeightsError).values())
 
 
 def is_encoder(path_or_name: str | os.PathLike[str]) -> bool:

@@ -4,19 +4,17 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from aasist_jax.models.layers import BatchNorm, Linear
 from aasist_jax.models.network import Outputs
-
-States = tuple[Float[Array, "batch steps width"], ...]
-Valid = Bool[Array, "batch steps"]
+from aasist_jax.models.ssl.steps import HiddenStates, Steps, Valid
 
 FAINTEST_VARIANCE = 1e-10
 """Keeps the derivative of the standard deviation finite where a feature does not change."""
 
 
-def mean_and_deviation(x: Float[Array, "batch steps width"], valid: Valid) -> Float[Array, "batch statistics"]:
+def mean_and_deviation(x: Steps, valid: Valid) -> Float[Array, "batch statistics"]:
     """Mean and (biased) standard deviation over the valid steps: (batch, 2 * width), in float32 or wider."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     weights = (valid / valid.sum(axis=1, keepdims=True))[..., None].astype(x.dtype)
@@ -32,7 +30,7 @@ class MeanStdProbe(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, states: States, valid: Valid, train: bool = False) -> Outputs:
+    def __call__(self, states: HiddenStates, valid: Valid, train: bool = False) -> Outputs:
         """Give two logits; the embedding are the normalised statistics, layer by layer, mean before deviation."""
         x = jnp.concatenate([mean_and_deviation(state, valid) for state in states], axis=1)
         x = BatchNorm(jnp.promote_types(self.dtype, jnp.float32), self.axis_name, name="norm")(x, train=train)
@@ -54,7 +52,7 @@ class FactorisedAttentivePooling(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, states: States, valid: Valid, train: bool = False) -> Outputs:
+    def __call__(self, states: HiddenStates, valid: Valid, train: bool = False) -> Outputs:
         """Give two logits and the embedding that they are a linear map of."""
         keys, values = self._sum_over_layers("key", states), self._sum_over_layers("value", states)
         exact = jnp.promote_types(self.dtype, jnp.float32)
@@ -64,7 +62,7 @@ class FactorisedAttentivePooling(nn.Module):
         embedding = Linear(self.embedding, self.dtype, name="embed")(pooled)
         return Outputs(Linear(2, self.dtype, name="linear")(embedding).astype(exact), embedding)
 
-    def _sum_over_layers(self, name: str, states: States) -> Float[Array, "batch steps compression"]:
+    def _sum_over_layers(self, name: str, states: HiddenStates) -> Float[Array, "batch steps compression"]:
         weights = nn.softmax(self.param(f"{name}_layers", nn.initializers.zeros, (len(states),)))
         mixed = jnp.einsum("l,lbsw->bsw", weights.astype(self.dtype), jnp.stack(states).astype(self.dtype))
         return Linear(self.compression, self.dtype, name=name)(mixed)

@@ -1,6 +1,5 @@
 """A family without state: the mean magnitudes of bands of samples, judged by one layer. Its window is fixed."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -10,22 +9,17 @@ from aasist_jax.models.family import CheckpointNames, Family, Window
 from aasist_jax.models.layers import Linear
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.models.network import Outputs
-from tests.models.toys.base import ToyModule
+from tests.models.toys.base import BandsConfig, ToyModule, band_magnitudes
 
 
-@dataclass(frozen=True)
-class StatelessConfig:
-    """Windows of `samples`, in bands of `width` neighbouring ones."""
-
-    samples: int
-    width: int = 100
+class StatelessConfig(BandsConfig):
+    pass
 
 
 class Stateless(ToyModule):
     @nn.compact
     def __call__(self, waves: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
-        bands = waves[:, : waves.shape[1] // self.config.width * self.config.width]
-        x = jnp.abs(bands.reshape(waves.shape[0], -1, self.config.width)).mean(1).astype(self.dtype)
+        x = band_magnitudes(waves, self.config.width).astype(self.dtype)
         return Outputs(Linear(2, self.dtype, name="judge")(10 * x).astype(jnp.float32), x)
 
 

@@ -1,6 +1,5 @@
 """A family with all that a training run must save and restore, and quick to start: batch norm, dropout, two layers."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -12,22 +11,17 @@ from aasist_jax.models.family import CheckpointNames, Family, Window
 from aasist_jax.models.layers import BatchNorm, Linear
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.models.network import Outputs
-from tests.models.toys.base import ToyModule
+from tests.models.toys.base import BandsConfig, ToyModule, band_magnitudes
 
 
-@dataclass(frozen=True)
-class TrainedConfig:
-    """Windows of `samples`, in bands of `width` neighbouring ones."""
-
-    samples: int
-    width: int = 100
+class TrainedConfig(BandsConfig):
+    pass
 
 
 class Trained(ToyModule):
     @nn.compact
     def __call__(self, waves: Any, lengths: Any = None, *, train: bool = False) -> Outputs:
-        bands = waves[:, : waves.shape[1] // self.config.width * self.config.width]
-        x = jnp.abs(bands.reshape(waves.shape[0], -1, self.config.width)).mean(1).astype(self.dtype)
+        x = band_magnitudes(waves, self.config.width).astype(self.dtype)
         x = BatchNorm(self.dtype, self.axis_name, name="norm")(x, train=train)
         x = jax.nn.selu(Linear(8, self.dtype, name="hidden")(x))
         x = nn.Dropout(0.3, deterministic=not train)(x)

@@ -6,19 +6,16 @@ importing JAX: a network is imported by the function that builds it. How files o
 """
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from aasist_jax.errors import ConfigError
 from aasist_jax.models.family import CheckpointNames
-
-if TYPE_CHECKING:
-    import flax.linen as nn
+from aasist_jax.models.ssl.kind import Kind, name_of
+from aasist_jax.runtime.members import by_name, find_members
 
 
 class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -54,7 +51,7 @@ class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind")
 
 
 @dataclass(frozen=True)
-class EncoderKind:
+class EncoderKind(Kind):
     """A kind of pretrained encoder.
 
     The module that `build` makes is called as `module(waves, lengths=None, train=False, frozen=0)`:
@@ -71,27 +68,17 @@ class EncoderKind:
 
     Attributes:
         config_type: the `EncoderConfig` of the kind; its tag is the kind's name.
-        build: makes the module: `build(config, dtype=..., axis_name=...)`. It computes in `dtype`; the statistics of
-            batch norms are those of all devices of `axis_name`.
+        build, state: see `Kind`.
         names: what the authors' checkpoint calls the variables of the module.
         block: the first hidden state that the parameter at a path, such as `layers_0/linear1/kernel`, takes part in, as
             an index of the tuple, so that -1 is the last; None for a parameter that is never trained, such as a table
             of positions.
-        state: the collections that training changes, such as `batch_stats`.
         any_length: whether `lengths` is heeded. Otherwise clips that are shorter than a window are repeated.
     """
 
-    config_type: type[EncoderConfig]
-    build: Callable[..., "nn.Module"]
     names: CheckpointNames
     block: Callable[[str], int | None]
-    state: tuple[str, ...] = ()
     any_length: bool = False
-
-    @property
-    def name(self) -> str:
-        """The key `kind` of its configuration."""
-        return str(self.config_type.__struct_config__.tag)
 
 
 @functools.cache
@@ -99,17 +86,11 @@ def encoder_kinds() -> dict[str, EncoderKind]:
     """The kinds by name, sorted.
 
     Raises:
-        ConfigError: a folder beside this file sets no `KIND`.
+        ConfigError: a folder beside this file sets no `KIND`, or two of them have the same name.
     """
-    kinds: dict[str, EncoderKind] = {}
-    for folder in (module.name for module in pkgutil.iter_modules(__path__) if module.ispkg):
-        kind = getattr(importlib.import_module(f"{__name__}.{folder}"), "KIND", None)
-        if not isinstance(kind, EncoderKind):
-            raise ConfigError(f"{__name__}.{folder}: sets no KIND = EncoderKind(...), as every folder there does")
-        kinds[kind.name] = kind
-    return dict(sorted(kinds.items()))
+    return by_name(find_members(__name__, "KIND", EncoderKind, ConfigError, packages_only=True), ConfigError)
 
 
 def kind_of(config: EncoderConfig) -> EncoderKind:
     """The kind that a configuration is of."""
-    return encoder_kinds()[str(config.__struct_config__.tag)]
+    return encoder_kinds()[name_of(config)]

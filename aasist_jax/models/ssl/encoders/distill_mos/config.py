@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from aasist_jax.models.ssl.encoders import EncoderConfig
+from aasist_jax.models.ssl.encoders.transformer import Layers, TransformerConfig
 
 Size = Annotated[int, Meta(ge=1, le=4096)]
 Stride = Annotated[int, Meta(ge=1, le=8)]
@@ -15,8 +15,8 @@ KERNEL = 3
 """Bins and frames of every convolution's kernel."""
 
 
-class DistillMOSConfig(EncoderConfig, frozen=True, kw_only=True, tag="distill_mos"):
-    """The sizes of a Distill-MOS encoder; as published by default.
+class DistillMOSConfig(TransformerConfig, frozen=True, kw_only=True, tag="distill_mos"):
+    """The sizes of a Distill-MOS encoder; as published by default. Those of the transformer are told by its base.
 
     Attributes:
         win_length: samples of a frame, an even number.
@@ -25,11 +25,6 @@ class DistillMOSConfig(EncoderConfig, frozen=True, kw_only=True, tag="distill_mo
         channels: output channels of each convolution.
         frequency_strides: the stride of each convolution over frequency, which is not padded.
         time_strides: the stride of each convolution over time, which is padded by one zero on either side.
-        d_model: features of the transformer.
-        layers: layers of the transformer.
-        heads: attention heads.
-        ffn_dim: features between the two linear maps of a layer.
-        max_positions: rows of the table of positions, and so the most steps.
     """
 
     win_length: Size = 320
@@ -39,13 +34,14 @@ class DistillMOSConfig(EncoderConfig, frozen=True, kw_only=True, tag="distill_mo
     frequency_strides: tuple[Stride, ...] = (1, 2, 2, 2, 2, 2)
     time_strides: tuple[Stride, ...] = (1, 1, 1, 1, 1, 2)
     d_model: Size = 200
-    layers: Annotated[int, Meta(ge=1, le=100)] = 7
+    layers: Layers = 7
     heads: Size = 8
     ffn_dim: Size = 400
     max_positions: Size = 384
 
     def __post_init__(self) -> None:
         """Check what the types cannot express."""
+        super().__post_init__()
         if not self.channels:
             raise ValueError("channels: expected at least one convolution, got []")
         for name in ("frequency_strides", "time_strides"):
@@ -53,10 +49,6 @@ class DistillMOSConfig(EncoderConfig, frozen=True, kw_only=True, tag="distill_mo
                 raise ValueError(f"{name}: expected {len(self.channels)}, as many as channels")
         if self.hop_length > self.win_length or (self.win_length - self.hop_length) % 2:
             raise ValueError(f"hop_length: expected win_length less an even number, got {self.hop_length}")
-        if self.d_model % 2:
-            raise ValueError(f"d_model: expected an even number, half sines and half cosines, got {self.d_model}")
-        if self.d_model % self.heads:
-            raise ValueError(f"heads: expected a divisor of d_model, which is {self.d_model}, got {self.heads}")
         if self.bins < 1:
             raise ValueError("frequency_strides: no bin of the spectrum is left after the convolutions")
 
@@ -72,16 +64,6 @@ class DistillMOSConfig(EncoderConfig, frozen=True, kw_only=True, tag="distill_mo
     def edge(self) -> int:
         """Samples that are mirrored at both ends, so that every hop has its frame."""
         return (self.win_length - self.hop_length) // 2
-
-    @property
-    def width(self) -> int:
-        """Features of every hidden state."""
-        return self.d_model
-
-    @property
-    def hidden_states(self) -> int:
-        """The sum with the positions, every layer, and the batch norm of the last one."""
-        return self.layers + 2
 
     @property
     def shortest(self) -> int:

@@ -1,8 +1,10 @@
 """What the published file calls the variables of Distill-MOS."""
 
 import re
+from functools import partial
 
 from aasist_jax.models.family import CheckpointNames
+from aasist_jax.models.ssl.encoders import transformer
 
 _AFTER_CNN = "transformer_pool_attn"
 _TRANSFORMER = f"{_AFTER_CNN}.transformer"
@@ -27,14 +29,5 @@ def _torch_module(path: str) -> str:
     return f"{_TORCH_NAMES[first]}{dot}{rest}"
 
 
-def block_of(path: str) -> int | None:
-    """The first hidden state that a parameter takes part in; None for the table of positions, which is not trained."""
-    first = path.partition("/")[0]
-    if first == "position_encoding":
-        return None
-    if found := re.fullmatch(r"layers_(\d+)", first):
-        return int(found[1]) + 1
-    return -1 if first == "norm_trans" else 0
-
-
 NAMES = CheckpointNames(_torch_module)
+block_of = partial(transformer.block_of, positions="position_encoding", last_norm="norm_trans")

@@ -5,16 +5,18 @@ speech quality on XLS-R). Arrays have channels last: (batch, bin, frame, channel
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from aasist_jax.models.layers import BatchNorm, Linear, uniform_fan_in
 from aasist_jax.models.ssl.encoders.distill_mos.config import KERNEL, DistillMOSConfig
+from aasist_jax.models.ssl.steps import HiddenStates, Lengths, Positions, Steps, Valid, Waves, before, held, masked
 
 FAINTEST_PEAK = 1e-8
 FAINTEST_BIN = 1e-12
@@ -32,7 +34,7 @@ LOWEST, HIGHEST = 1.0, 5.0
 
 
 def compressed_spectrum(
-    waves: Float[Array, "batch samples"], lengths: Int[Array, " batch"] | None, config: DistillMOSConfig
+    waves: Waves, lengths: Lengths, config: DistillMOSConfig
 ) -> Float[Array, "batch bins frames 2"]:
     """The spectrum of every wave with compressed magnitudes, as real and imaginary part.
 
@@ -56,7 +58,7 @@ def compressed_spectrum(
     parts = jnp.stack([spectrum.real, spectrum.imag], axis=-1)
     compressed = parts / magnitude[..., None] * (magnitude**config.compression)[..., None]
     if lengths is not None:
-        compressed = compressed * _valid(config.frames(lengths), starts.size)[..., None, None]
+        compressed = compressed * before(config.frames(lengths), starts.size)[..., None, None]
     return compressed.transpose(0, 2, 1, 3)
 
 
@@ -74,9 +76,7 @@ class SelfAttention(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch steps width"], valid: Bool[Array, "batch steps"] | None
-    ) -> Float[Array, "batch steps width"]:
+    def __call__(self, x: Steps, valid: Valid | None) -> Steps:
         """Mix the steps; steps that are not `valid` are not attended to."""
         batch, steps, width = x.shape
         kernel = self.param("in_proj_weight", _xavier_uniform, (3 * width, width)).astype(self.dtype)
@@ -85,7 +85,7 @@ class SelfAttention(nn.Module):
         query, key, value = (projected[:, :, i] for i in range(3))
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / math.sqrt(width // self.heads)
         scores = scores.astype(jnp.promote_types(self.dtype, jnp.float32))
-        attention = nn.softmax(_masked(scores, None if valid is None else valid[:, None, None])).astype(self.dtype)
+        attention = nn.softmax(masked(scores, None if valid is None else valid[:, None, None])).astype(self.dtype)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", attention, value).reshape(batch, steps, width)
         return Linear(width, self.dtype, name="out_proj")(mixed)
 
@@ -98,9 +98,7 @@ class TransformerLayer(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch steps width"], valid: Bool[Array, "batch steps"] | None
-    ) -> Float[Array, "batch steps width"]:
+    def __call__(self, x: Steps, valid: Valid | None) -> Steps:
         """Map the steps to steps of the same width."""
         attended = SelfAttention(self.heads, self.dtype, name="self_attn")(x, valid)
         x = self._norm("norm1")(x + attended).astype(self.dtype)
@@ -110,19 +108,6 @@ class TransformerLayer(nn.Module):
     def _norm(self, name: str) -> nn.LayerNorm:
         exact = jnp.promote_types(self.dtype, jnp.float32)
         return nn.LayerNorm(epsilon=EPSILON, dtype=exact, use_fast_variance=False, name=name)
-
-
-class Positions(nn.Module):
-    """Adds a table of positions, which is kept with the weights and not trained."""
-
-    rows: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "batch steps width"]) -> Float[Array, "batch steps width"]:
-        """Add row t to step t."""
-        table = self.param("pe", lambda _: jnp.asarray(position_table(self.rows, x.shape[-1]), jnp.float32)[None])
-        return x + jax.lax.stop_gradient(table[:, : x.shape[1]]).astype(self.dtype)
 
 
 class DistillMOSEncoder(nn.Module):
@@ -152,37 +137,29 @@ class DistillMOSEncoder(nn.Module):
         self.norm_input = BatchNorm(exact, self.axis_name)
         self.norm = BatchNorm(exact, self.axis_name)
         self.linear_proj = Linear(config.d_model, self.dtype)
-        self.position_encoding = Positions(config.max_positions, self.dtype)
+        self.position_encoding = Positions("pe", partial(_file_of_positions, config.max_positions), self.dtype)
         self.layers = [TransformerLayer(config.heads, config.ffn_dim, self.dtype) for _ in range(config.layers)]
         self.norm_trans = BatchNorm(exact, self.axis_name)
 
-    def __call__(
-        self,
-        waves: Float[Array, "batch samples"],
-        lengths: Int[Array, " batch"] | None = None,
-        train: bool = False,
-        frozen: int = 0,
-    ) -> tuple[Float[Array, "batch steps width"], ...]:
+    def __call__(self, waves: Waves, lengths: Lengths = None, train: bool = False, frozen: int = 0) -> HiddenStates:
         """Give the sum with the positions, the output of every layer, and the batch norm of the last one."""
         x = self._front_end(waves, lengths, train and frozen == 0)
         x = self.linear_proj(x.astype(self.dtype))
         self.sow("stages", "after_linear_proj", x)
         x = self.position_encoding(x)
         self.sow("stages", "after_position_encoding", x)
-        valid = None if lengths is None else _valid(self.config.steps(lengths), x.shape[1])
-        states = [_held(x, frozen > 0)]
+        valid = None if lengths is None else before(self.config.steps(lengths), x.shape[1])
+        states = [held(x, frozen > 0)]
         for index, layer in enumerate(self.layers):
             x = layer(states[-1], valid)
             self.sow("stages", f"after_layers.{index}", x)
-            states.append(_held(x, frozen > len(states)))
+            states.append(held(x, frozen > len(states)))
         is_held = frozen > len(states)
         x = self.norm_trans(states[-1], train=train and not is_held).astype(self.dtype)
         self.sow("stages", "after_norm_trans", x)
-        return (*states, _held(x, is_held))
+        return (*states, held(x, is_held))
 
-    def _front_end(
-        self, waves: Float[Array, "batch samples"], lengths: Int[Array, " batch"] | None, train: bool
-    ) -> Float[Array, "batch steps features"]:
+    def _front_end(self, waves: Waves, lengths: Lengths, train: bool) -> Float[Array, "batch steps features"]:
         """Everything before the projection: spectrum, convolutions, and the batch norms of what is left of them."""
         exact = jnp.promote_types(self.dtype, jnp.float32)
         x = compressed_spectrum(waves.astype(exact), lengths, self.config)
@@ -194,7 +171,7 @@ class DistillMOSEncoder(nn.Module):
             if frames is not None:
                 # The next convolution must see zeros behind the end, as it does at the end of a wave by itself.
                 frames = (frames - 1) // self.config.time_strides[index] + 1
-                x = x * _valid(frames, x.shape[2])[:, None, :, None].astype(x.dtype)
+                x = x * before(frames, x.shape[2])[:, None, :, None].astype(x.dtype)
         # Channel by channel, each with its bins: the order that the weights were trained with.
         x = x.transpose(0, 2, 3, 1).reshape(x.shape[0], x.shape[2], -1)
         self.sow("stages", "after_flatten", x)
@@ -212,13 +189,11 @@ class AttentionPooling(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch steps width"], valid: Bool[Array, "batch steps"] | None
-    ) -> Float[Array, " batch"]:
+    def __call__(self, x: Steps, valid: Valid | None) -> Float[Array, " batch"]:
         """Pool the valid steps."""
         hidden = nn.relu(Linear(self.hidden, self.dtype, name="linear1")(x))
         scores = Linear(1, self.dtype, name="linear2")(hidden)[..., 0]
-        attention = nn.softmax(_masked(scores.astype(jnp.promote_types(self.dtype, jnp.float32)), valid))
+        attention = nn.softmax(masked(scores.astype(jnp.promote_types(self.dtype, jnp.float32)), valid))
         self.sow("stages", "after_attention", attention)
         pooled = jnp.einsum("bs,bsd->bd", attention.astype(self.dtype), x)
         self.sow("stages", "after_pooled", pooled)
@@ -236,29 +211,19 @@ class DistillMOS(nn.Module):
         self.encoder = DistillMOSEncoder(self.config, self.dtype)
         self.pool = AttentionPooling(2 * self.config.d_model, self.dtype)
 
-    def __call__(
-        self, waves: Float[Array, "batch samples"], lengths: Int[Array, " batch"] | None = None
-    ) -> Float[Array, " batch"]:
+    def __call__(self, waves: Waves, lengths: Lengths = None) -> Float[Array, " batch"]:
         """Predict the mean opinion score, from 1 (bad) to 5 (excellent), of each wave at its own length."""
         states = self.encoder(waves, lengths)
-        valid = None if lengths is None else _valid(self.config.steps(lengths), states[-1].shape[1])
+        valid = None if lengths is None else before(self.config.steps(lengths), states[-1].shape[1])
         logit = self.pool(states[-1], valid)
         self.sow("stages", "after_logit", logit)
         return LOWEST + (HIGHEST - LOWEST) * nn.sigmoid(logit.astype(jnp.promote_types(logit.dtype, jnp.float32)))
 
 
+def _file_of_positions(rows: int, width: int) -> Float[np.ndarray, "1 rows width"]:
+    return position_table(rows, width)[None]
+
+
 def _xavier_uniform(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
     bound = (6 / sum(shape)) ** 0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
-def _valid(counts: Int[Array, " batch"], size: int) -> Bool[Array, "batch {size}"]:
-    return jnp.arange(size)[None] < counts[:, None]
-
-
-def _masked(scores: Array, valid: Array | None) -> Array:
-    return scores if valid is None else jnp.where(valid, scores, -jnp.inf)
-
-
-def _held(x: Array, is_frozen: bool) -> Array:
-    return jax.lax.stop_gradient(x) if is_frozen else x

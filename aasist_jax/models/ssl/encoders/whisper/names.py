@@ -1,8 +1,10 @@
 """What Hugging Face's files call the variables of a Whisper encoder, which have the same names here."""
 
 import re
+from functools import partial
 
 from aasist_jax.models.family import CheckpointNames
+from aasist_jax.models.ssl.encoders import transformer
 
 
 def _torch_module(path: str) -> str:
@@ -10,14 +12,5 @@ def _torch_module(path: str) -> str:
     return "model.encoder." + re.sub(r"^layers_(\d+)", r"layers.\1", path)
 
 
-def block_of(path: str) -> int | None:
-    """The first hidden state that a parameter takes part in; None for the table of positions, which is not trained."""
-    first = path.partition("/")[0]
-    if first == "embed_positions":
-        return None
-    if found := re.fullmatch(r"layers_(\d+)", first):
-        return int(found[1]) + 1
-    return -1 if first == "layer_norm" else 0
-
-
 NAMES = CheckpointNames(_torch_module, {"embedding": "weight"}.__getitem__)
+block_of = partial(transformer.block_of, positions="embed_positions", last_norm="layer_norm")

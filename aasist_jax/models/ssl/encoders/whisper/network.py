@@ -4,17 +4,19 @@ A log-mel spectrogram, two convolutions, sinusoidal positions, pre-norm transfor
 variables are called as in Hugging Face's files.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from aasist_jax.features.log_mel import log_mel
 from aasist_jax.models.layers import Linear, uniform_fan_in
 from aasist_jax.models.ssl.encoders.whisper.config import HOP, STRIDES, WhisperConfig
+from aasist_jax.models.ssl.steps import HiddenStates, Lengths, Positions, Steps, Valid, Waves, before, held
 
 EPSILON = 1e-5
 """What layer norms add to the variance."""
@@ -35,13 +37,7 @@ class WhisperEncoder(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        waves: Float[Array, "batch samples"],
-        lengths: Int[Array, " batch"] | None = None,
-        train: bool = False,
-        frozen: int = 0,
-    ) -> tuple[Float[Array, "batch steps width"], ...]:
+    def __call__(self, waves: Waves, lengths: Lengths = None, train: bool = False, frozen: int = 0) -> HiddenStates:
         """Give the sum with the positions, the output of every layer, and that of the last layer norm.
 
         The spectrogram is computed in float32 or wider, the rest in `dtype`. `train` has no effect, since Whisper was
@@ -54,21 +50,20 @@ class WhisperEncoder(nn.Module):
         if not config.shortest <= samples <= config.longest:
             raise ValueError(f"waves: expected {config.shortest} to {config.longest} samples, got {samples}")
         x = self._front_end(waves, lengths)
-        valid = None if lengths is None else _before(config.steps(lengths), x.shape[1])
-        x = Positions(config.max_positions, self.dtype, name="embed_positions")(x)
+        valid = None if lengths is None else before(config.steps(lengths), x.shape[1])
+        table = partial(sinusoids, config.max_positions)
+        x = Positions("embedding", table, self.dtype, name="embed_positions")(x)
         self.sow("stages", "after_embed_positions", x)
-        states = [_held(x, frozen > 0)]
+        states = [held(x, frozen > 0)]
         for index in range(config.layers):
             x = Layer(config, self.dtype, name=f"layers_{index}")(states[-1], valid)
             self.sow("stages", f"after_layers.{index}", x)
-            states.append(_held(x, frozen > len(states)))
+            states.append(held(x, frozen > len(states)))
         x = _layer_norm(self.dtype, "layer_norm")(states[-1])
         self.sow("stages", "after_layer_norm", x)
-        return (*states, _held(x, frozen > len(states)))
+        return (*states, held(x, frozen > len(states)))
 
-    def _front_end(
-        self, waves: Float[Array, "batch samples"], lengths: Int[Array, " batch"] | None
-    ) -> Float[Array, "batch steps width"]:
+    def _front_end(self, waves: Waves, lengths: Lengths) -> Steps:
         """The spectrogram and the two convolutions."""
         x = log_mel(waves, self.config.num_mel_bins, lengths)
         self.sow("stages", "after_log_mel", x)
@@ -80,7 +75,7 @@ class WhisperEncoder(nn.Module):
             if frames is not None:
                 # The next convolution must see zeros behind the end, as it does at the end of a wave by itself.
                 frames = (frames - 1) // stride + 1
-                x = x * _before(frames, x.shape[1])[:, :, None].astype(x.dtype)
+                x = x * before(frames, x.shape[1])[:, :, None].astype(x.dtype)
         return x
 
 
@@ -110,19 +105,6 @@ class Convolution(nn.Module):
         return gelu(y + bias[None, None])
 
 
-class Positions(nn.Module):
-    """Adds a table of positions, which is kept with the weights and not trained: row t to step t."""
-
-    positions: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "batch steps width"]) -> Float[Array, "batch steps width"]:
-        """Add the first rows of the table."""
-        table = self.param("embedding", lambda _: jnp.asarray(sinusoids(self.positions, x.shape[2]), jnp.float32))
-        return x + jax.lax.stop_gradient(jnp.asarray(table, self.dtype))[None, : x.shape[1]]
-
-
 class Layer(nn.Module):
     """A pre-norm transformer layer: attention and a feed-forward network, each added to what it is given."""
 
@@ -130,9 +112,7 @@ class Layer(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch steps width"], valid: Bool[Array, "batch steps"] | None = None
-    ) -> Float[Array, "batch steps width"]:
+    def __call__(self, x: Steps, valid: Valid | None = None) -> Steps:
         """Apply the layer; steps that are not `valid` are seen by no other."""
         normed = _layer_norm(self.dtype, "self_attn_layer_norm")(x)
         x = x + Attention(self.config.heads, self.dtype, name="self_attn")(normed, valid)
@@ -151,9 +131,7 @@ class Attention(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch steps width"], valid: Bool[Array, "batch steps"] | None = None
-    ) -> Float[Array, "batch steps width"]:
+    def __call__(self, x: Steps, valid: Valid | None = None) -> Steps:
         """Attend to the steps that are `valid`, or to all."""
         width = x.shape[2]
         query = Linear(width, self.dtype, name="q_proj")(x) * (width // self.heads) ** -0.5
@@ -170,7 +148,7 @@ class Attention(nn.Module):
         )
         return Linear(width, self.dtype, name="out_proj")(mixed.transpose(1, 2, 0, 3).reshape(x.shape))
 
-    def _by_head(self, x: Float[Array, "batch steps width"]) -> Float[Array, "heads batch steps size"]:
+    def _by_head(self, x: Steps) -> Float[Array, "heads batch steps size"]:
         # Heads come before steps: with steps first, XLA's matrix products on a CPU take up to four times as long.
         batch, steps, width = x.shape
         return x.reshape(batch, steps, self.heads, width // self.heads).transpose(2, 0, 1, 3)
@@ -180,7 +158,7 @@ def _attend(
     query: Float[Array, "batch steps size"],
     key: Float[Array, "batch steps size"],
     value: Float[Array, "batch steps size"],
-    valid: Bool[Array, "batch steps"] | None,
+    valid: Valid | None,
 ) -> Float[Array, "batch steps size"]:
     """Let every step take up the values of the valid ones, by the softmax of its query's products with their keys."""
     scores = query @ key.swapaxes(1, 2)
@@ -208,11 +186,3 @@ def sinusoids(positions: int, width: int) -> Float[np.ndarray, "positions width"
 def _layer_norm(dtype: Any, name: str) -> nn.LayerNorm:
     # Not E[x^2] - E[x]^2: one channel of Whisper tiny.en reaches 126, and its square would swallow the others' digits.
     return nn.LayerNorm(epsilon=EPSILON, dtype=dtype, use_fast_variance=False, name=name)
-
-
-def _held(x: Array, is_frozen: bool) -> Array:
-    return jax.lax.stop_gradient(x) if is_frozen else x
-
-
-def _before(ends: Int[Array, " batch"], steps: int) -> Bool[Array, "batch steps"]:
-    return jnp.arange(steps)[None, :] < ends[:, None]
