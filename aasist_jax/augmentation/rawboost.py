@@ -11,7 +11,7 @@ from msgspec import Meta
 from scipy import fft
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.augmentation import Augmentation, Changed, Clips, PositiveCount, Range, check_range, uniform
+from aasist_jax.augmentation import Augmentation, Changed, Clips, Drawn, PositiveCount, Range, check_range, uniform
 from aasist_jax.augmentation.sound import OtherWave, Wave
 
 SERIES = {1: "l", 2: "i", 3: "s", 4: "lis", 5: "li", 6: "ls", 7: "is"}
@@ -65,12 +65,16 @@ class RawBoost(Augmentation, frozen=True, kw_only=True, tag="rawboost"):
     def change(self, wave: Wave, rng: np.random.Generator, clips: Clips) -> Changed:
         """Apply the algorithm."""
         if self.algorithm == 8:
-            both = convolutive(wave, self, rng) + impulsive(wave, self, rng)
-            return Changed(_within_full_scale(both), {"algorithm": 8})
+            first, second = convolutive(wave, self, rng), impulsive(wave, self, rng)
+            return Changed(
+                _within_full_scale(first.wave + second.wave), {"algorithm": 8, **first.drawn, **second.drawn}
+            )
         noises = {"l": convolutive, "i": impulsive, "s": stationary}
+        done: Drawn = {"algorithm": self.algorithm}
         for letter in SERIES[self.algorithm]:
-            wave = noises[letter](wave, self, rng)
-        return Changed(wave, {"algorithm": self.algorithm})
+            wave, drawn = noises[letter](wave, self, rng)
+            done = {**done, **drawn}
+        return Changed(wave, done)
 
     @classmethod
     def examples(cls) -> tuple[Augmentation, ...]:
@@ -78,38 +82,46 @@ class RawBoost(Augmentation, frozen=True, kw_only=True, tag="rawboost"):
         return tuple(cls(algorithm=number) for number in range(1, 9))
 
 
-def convolutive(wave: Wave, settings: RawBoost, rng: np.random.Generator) -> Wave:
-    """Linear and non-linear convolutive noise (LnL), as of loudspeakers and amplifiers: filtered powers, added up."""
-    filters = []
+def convolutive(wave: Wave, settings: RawBoost, rng: np.random.Generator) -> Changed:
+    """Linear and non-linear convolutive noise (LnL), as of loudspeakers and amplifiers: filtered powers, added up.
+
+    Of what was drawn, the gain of every power's filter is told; the notches are too many to read.
+    """
+    filters, gains = [], []
     for power in range(1, settings.powers + 1):
         low, high = settings.gain
         weaker = settings.attenuation if power > 1 else (0.0, 0.0)
         # Between the two differences, as in the publication; with its settings the second is the lower one.
         between = sorted((low - weaker[0], high - weaker[1]))
-        filters.append(_notch_filter(settings, (between[0], between[1]), rng))
+        taps, gain = _notch_filter(settings, (between[0], between[1]), rng)
+        filters.append(taps)
+        gains.append(gain)
     powers = np.multiply.accumulate(np.broadcast_to(wave, (settings.powers, wave.size)))
     total = _filtered(powers, filters)
-    return _within_full_scale(total - total.mean())
+    heard = " ".join(f"{gain:+.0f}" for gain in gains)
+    return Changed(_within_full_scale(total - total.mean()), {"power_gains_db": heard})
 
 
-def impulsive(wave: Wave, settings: RawBoost, rng: np.random.Generator) -> Wave:
+def impulsive(wave: Wave, settings: RawBoost, rng: np.random.Generator) -> Changed:
     """Impulsive noise that depends on the signal (ISD), as of clipping and lost samples: some samples are scaled."""
-    count = int(wave.size * (uniform(rng, settings.impulses) / 100))
+    share = uniform(rng, settings.impulses)
+    count = int(wave.size * (share / 100))
     places = rng.permutation(wave.size)[:count]
     gains = (2 * rng.random(count) - 1) * (2 * rng.random(count) - 1)
     changed = wave.copy()
     changed[places] += settings.impulse_gain * wave[places] * gains
-    return _within_full_scale(changed)
+    return Changed(_within_full_scale(changed), {"impulses_percent": share})
 
 
-def stationary(wave: Wave, settings: RawBoost, rng: np.random.Generator) -> Wave:
+def stationary(wave: Wave, settings: RawBoost, rng: np.random.Generator) -> Changed:
     """Stationary noise that does not depend on the signal (SSI): coloured Gaussian noise at a drawn SNR."""
     noise = rng.standard_normal(wave.size)
-    noise = _filtered(noise[np.newaxis], [_notch_filter(settings, settings.gain, rng)])
+    noise = _filtered(noise[np.newaxis], [_notch_filter(settings, settings.gain, rng)[0]])
     snr = uniform(rng, settings.snr)
     # Without BLAS, whose threads would add up in an order of their own.
     size = np.sqrt(np.sum(noise**2))
-    return wave + noise * (np.sqrt(np.sum(wave**2)) / size / 10 ** (0.05 * snr)) if size else wave
+    heard = wave + noise * (np.sqrt(np.sum(wave**2)) / size / 10 ** (0.05 * snr)) if size else wave
+    return Changed(heard, {"snr_db": snr})
 
 
 def band_stop(low: float, high: float, taps: int) -> Float[np.ndarray, "taps"]:
@@ -120,15 +132,20 @@ def band_stop(low: float, high: float, taps: int) -> Float[np.ndarray, "taps"]:
     return filter_taps / filter_taps.sum()
 
 
-def _notch_filter(settings: RawBoost, gain: Range, rng: np.random.Generator) -> OtherWave:
-    """Notches in a row; of each the centre, the width and the count of taps are drawn, and at the end the gain."""
+def _notch_filter(settings: RawBoost, gains: Range, rng: np.random.Generator) -> tuple[OtherWave, float]:
+    """Notches in a row; of each the centre, the width and the count of taps are drawn, and at the end the gain.
+
+    Returns:
+        The taps, and the gain in dB.
+    """
     whole = np.ones(1)
     for _ in range(settings.notches):
         centre, width = uniform(rng, settings.centre), uniform(rng, settings.width)
         taps = int(uniform(rng, settings.taps))
         low, high = max(centre - width / 2, _EDGE), min(centre + width / 2, SAMPLE_RATE / 2 - _EDGE)
         whole = np.convolve(band_stop(low, high, taps + 1 - taps % 2), whole)
-    return 10 ** (uniform(rng, gain) / 20) * whole / _largest_gain(whole)
+    gain = uniform(rng, gains)
+    return 10 ** (gain / 20) * whole / _largest_gain(whole), gain
 
 
 def _largest_gain(taps: OtherWave) -> float:

@@ -2,12 +2,14 @@
 
 import functools
 import threading
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from jaxtyping import Float
+from msgspec import Meta
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.augmentation import Augmentation, Changed, Clips, PositiveCount, Range, check_range, one, uniform
+from aasist_jax.augmentation import Augmentation, Changed, Clips, Range, check_range, one, uniform
 from aasist_jax.augmentation.sound import OtherWave, Wave
 from aasist_jax.augmentation.sound.files import check_sound_files, load_sound, sound_files
 from aasist_jax.augmentation.sound.responses import decaying_response, reverberate
@@ -22,7 +24,16 @@ WALL = 0.5
 LONGEST = 2 * SAMPLE_RATE
 """Samples of an impulse response that are used."""
 
+MOST_ROOMS = 1024
+"""Rooms, at most: as many as a process keeps."""
+
+TRIES = 20
+"""Draws of the source and the direction, before the diagonal of the room is taken."""
+
 _ROOM = threading.Lock()
+
+
+Place = Float[np.ndarray, "3"]
 
 
 class Reverberation(Augmentation, frozen=True, kw_only=True, tag="reverberation"):
@@ -35,8 +46,9 @@ class Reverberation(Augmentation, frozen=True, kw_only=True, tag="reverberation"
         rt60: seconds in which the sound falls by 60 dB; the walls of a room absorb accordingly, by Sabine's formula.
         size: length and width of a room, in metres.
         height: of a room, in metres.
-        distance: of the source from the microphone, in metres, as far as the room allows.
-        rooms: how many different rooms there are. Each is computed once in a process.
+        distance: of the source from the microphone, in metres. It is shortened only in a room whose diagonal, without
+            the space that is kept to the walls, is shorter than the distance drawn.
+        rooms: how many different rooms there are, 1024 at most. Each is computed once in a process.
         direct_to_reverberant: of decaying noise, in dB.
     """
 
@@ -46,7 +58,7 @@ class Reverberation(Augmentation, frozen=True, kw_only=True, tag="reverberation"
     size: Range = (3.0, 10.0)
     height: Range = (2.4, 4.0)
     distance: Range = (0.5, 4.0)
-    rooms: PositiveCount = 64
+    rooms: Annotated[int, Meta(ge=1, le=MOST_ROOMS)] = 64
     direct_to_reverberant: Range = (-5.0, 15.0)
 
     def __post_init__(self) -> None:
@@ -70,13 +82,19 @@ class Reverberation(Augmentation, frozen=True, kw_only=True, tag="reverberation"
             drawn = {"rt60_s": rt60, "direct_to_reverberant_db": ratio}
             return Changed(reverberate(wave, decaying_response(rt60, rng, ratio)), drawn)
         path = one(rng, sound_files(self.folder))
-        return Changed(reverberate(wave, from_direct_sound(load_sound(path))), {"file": path.name})
+        return Changed(reverberate(wave, from_largest(load_sound(path))), {"file": path.name})
 
     def prepare(self) -> list[str]:
-        """Check that pyroomacoustics or the files are there."""
+        """Check that pyroomacoustics or the files are there, and that no file is silent."""
         if self.source == "rooms":
             _pyroomacoustics()
-        return check_sound_files(self.folder) if self.folder else []
+        if not self.folder:
+            return []
+        lines = check_sound_files(self.folder)
+        for path in sound_files(self.folder):
+            if not load_sound(path).any():
+                raise AudioError(f"{path}: an impulse response of zeros alone makes clips silent; remove the file")
+        return lines
 
     @classmethod
     def examples(cls) -> tuple[Augmentation, ...]:
@@ -84,7 +102,7 @@ class Reverberation(Augmentation, frozen=True, kw_only=True, tag="reverberation"
         return cls(), cls(source="decay")
 
 
-@functools.lru_cache(1024)
+@functools.lru_cache(MOST_ROOMS)
 def room_response(settings: Reverberation, number: int) -> tuple[OtherWave, float]:
     """The impulse response of a room from the direct sound on, and its RT60; both follow from the number.
 
@@ -101,7 +119,7 @@ def room_response(settings: Reverberation, number: int) -> tuple[OtherWave, floa
     shoebox = acoustics.ShoeBox(
         room, fs=SAMPLE_RATE, materials=acoustics.Material(absorption), max_order=min(order, MAX_ORDER)
     )
-    source, microphone = _places(room, uniform(rng, settings.distance), rng)
+    source, microphone = places(room, uniform(rng, settings.distance), rng)
     shoebox.add_source(source)
     shoebox.add_microphone(microphone)
     # More threads would add up the reflections in another order, and give other last bits. Their number is a setting of
@@ -113,25 +131,41 @@ def room_response(settings: Reverberation, number: int) -> tuple[OtherWave, floa
             shoebox.compute_rir()
         finally:
             acoustics.constants.set("num_threads", threads)
-    response = from_direct_sound(np.asarray(shoebox.rir[0][0], np.float64))
+    # The direct sound is not always the largest value: reflections that arrive together may exceed it.
+    arrival = np.linalg.norm(source - microphone) / shoebox.c * SAMPLE_RATE
+    start = round(arrival) + acoustics.constants.get("frac_delay_length") // 2
+    response = np.array(shoebox.rir[0][0][start : start + LONGEST], np.float64)
     response.flags.writeable = False
     return response, float(rt60)
 
 
-def from_direct_sound(response: OtherWave) -> OtherWave:
+def from_largest(response: OtherWave) -> OtherWave:
     """An impulse response from its largest value on, which is taken for the direct sound; at most 2 s."""
     start = int(np.abs(response).argmax())
     return response[start : start + LONGEST].copy()
 
 
-def _places(room: np.ndarray, distance: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Source and microphone, at a distance from one another that is lowered until the room has space for it."""
+def places(room: Place, distance: float, rng: np.random.Generator) -> tuple[Place, Place]:
+    """Source and microphone, at a distance from one another and from the walls.
+
+    Both are drawn anew until they are within the room, and after `TRIES` draws put on its diagonal, the source into a
+    corner. The distance is shorter only where the diagonal is.
+
+    Args:
+        room: length, width and height, in metres.
+        distance: in metres.
+        rng: random numbers of the places.
+    """
     wall = np.minimum(WALL, room / 4)
-    source = rng.uniform(wall, room - wall)
-    direction = rng.standard_normal(3)
-    direction /= np.linalg.norm(direction)
-    other = source + distance * direction
-    return source, np.clip(other, wall, room - wall)
+    for _ in range(TRIES):
+        source, direction = rng.uniform(wall, room - wall), rng.standard_normal(3)
+        microphone = source + distance * direction / np.linalg.norm(direction)
+        if np.all((wall <= microphone) & (microphone <= room - wall)):
+            return source, microphone
+    mirrored = rng.random(3) < 0.5
+    corner, opposite = np.where(mirrored, room - wall, wall), np.where(mirrored, wall, room - wall)
+    share = min(1.0, distance / float(np.linalg.norm(opposite - corner)))
+    return corner, corner + share * (opposite - corner)
 
 
 def _pyroomacoustics() -> Any:

@@ -50,7 +50,7 @@ class Replay(np.random.Generator):
 def test_golden(reference: Path, name: str) -> None:
     with np.load(reference / "golden" / "systems" / "RawBoost.npz") as golden:
         draws = Replay(golden, name)
-        heard = NOISES[name](golden["wave"], RawBoost(), draws)
+        heard = NOISES[name](golden["wave"], RawBoost(), draws).wave
         np.testing.assert_allclose(heard, golden[f"{name}/output"], atol=1e-12)
         assert not draws.numbers
         assert not draws.arrays
@@ -80,14 +80,25 @@ def test_algorithms_combine_the_noises(algorithm: int) -> None:
     noises = {1: "l", 2: "i", 3: "s", 4: "lis", 5: "li", 6: "ls", 7: "is", 8: "li"}[algorithm]
     functions = {"l": convolutive, "i": impulsive, "s": stationary}
     if algorithm == 8:
-        expected = sum(functions[letter](WAVE, settings, rng) for letter in noises)
+        expected = sum(functions[letter](WAVE, settings, rng).wave for letter in noises)
         expected = expected / max(1.0, np.abs(expected).max())
     else:
         expected = WAVE
         for letter in noises:
-            expected = functions[letter](expected, settings, rng)
+            expected = functions[letter](expected, settings, rng).wave
     heard = settings.change(WAVE, np.random.default_rng(5), ()).wave
     np.testing.assert_array_equal(heard, expected)
+
+
+@pytest.mark.parametrize("algorithm", range(1, 9))
+def test_what_was_drawn_is_told(algorithm: int) -> None:
+    settings = RawBoost(
+        algorithm=algorithm, gain=(3.0, 3.0), attenuation=(7.0, 7.0), powers=3, impulses=(2.0, 2.0), snr=(15.0, 15.0)
+    )
+    noises = {1: "l", 2: "i", 3: "s", 4: "lis", 5: "li", 6: "ls", 7: "is", 8: "li"}[algorithm]
+    told = {"l": ("power_gains_db", "+3 -4 -4"), "i": ("impulses_percent", 2.0), "s": ("snr_db", 15.0)}
+    drawn = settings.change(WAVE[:2000], np.random.default_rng(0), ()).drawn
+    assert drawn == {"algorithm": algorithm, **dict(told[letter] for letter in noises)}
 
 
 @pytest.mark.parametrize(("low", "high", "taps"), [(1e-3, 300.0, 11), (1000.0, 1900.0, 101), (7900.0, 7999.999, 55)])
@@ -98,12 +109,12 @@ def test_band_stop_is_that_of_scipy(low: float, high: float, taps: int) -> None:
 
 def test_the_stationary_noise_has_its_snr() -> None:
     settings = RawBoost(snr=(17.0, 17.0))
-    noise = stationary(WAVE, settings, np.random.default_rng(0)) - WAVE
+    noise = stationary(WAVE, settings, np.random.default_rng(0)).wave - WAVE
     assert 10 * np.log10(np.sum(WAVE**2) / np.sum(noise**2)) == pytest.approx(17.0, abs=1e-6)
 
 
 def test_impulses_change_a_share_of_the_samples() -> None:
-    changed = impulsive(WAVE, RawBoost(impulses=(4.0, 4.0)), np.random.default_rng(0))
+    changed = impulsive(WAVE, RawBoost(impulses=(4.0, 4.0)), np.random.default_rng(0)).wave
     assert np.count_nonzero(changed != WAVE) / WAVE.size == pytest.approx(0.04, abs=0.001)
     assert np.abs(changed - WAVE).max() <= 2 * np.abs(WAVE).max()
 
@@ -113,7 +124,7 @@ def test_convolution_is_aligned_as_published(samples: int) -> None:
     """By blocks of any number, and with filters longer than the wave."""
     settings = RawBoost(powers=1, notches=2, taps=(301, 301))
     rng = np.random.default_rng(1)
-    heard = convolutive(WAVE[:samples], settings, rng)
+    heard = convolutive(WAVE[:samples], settings, rng).wave
     rng, taps = np.random.default_rng(1), np.ones(1)
     for _ in range(2):
         centre, width, count = rng.uniform(20, 8000), rng.uniform(100, 1000), int(rng.uniform(301, 301))

@@ -7,10 +7,11 @@ import pytest
 import soundfile
 
 from aasist_jax.augmentation import apply
-from aasist_jax.augmentation.reverberation import Reverberation, from_direct_sound, room_response
+from aasist_jax.augmentation.reverberation import Reverberation, from_largest, places, room_response
 from aasist_jax.augmentation.sound.levels import speech_level
 from aasist_jax.augmentation.sound.responses import decaying_response
-from aasist_jax.errors import AudioError
+from aasist_jax.config import parse_augmentation
+from aasist_jax.errors import AudioError, ConfigError
 from tests.augmentation.waves import SPEECH
 from tests.conftest import extra
 
@@ -32,11 +33,57 @@ def test_rooms_decay_as_they_say() -> None:
     for number in range(8):
         response, rt60 = room_response(settings, number)
         assert 0.25 <= rt60 <= 0.6
-        assert np.argmax(np.abs(response)) == 0
         assert not response.flags.writeable
         ratios.append(decay_time(response) / rt60)
     assert 0.8 < np.median(ratios) < 1.3
     assert min(ratios) > 0.4
+
+
+def test_a_room_starts_with_the_direct_sound_also_where_a_reflection_is_louder() -> None:
+    """The direct sound at 1 m has the amplitude 1, between two samples of which it reaches 2/pi at least."""
+    extra("pyroomacoustics", "augmentation")
+    settings = Reverberation(size=(2.0, 4.0), rt60=(0.8, 1.0), distance=(2.0, 3.0))
+    responses = [room_response(settings, number)[0] for number in range(24)]
+    louder = [np.argmax(np.abs(response)) for response in responses]
+    assert max(louder) > 0
+    distances = [1 / np.abs(response[:2]).max() for response in responses]
+    assert min(distances) > 1.5
+    assert max(distances) < 3.0 * np.pi / 2 * 1.1
+
+
+@pytest.mark.parametrize(
+    ("room", "distance", "kept"),
+    [
+        ((3.0, 3.0, 2.4), 0.5, True),
+        ((3.0, 3.0, 2.4), 3.0, True),
+        ((10.0, 3.0, 4.0), 9.0, True),
+        ((3, 3, 2.4), 4.0, False),
+    ],
+)
+def test_a_distance_is_kept_where_the_room_has_space_for_it(
+    room: tuple[float, ...], distance: float, kept: bool
+) -> None:
+    size, rng = np.array(room), np.random.default_rng(0)
+    for _ in range(200):
+        source, microphone = places(size, distance, rng)
+        for place in (source, microphone):
+            assert (place >= 0.5 - 1e-12).all()
+            assert (place <= size - 0.5 + 1e-12).all()
+        expected = distance if kept else np.linalg.norm(size - 1)
+        assert np.linalg.norm(source - microphone) == pytest.approx(expected)
+
+
+def test_a_silent_impulse_response_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "dead.wav", np.zeros(800), RATE)
+    with pytest.raises(AudioError, match=r"dead\.wav: an impulse response of zeros alone .*; remove the file$"):
+        Reverberation(source="files", folder=str(tmp_path)).prepare()
+
+
+def test_the_rooms_are_as_many_as_are_kept() -> None:
+    parse_augmentation([{"kind": "reverberation", "rooms": 1024}], "chain", "chain")
+    for rooms in (0, 1025, 10**30):
+        with pytest.raises(ConfigError, match=r"^chain: chain\[0\]\.rooms: expected"):
+            parse_augmentation([{"kind": "reverberation", "rooms": rooms}], "chain", "chain")
 
 
 def test_a_room_is_the_same_in_every_process_whatever_its_threads() -> None:
@@ -75,7 +122,7 @@ def test_the_direct_sound_stays_and_so_does_the_level(source: str, tmp_path: Pat
 def test_the_direct_to_reverberant_ratio_is_that_drawn() -> None:
     response = decaying_response(0.4, np.random.default_rng(0), 6.0)
     assert -10 * np.log10(np.sum(response[1:] ** 2)) == pytest.approx(6.0)
-    assert from_direct_sound(np.array([0.1, -0.9, 0.2])).tolist() == [-0.9, 0.2]
+    assert from_largest(np.array([0.1, -0.9, 0.2])).tolist() == [-0.9, 0.2]
 
 
 def test_without_the_package_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ def test_every_kind_is_a_file_and_a_row(command: Command, clip: Path, tmp_path: 
         info = soundfile.info(file)
         assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
     assert rows[str(tmp_path / "heard" / "codec-codecs-opus-kbps-6.wav")] == "codec: codec opus, kbps 6"
+    assert rows[str(tmp_path / "heard" / "rawboost-algorithm-3.wav")].startswith("rawboost: algorithm 3, snr_db ")
     assert rows[str(tmp_path / "heard" / "noise.wav")].startswith("noise: snr_db ")
 
 

@@ -1,5 +1,6 @@
 """Lossy codecs in memory, by libsndfile; a wave comes back as long as it was, and aligned."""
 
+import functools
 import io
 from typing import Any
 
@@ -17,6 +18,9 @@ PHONE_BAND = 300.0, 3400.0
 OPUS_KBPS = 6.0, 256.0
 MP3_KBPS = 8.0, 160.0
 """The ranges of libsndfile's compression levels at 16 kHz; the rate falls linearly from the upper at 0."""
+
+LONGEST_DELAY = 4096
+"""Samples up to which a codec's delay is looked for."""
 
 _PHONE_FILTER = signal.butter(4, PHONE_BAND, "bandpass", fs=PHONE_RATE, output="sos")
 
@@ -45,9 +49,29 @@ def encode(wave: Wave, codec: str, file_format: str = "OGG", rate: int = SAMPLE_
 
 
 def encode_decode(wave: Wave, codec: str, file_format: str = "OGG", rate: int = SAMPLE_RATE, **options: Any) -> Wave:
-    """Encode as `encode` does, and decode to the same length."""
-    decoded, _ = soundfile.read(io.BytesIO(encode(wave, codec, file_format, rate, **options)), dtype="float64")
-    return fit(decoded, wave.size)
+    """Encode as `encode` does, and decode to the same length; what the codec delays is moved back."""
+    delay = mp3_delay(rate, **options) if file_format == "MP3" else 0
+    decoded = _decode(encode(np.pad(wave, (0, delay)), codec, file_format, rate, **options))
+    return fit(decoded[delay:], wave.size)
+
+
+@functools.cache
+def mp3_delay(rate: int, **options: Any) -> int:
+    """Samples by which MP3 comes back late: 0, or 1105, LAME's 576 and the decoder's 529.
+
+    LAME notes its delay in a frame of its own at the start of the file, and the decoder then takes all of it away. At
+    the lowest bit rates a frame is too short to hold the note. The delay is measured, with noise and once in a process,
+    since which rates these are depends on the sampling rate and on the versions of the libraries.
+    """
+    noise = 0.1 * np.random.default_rng(0).standard_normal(2 * LONGEST_DELAY)
+    decoded = _decode(encode(noise, "mpeg_layer_iii", "MP3", rate, **options))
+    alike = signal.correlate(decoded, noise, "full", method="fft")[noise.size - 1 :][:LONGEST_DELAY]
+    return int(alike.argmax())
+
+
+def _decode(file: bytes) -> OtherWave:
+    decoded, _ = soundfile.read(io.BytesIO(file), dtype="float64")
+    return np.asarray(decoded, np.float64)
 
 
 def encode_decode_narrow(wave: Wave, codec: str, file_format: str, *, phone_band: bool = False) -> OtherWave:

@@ -25,8 +25,6 @@ MEDIA: Mapping[str, tuple[int, str]] = {
 
 # LAME's lowest constant rate at 11,025 Hz is 8 kbit/s, the highest 64: this is 16, as the game has it.
 _MP3_16K: Mapping[str, Any] = {"compression_level": 48 / 56, "bitrate_mode": "CONSTANT"}
-# LAME's delay and the decoder's, in samples.
-_MP3_DELAY = 576 + 529
 _PEAK_8BIT = 0.8
 
 
@@ -38,8 +36,7 @@ def through(wave: Wave, medium: str) -> OtherWave:
     there = soxr.resample(wave, SAMPLE_RATE, rate)
     peak = max(float(np.abs(there).max(initial=0.0)), 1e-9)
     if coding == "mp3":
-        longer = np.pad(there * (0.9 / peak), (0, _MP3_DELAY))
-        there = encode_decode(longer, "mpeg_layer_iii", "MP3", rate, **_MP3_16K)[_MP3_DELAY:] * (peak / 0.9)
+        there = encode_decode(there * (0.9 / peak), "mpeg_layer_iii", "MP3", rate, **_MP3_16K) * (peak / 0.9)
     elif coding == "8bit":
         step = peak / _PEAK_8BIT / 128
         there = np.round(there / step) * step
