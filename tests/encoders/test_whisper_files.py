@@ -229,6 +229,16 @@ NAN = np.full(64, np.nan, np.float16)
         ({"encoder/layer_norm/beta": np.ones(64, np.int32)}, "has type int32, expected a float type"),
         ({"encoder/more/weight": np.ones(64, np.float32)}, "model.encoder.more.weight is not used"),
         ({"encoder/layer_0/self_attention/linear_0/bias": np.ones(191, np.float32)}, "linear_0.bias is not used"),
+        ({"encoder/a\nb/weight": np.full(1, np.nan, np.float32)}, r"'encoder/a\nb/weight' holds NaN"),
+        ({"encoder/conv1/weight": np.ones((64, 513, 1), np.float16)}, "`int` <= 512 - at `$.num_mel_bins`"),
+        ({f"encoder/layer_{i}/x/y": np.ones(1, np.float16) for i in range(101)}, "`int` <= 100 - at `$.layers`"),
+        (
+            {
+                "encoder/conv1/weight": np.ones((65_536, 1, 1), np.float16),
+                "encoder/position_encodings/encodings": np.ones((65_536, 1), np.float16),
+            },
+            "table of positions has 65536 rows of 65536 values, more than 16777216",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit(ctranslate2: Any, others: dict[str, Any], reason: str) -> None:
@@ -246,6 +256,11 @@ def test_tensors_that_do_not_fit(ctranslate2: Any, others: dict[str, Any], reaso
 )
 def test_configurations_that_do_not_fit(folder: Any, config: dict[str, Any], reason: str) -> None:
     assert reason in told(folder(**config))
+
+
+def test_a_table_of_terabytes_is_not_made(folder: Any) -> None:
+    path = folder(lambda name: None if "encoder.embed_positions" in name else name, max_source_positions=10**11)
+    assert "`int` <= 65536 - at `$.max_positions`" in told(path)
 
 
 def test_folders_that_do_not_fit(folder: Any) -> None:
