@@ -120,8 +120,8 @@ def whisper_encoder(
         float16 is cast to float32; float64 stays, which weights are in that were quantised to integers.
 
     Raises:
-        WeightsError: tensors are missing, unknown, misshapen or not finite, the heads do not divide the width, or a size
-            is out of the range that a configuration may have.
+        WeightsError: tensors are missing, unknown, misshapen or not finite, the heads do not divide the width, or a
+            size is out of the range that a configuration may have.
     """
     tensors = {name: _at_least_float32(tensor) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
@@ -144,7 +144,9 @@ def _sizes(tensors: Mapping[str, np.ndarray], heads: int, origin: str, positions
         if PREFIX + name not in tensors:
             raise WeightsError(f"{origin}: not {MODEL}: {PREFIX}{name} is missing")
         found: tuple[int, ...] = tensors[PREFIX + name].shape
-        if len(found) != axes or not math.prod(found):
+        if len(found) == axes and not math.prod(found):
+            raise WeightsError(f"{origin}: not {MODEL}: {PREFIX}{name} is empty, of shape {found}")
+        if len(found) != axes:
             raise WeightsError(f"{origin}: not {MODEL}: {PREFIX}{name} has shape {found}, expected {axes} axes")
         return found
 
