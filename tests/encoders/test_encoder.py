@@ -62,6 +62,11 @@ def test_a_padded_batch_is_as_each_wave_by_itself() -> None:
             np.testing.assert_allclose(other[row, :steps], one[0], rtol=0, atol=1e-5)
 
 
+def test_hidden_states_of_no_waves() -> None:
+    states = Encoder(tiny.pretrained()).hidden_states(np.zeros((0, 1000), np.float32), np.zeros(0, np.int32))
+    assert [state.shape for state in states] == [(0, 8, 12)] * 3
+
+
 @pytest.mark.parametrize(
     ("waves", "lengths", "complaint"),
     [
