@@ -95,15 +95,13 @@ def test_what_is_no_encoder_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-@pytest.mark.parametrize("cut", [False, True])
-def test_a_damaged_wheel_is_told_in_a_line(tmp_path: Path, method: int, cut: bool) -> None:
+def test_a_damaged_wheel_is_told_in_a_line(tmp_path: Path, method: int) -> None:
     path = tmp_path / "distillmos-0.whl"
     with zipfile.ZipFile(path, "w", method) as wheel:
         wheel.writestr(MEMBER, bytes(SIZE))
         start, size = wheel.getinfo(MEMBER).header_offset + 30 + len(MEMBER), wheel.getinfo(MEMBER).compress_size
     content = bytearray(path.read_bytes())
-    # Overwritten, or, with the directory at its end as it was, cut off after half of the data.
-    content[start + size // 2 : start + size] = b"" if cut else b"\xff" * (size - size // 2)
+    content[start + size // 2 : start + size] = b"\xff" * (size - size // 2)
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"distillmos-0.whl: cannot be read \(.+\); install it") as told:
         read_encoder(path)
