@@ -93,18 +93,28 @@ class QualityPredictor:
             watch: called after each segment with the number that are done, and of all.
 
         Raises:
-            AudioError: as `iter_audio`; no samples; a recording that changed while it was read.
+            AudioError: as `iter_audio`; no samples; a recording whose length changed while it was read.
         """
         samples = sum(block.size for block in blocks())
         if samples == 0:
             raise AudioError("the recording holds no samples")
         starts = segment_starts(samples)
         scores: list[float] = []
-        for group in _grouped(cut_segments(iter(blocks()), starts), self._rows):
+        again = 0
+
+        def counted() -> Iterator[Float32[np.ndarray, "samples"]]:
+            nonlocal again
+            for block in blocks():
+                again += block.size
+                yield block
+
+        for group in _grouped(cut_segments(counted(), starts), self._rows):
             scores += self._scores(group)
             watch(len(scores), len(starts))
-        if len(scores) != len(starts):
-            raise AudioError("the recording became shorter while it was read; wait until it is written")
+        if again != samples:
+            raise AudioError(
+                f"the recording changed while it was read, from {samples} to {again} samples; wait until it is written"
+            )
         mos = float(np.mean(np.asarray(scores, np.float64)))
         return Quality(mos, samples / SAMPLE_RATE, tuple(start / SAMPLE_RATE for start in starts), tuple(scores))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 from flax.traverse_util import flatten_dict
 
@@ -27,6 +28,9 @@ PREFIX = "model.encoder."
 
 POSITIONS = 1500
 """Rows of the table of positions of every published Whisper."""
+
+LARGEST_TABLE = 1 << 24
+"""The most values in a table of positions; that of the largest Whisper has 1500 x 1280. A small file may say more."""
 
 MODEL = "Whisper's encoder, by Hugging Face's names"
 
@@ -116,12 +120,13 @@ def whisper_encoder(
         float16 is cast to float32; float64 stays, which weights are in that were quantised to integers.
 
     Raises:
-        WeightsError: tensors are missing, unknown, misshapen or not finite, or the heads do not divide the width.
+        WeightsError: tensors are missing, unknown, misshapen or not finite, the heads do not divide the width, or a
+            size is out of the range that a configuration may have.
     """
     tensors = {name: _at_least_float32(tensor) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-            raise WeightsError(f"{origin}: {name[:80]} holds NaN or infinite values")
+            raise WeightsError(f"{origin}: {name[:80]!a} holds NaN or infinite values")
     config = _sizes(tensors, heads, origin, positions)
     table = PREFIX + "embed_positions.weight"
     if table not in tensors:
@@ -139,24 +144,34 @@ def _sizes(tensors: Mapping[str, np.ndarray], heads: int, origin: str, positions
         if PREFIX + name not in tensors:
             raise WeightsError(f"{origin}: not {MODEL}: {PREFIX}{name} is missing")
         found: tuple[int, ...] = tensors[PREFIX + name].shape
-        if len(found) != axes or not math.prod(found):
+        if len(found) == axes and not math.prod(found):
+            raise WeightsError(f"{origin}: not {MODEL}: {PREFIX}{name} is empty, of shape {found}")
+        if len(found) != axes:
             raise WeightsError(f"{origin}: not {MODEL}: {PREFIX}{name} has shape {found}, expected {axes} axes")
         return found
 
     width, mels, _ = shape("conv1.weight", 3)
     numbers = {found[1] for name in tensors if (found := re.match(re.escape(PREFIX) + r"layers\.(\d+)\.", name))}
     rows = shape("embed_positions.weight", 2)[0] if PREFIX + "embed_positions.weight" in tensors else positions
+    sizes = {
+        "num_mel_bins": mels,
+        "d_model": width,
+        "layers": len(numbers),
+        "heads": heads,
+        "ffn_dim": shape("layers.0.fc1.weight", 2)[0],
+        "max_positions": rows,
+    }
     try:
-        return WhisperConfig(
-            num_mel_bins=mels,
-            d_model=width,
-            layers=len(numbers),
-            heads=heads,
-            ffn_dim=shape("layers.0.fc1.weight", 2)[0],
-            max_positions=rows,
+        # Converted, because making the configuration itself does not check the ranges.
+        config = msgspec.convert(sizes, WhisperConfig)
+    except msgspec.ValidationError as error:
+        raise WeightsError(f"{origin}: its sizes do not fit {MODEL}: {' '.join(str(error).split())}") from None
+    if config.max_positions * config.d_model > LARGEST_TABLE:
+        raise WeightsError(
+            f"{origin}: its table of positions has {config.max_positions} rows of {config.d_model} values, more than "
+            f"{LARGEST_TABLE} values"
         )
-    except ValueError as error:
-        raise WeightsError(f"{origin}: {error}") from None
+    return config
 
 
 def _at_least_float32(tensor: np.ndarray) -> np.ndarray:

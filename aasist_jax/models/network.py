@@ -189,12 +189,23 @@ def read_out_function(config: Any, network: Network) -> Callable[..., tuple[Arra
 
 def variable_shapes(config: Any) -> dict[str, Any]:
     """Shape and type of the variables of a `model_config`, as a tree of `jax.ShapeDtypeStruct`."""
-    return join_variables(*_initialised(config, jax.config.read("jax_enable_x64")))
+    x64 = jax.config.read("jax_enable_x64")
+    try:
+        hash(config)
+    except TypeError:
+        # A frozen dataclass may hold a list.
+        return join_variables(*_initialised(config))
+    # The dictionaries are new ones: what a caller does with them does not reach those that are remembered.
+    return join_variables(*jax.tree.map(lambda leaf: leaf, _remembered(config, x64)))
+
+
+def _initialised(config: Any) -> tuple[Params, ModelState]:
+    # Shapes need no kernels, which would be built at their first use, for a quarter of a minute.
+    with xla_only():
+        return jax.eval_shape(build_network(config).init, jax.random.key(0))
 
 
 # To trace a network takes half a second, and a conversion asks for the shapes several times.
 @functools.lru_cache(maxsize=16)
-def _initialised(config: Any, _x64: bool) -> tuple[Params, ModelState]:
-    # Shapes need no kernels, which would be built at their first use, for a quarter of a minute.
-    with xla_only():
-        return jax.eval_shape(build_network(config).init, jax.random.key(0))
+def _remembered(config: Any, _x64: bool) -> tuple[Params, ModelState]:
+    return _initialised(config)

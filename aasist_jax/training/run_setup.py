@@ -199,7 +199,7 @@ def _first_variables(config: ExperimentConfig) -> tuple[Variables, str]:
 
 
 def _with_pretrained_encoder(config: ExperimentConfig, expected: Any) -> tuple[Variables, str]:
-    """Random variables whose part `encoder` is that of the file that `init` names."""
+    """Random variables whose part `encoder` has the values of the file that `init` names, in the types of training."""
     options = config.train_config
     pretrained = read_encoder(options.init)
     if pretrained.config != expected:
@@ -209,7 +209,14 @@ def _with_pretrained_encoder(config: ExperimentConfig, expected: Any) -> tuple[V
         )
     variables = on_host(random_variables(config.model_config, options.seed))
     joined = {
-        kind: {**tree, "encoder": pretrained.variables[kind]} if "encoder" in tree else tree
+        kind: {**tree, "encoder": jax.tree.map(_in_type_of, tree["encoder"], pretrained.variables[kind])}
+        if "encoder" in tree
+        else tree
         for kind, tree in variables.items()
     }
     return joined, f"seed {options.seed}, encoder {pretrained.source.sha256}"
+
+
+def _in_type_of(drawn: Any, read: Any) -> np.ndarray:
+    """What was read, such as float64 from quantised weights, in the type of what was drawn."""
+    return np.asarray(read, drawn.dtype)

@@ -24,6 +24,9 @@ from aasist_jax.errors import CheckpointError
 
 VERSIONS = range(1, 7)
 MAX_RANK = 8
+MAX_SHARING, FREE_SHARING = 4, 1 << 20
+"""Names may stand for this many times the values that are read, and for that many more: enough for equal vectors of all
+layers, which the converter keeps once, but not for a small file that is a large model."""
 
 _TYPES = ("<f4", "i1", "<i2", "<i4", "<f2", "bfloat16")
 """The types by their number, from version 4 on."""
@@ -192,8 +195,12 @@ def _parse(data: _Bytes, prefix: str) -> CTranslate2Model:
         raise CheckpointError(f"it has {data.left} bytes after its end")
     targets = {name: name for name in variables} | aliases
     wanted = [name for name in targets if name.startswith(prefix) and not _is_scale(name, targets)]
-    # Each variable is read once, however many aliases it has.
-    arrays = {name: _tensor(data, name, variables) for name in dict.fromkeys(targets[name] for name in wanted)}
+    # Each variable is read once, however many aliases it has. What is made of the arrays may be made for each alias.
+    read = dict.fromkeys(targets[name] for name in wanted)
+    values = {name: math.prod(variables[name].shape) for name in read}
+    if sum(values[targets[name]] for name in wanted) > MAX_SHARING * sum(values.values()) + FREE_SHARING:
+        raise CheckpointError(f"its aliases stand for more than {MAX_SHARING} times the values that it holds")
+    arrays = {name: _tensor(data, name, variables) for name in read}
     tensors = MappingProxyType({name: arrays[targets[name]] for name in wanted})
     return CTranslate2Model(version, spec, revision, frozenset(targets), tensors)
 

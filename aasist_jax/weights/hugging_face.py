@@ -27,6 +27,10 @@ MODEL_FILES = (ONE_FILE, INDEX_FILE, TORCH_FILE)
 """What may hold the tensors, or say where they are; the first that is there is read."""
 
 _LARGEST_HEADER = 16 << 20
+"""Bytes; the names and shapes of ten thousand tensors take 1 MB."""
+
+_TYPES = frozenset(("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"))
+"""What NumPy has a type for; not those of four to eight bits that are floating-point."""
 
 
 class ModelFiles(NamedTuple):
@@ -92,7 +96,7 @@ def read_model(path: Path, wanted: Callable[[str], bool]) -> ModelFiles:
         _read_safetensors(part, wanted, names, tensors)
     missing = sorted(set(places or ()) - names)
     if missing:
-        raise CheckpointError(f"{file}: its tensor {missing[0][:80]!a} is in none of its files")
+        raise CheckpointError(f"{file}: its tensor {_shown(missing[0])} is in none of its files")
     return ModelFiles(config, frozenset(names), tensors, files)
 
 
@@ -105,8 +109,12 @@ def _index(file: Path) -> dict[str, str]:
     if not isinstance(places, dict) or not places:
         raise CheckpointError(f"{file}: has no weight_map of the files of its tensors")
     for place in places.values():
-        if not isinstance(place, str) or place != Path(place).name or not place.endswith(".safetensors"):
-            raise CheckpointError(f"{file}: names {place!a:.80}, which is no safetensors file beside it")
+        is_name = isinstance(place, str) and place.isprintable() and place == Path(place).name
+        if not is_name or not place.endswith(".safetensors"):
+            raise CheckpointError(f"{file}: names {_shown(place)}, which is no safetensors file beside it")
+    for place in sorted(set(places.values())):
+        if not (file.parent / place).is_file():
+            raise CheckpointError(f"{file}: names {_shown(place)}, which is not there; fetch all files of the model")
     return places
 
 
@@ -115,15 +123,28 @@ def _read_safetensors(
 ) -> None:
     """Add the names and the wanted tensors of one file to those that are there."""
     try:
+        with file.open("rb") as start:
+            size = int.from_bytes(start.read(8), "little")
+        if size > _LARGEST_HEADER:
+            raise ValueError(f"its header has {size} bytes, more than {_LARGEST_HEADER}")
         with safe_open(file, "numpy") as content:
             found = set(content.keys())
             if twice := sorted(names & found):
-                raise CheckpointError(f"{file}: has {twice[0][:80]!a}, as another file of the model does")
+                raise CheckpointError(f"{file}: has {_shown(twice[0])}, as another file of the model does")
             names |= found
             for name in sorted(filter(wanted, found)):
+                if (kind := content.get_slice(name).get_dtype()) not in _TYPES:
+                    raise CheckpointError(
+                        f"{file}: its tensor {_shown(name)} is of type {kind}, which is not read; convert it to F16"
+                    )
                 tensor = content.get_tensor(name)
                 tensors[name] = tensor.astype(np.float32) if tensor.dtype == "bfloat16" else tensor
     except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
         # The library's messages may hold text of the file.
-        reason = ascii(" ".join(str(error).split()))[1:201]
+        reason = _shown(" ".join(str(error).split()), 200)
         raise CheckpointError(f"{file}: not a readable safetensors file ({reason}); fetch it anew") from None
+
+
+def _shown(text: object, longest: int = 80) -> str:
+    """What a file says, for a message of one line: printable, and cut before it is quoted."""
+    return ascii(text[:longest]) if isinstance(text, str) else ascii(text)[:longest]

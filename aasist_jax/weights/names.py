@@ -152,7 +152,8 @@ def to_variables(
             misfits.append(f"{name} {fault}")
         else:
             flat[path] = _to_flax(path, value, target)
-    unused = [f"{name} is not used" for name in tensors if name not in used]
+    # The names that a file made up may hold anything; a line has 120 letters of each.
+    unused = [f"{name if name.isprintable() else ascii(name):.120} is not used" for name in tensors if name not in used]
     if missing or misfits or unused:
         at_odds = {"are missing": missing, "have another shape, type or range": misfits}
         told = [f"{len(group)} {what}" for what, group in at_odds.items() if group]

@@ -65,17 +65,26 @@ def test_segments_do_not_depend_on_the_blocks(samples: int, seed: int) -> None:
         np.testing.assert_array_equal(segment, filled[start : start + SEGMENT])
 
 
-def test_a_recording_that_ends_early_when_read_again() -> None:
-    lengths = iter((SEGMENT + 50_000, SEGMENT + 10))
-    watched: list[tuple[int, int]] = []
+@pytest.mark.parametrize(
+    ("first", "second", "scored"),
+    [
+        (SEGMENT + 50_000, SEGMENT + 10, 1),
+        (SEGMENT + 10, SEGMENT + 50_000, 2),
+        (SEGMENT - 1, SEGMENT - 2, 1),
+        (10, 0, 0),
+    ],
+)
+def test_a_recording_that_changes_between_its_readings(first: int, second: int, scored: int) -> None:
+    lengths = iter((first, second))
+    watched: list[int] = []
 
     def blocks() -> Iterable[np.ndarray]:
         return [np.zeros(next(lengths), np.float32)]
 
     one: Any = QualityPredictor.__new__(QualityPredictor)
     one._rows, one._predict = 1, lambda waves: np.full(len(waves), 3.0)
-    with pytest.raises(AudioError, match="became shorter while it was read"):
-        one.predict(blocks, lambda *progress: watched.append(progress))
-    assert watched == [(1, 5)]
+    with pytest.raises(AudioError, match=f"changed while it was read, from {first} to {second} samples"):
+        one.predict(blocks, lambda done, total: watched.append(done))
+    assert watched == list(range(1, scored + 1))
     with pytest.raises(AudioError, match="holds no samples"):
         one.predict(list)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aasist_jax.encoders.readers import is_encoder, read_encoder, readers
-from aasist_jax.encoders.readers.distill_mos import MEMBER, SHA256, read_distill_mos, to_published
+from aasist_jax.encoders.readers.distill_mos import MEMBER, SHA256, SIZE, read_distill_mos, to_published
 from aasist_jax.errors import WeightsError
 from aasist_jax.weights.torch_file import parse_torch_file, write_torch_file
 from tests.encoder_files import distill_mos_wheel
@@ -92,3 +92,17 @@ def test_what_is_no_encoder_is_told_in_a_line(tmp_path: Path) -> None:
     assert not is_encoder("AASIST")
     assert is_encoder("distill_mos")
     assert len({reader.reads for reader in readers()}) == len(readers())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_wheel_is_told_in_a_line(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "distillmos-0.whl"
+    with zipfile.ZipFile(path, "w", method) as wheel:
+        wheel.writestr(MEMBER, bytes(SIZE))
+        start, size = wheel.getinfo(MEMBER).header_offset + 30 + len(MEMBER), wheel.getinfo(MEMBER).compress_size
+    content = bytearray(path.read_bytes())
+    content[start + size // 2 : start + size] = b"\xff" * (size - size // 2)
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"distillmos-0.whl: cannot be read \(.+\); install it") as told:
+        read_encoder(path)
+    assert "\n" not in str(told.value)

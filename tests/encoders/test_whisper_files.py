@@ -131,12 +131,15 @@ def test_tensors_in_several_files(tmp_path: Path) -> None:
 
     for place, reason in (
         ("../model.safetensors", "no safetensors file beside it"),
-        ("model-00004-of-00003.safetensors", "not a readable safetensors file"),
+        ("model-00004-of-00003.safetensors", "names 'model-00004-of-00003.safetensors', which is not there"),
+        ("a\nb.safetensors", r"names 'a\\nb.safetensors', which is no safetensors file beside it"),
+        (7, "names 7, which is no safetensors file beside it"),
         ("model-00001-of-00003.safetensors", "is in none of its files"),
     ):
         index.write_text(json.dumps({"weight_map": places | {"model.encoder.more": place}}))
-        with pytest.raises(WeightsError, match=reason):
+        with pytest.raises(WeightsError, match=reason) as caught:
             read_encoder(tmp_path)
+        assert str(caught.value).isprintable()
 
 
 def test_bfloat16_and_a_checkpoint_of_pytorch_in_a_folder(folder: Any) -> None:
@@ -221,6 +224,7 @@ NAN = np.full(64, np.nan, np.float16)
         ({"encoder/num_heads": np.array(-4, np.int16)}, "num_heads is no number of attention heads"),
         ({"encoder/num_heads": np.array(5, np.int16)}, "heads: expected a divisor of d_model, which is 64, got 5"),
         ({"encoder/conv1/weight": None}, "model.encoder.conv1.weight is missing"),
+        ({"encoder/conv1/weight": np.ones((64, 0, 3), np.float32)}, "conv1.weight is empty, of shape (64, 0, 3)"),
         ({"encoder/conv1/weight": NAN[:3]}, "holds NaN or infinite values"),
         ({"encoder/conv1/weight": np.ones(3, np.float32)}, "has shape (3,), expected 3 axes"),
         ({"encoder/layer_1/ffn/linear_1/bias": None}, "model.encoder.layers.1.fc2.bias is missing"),
@@ -229,6 +233,17 @@ NAN = np.full(64, np.nan, np.float16)
         ({"encoder/layer_norm/beta": np.ones(64, np.int32)}, "has type int32, expected a float type"),
         ({"encoder/more/weight": np.ones(64, np.float32)}, "model.encoder.more.weight is not used"),
         ({"encoder/layer_0/self_attention/linear_0/bias": np.ones(191, np.float32)}, "linear_0.bias is not used"),
+        ({"encoder/layer_norm/a\nb": np.ones(1, np.float32)}, r"a\nb' is not used"),
+        ({"encoder/a\nb/weight": np.full(1, np.nan, np.float32)}, r"'encoder/a\nb/weight' holds NaN"),
+        ({"encoder/conv1/weight": np.ones((64, 513, 1), np.float16)}, "`int` <= 512 - at `$.num_mel_bins`"),
+        ({f"encoder/layer_{i}/x/y": np.ones(1, np.float16) for i in range(101)}, "`int` <= 100 - at `$.layers`"),
+        (
+            {
+                "encoder/conv1/weight": np.ones((65_536, 1, 1), np.float16),
+                "encoder/position_encodings/encodings": np.ones((65_536, 1), np.float16),
+            },
+            "table of positions has 65536 rows of 65536 values, more than 16777216",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit(ctranslate2: Any, others: dict[str, Any], reason: str) -> None:
@@ -248,6 +263,11 @@ def test_configurations_that_do_not_fit(folder: Any, config: dict[str, Any], rea
     assert reason in told(folder(**config))
 
 
+def test_a_table_of_terabytes_is_not_made(folder: Any) -> None:
+    path = folder(lambda name: None if "encoder.embed_positions" in name else name, max_source_positions=10**11)
+    assert "`int` <= 65536 - at `$.max_positions`" in told(path)
+
+
 def test_folders_that_do_not_fit(folder: Any) -> None:
     assert "'strange'" in told(folder(lambda name: "strange" if name.endswith("layers.0.fc1.bias") else name))
     twice = folder()
@@ -258,6 +278,27 @@ def test_folders_that_do_not_fit(folder: Any) -> None:
     assert "not a readable safetensors file" in told(twice)
     (twice / "config.json").write_text("[" * 100_000)
     assert not is_encoder(twice)
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (
+            {"encoder.conv1.bias": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}},
+            "its tensor 'encoder.conv1.bias' is of type F8_E4M3, which is not read",
+        ),
+        # Blanks are allowed after the object, and a header that is filled up with them is not read.
+        ({"filling": 1 << 24}, "file ('its header has 16777"),
+        ({"a\nb": {"dtype": "A\nB", "shape": [2], "data_offsets": [0, 2]}}, "not a readable safetensors file ('"),
+    ],
+)
+def test_safetensors_that_are_not_read(folder: Any, header: dict[str, Any], reason: str) -> None:
+    path, blanks = folder(), header.pop("filling", 0)
+    content = json.dumps(header).encode() + b" " * blanks
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(content)) + content + bytes(2))
+    message = told(path)
+    assert reason in message
+    assert message.count("'") % 2 == 0
 
 
 def test_openai_checkpoints_that_do_not_fit(tmp_path: Path) -> None:

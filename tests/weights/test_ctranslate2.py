@@ -190,16 +190,25 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         read_ctranslate2([tmp_path])
 
 
-def test_many_aliases_of_one_tensor_take_its_memory_once(read: Any) -> None:
-    tensor = np.zeros((1000, 100), np.int8)
+def test_many_aliases_of_one_small_tensor_take_its_memory_once(read: Any) -> None:
+    tensor = np.zeros((100, 5), np.int8)
     aliases = {f"a{number}": "w" for number in range(2000)}
     content = model({"w": tensor, "w_scale": np.ones(1, np.float32)}, aliases)
     tracemalloc.start()
     try:
-        assert len(read(content).tensors) == 2001
-        assert tracemalloc.get_traced_memory()[1] < 20e6
+        tensors = read(content).tensors
+        assert len(tensors) == 2001
+        assert all(found is tensors["w"] for found in tensors.values())
+        assert tracemalloc.get_traced_memory()[1] < 4e6
     finally:
         tracemalloc.stop()
+
+
+def test_a_small_file_that_is_a_large_model_by_its_aliases(read: Any) -> None:
+    content = model({"e/w": np.zeros((1000, 400), np.float16)}, {f"e/a{number}": "e/w" for number in range(6)})
+    with pytest.raises(CheckpointError, match="aliases stand for more than 4 times the values that it holds"):
+        read(content)
+    assert not read(content, "d/").tensors
 
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)

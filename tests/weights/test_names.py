@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from aasist_jax.errors import WeightsError
+from aasist_jax.models import network
 from aasist_jax.models.family import CheckpointNames, Family, Window, register, unregister
 from aasist_jax.models.linen import LinenNetwork
 from aasist_jax.models.network import Outputs, init
@@ -237,3 +238,17 @@ def test_shapes_are_known_without_building_the_kernels(monkeypatch: pytest.Monke
     monkeypatch.setattr(choice, "native_kernels", lambda: pytest.fail("the kernels are built"))
     # No other test asks for these sizes, whose shapes are then remembered.
     assert variable_shapes(replace(CONFIG, gat_dims=(3, 4)))
+
+
+def test_shapes_belong_to_who_asks_for_them() -> None:
+    expected = dict(variable_shapes(CONFIG))
+    tree = network.variable_shapes(CONFIG)
+    tree["params"].clear()
+    tree["more"] = {}
+    assert variable_shapes(CONFIG) == expected
+
+
+def test_shapes_of_a_configuration_that_holds_a_list() -> None:
+    held: Any = [3, 2]
+    with one_variable(CheckpointNames()):
+        assert variable_shapes(OneVariableConfig("kernel", held))["params/kernel"].shape == (3, 2)

@@ -5,7 +5,9 @@ MIT licence (Microsoft).
 """
 
 import hashlib
+import lzma
 import zipfile
+import zlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +34,9 @@ SIZE = 16_907_522
 SHA256 = "b18b3ac60227267cfb91e5d00ce22cc7b73716fd92f269484da1446e27031a40"
 """Of the published weights. Another checkpoint of the same sizes is read from its own file, and never by name."""
 
+_DAMAGE = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError, EOFError)
+"""What `zipfile` raises for an archive that is damaged, or is none."""
+
 HOW_TO_GET = (
     "install it without what it depends on, `pip install --no-deps distillmos==0.9.1` (16 MB, MIT licence), or give "
     "the path of its wheel, from `pip download --no-deps distillmos==0.9.1`"
@@ -54,10 +59,9 @@ def read_distill_mos(path: Path) -> DistillMOSWeights:
     """
     try:
         content = _from_wheel(path) if path.suffix == ".whl" else _bounded(path)
-    except (OSError, zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
-        raise WeightsError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {HOW_TO_GET}"
-        ) from None
+    except (OSError, *_DAMAGE) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it is cut short"
+        raise WeightsError(f"{path}: cannot be read ({reason}); {HOW_TO_GET}") from None
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256 and (path.suffix == ".whl" or path == _installed()):
         raise WeightsError(f"{path}: its weights are not the published ones (SHA-256 {digest}); {HOW_TO_GET}")

@@ -3,6 +3,8 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from aasist_jax.errors import ConfigError
 from aasist_jax.models.network import build_network
 from aasist_jax.models.ssl.heads import head_kinds
 from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, mean_and_deviation
+from aasist_jax.training import run_setup
 from aasist_jax.weights.folder import load_weights
 from tests.models.ssl import tiny
 from tests.quick_compilation import quick_compilation
@@ -121,6 +124,19 @@ def test_the_first_blocks_stay_and_the_others_are_trained(
     }
     assert counts["norm_input"] == counts["norm"] == 0
     assert counts["norm_trans"] > 0
+
+
+def test_an_encoder_in_float64_is_trained_in_float32(
+    clips: Path, tmp_path: Path, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that were quantised are read in float64."""
+    read = tiny.pretrained()
+    widened = jax.tree.map(lambda leaf: leaf.astype(np.float64) if leaf.dtype.kind == "f" else leaf, read.variables)
+    monkeypatch.setattr(tiny, "pretrained", lambda: replace(read, variables=widened))
+    variables, _ = run_setup._first_variables(load_config(configuration(clips, tmp_path, tiny_file)))
+    for kind, tree in read.variables.items():
+        found = variables[kind]["encoder"]
+        jax.tree.map(partial(np.testing.assert_array_equal, strict=True), found, tree)
 
 
 def test_an_encoder_of_other_sizes_is_refused(clips: Path, tmp_path: Path, command: Command, tiny_file: Path) -> None:

@@ -60,7 +60,8 @@ class EncoderKind(Kind):
       comparisons, float64. What is computed in float32 at least whatever `dtype` says (such as a spectrum) is computed
       in the wider of the two.
     - `lengths`: None, or int (batch,), the valid samples of each wave, the rest being zeros. With `any_length`, the
-      first `config.steps(lengths)` steps then equal those of the wave by itself, and the others mean nothing.
+      first `config.steps(lengths)` steps then equal those of the wave by itself, and the others mean nothing. In
+      training, this holds for what is frozen: statistics of a batch may be taken over the other steps too.
     - `train`: whether dropout and batch statistics are those of training.
     - `frozen`: that many hidden states, from the first, are computed as in evaluation and get no gradient.
 

@@ -173,7 +173,8 @@ class DistillMOSEncoder(nn.Module):
                 frames = (frames - 1) // self.config.time_strides[index] + 1
                 x = x * before(frames, x.shape[2])[:, None, :, None].astype(x.dtype)
         # Channel by channel, each with its bins: the order that the weights were trained with.
-        x = x.transpose(0, 2, 3, 1).reshape(x.shape[0], x.shape[2], -1)
+        batch, bins, steps, channels = x.shape
+        x = x.transpose(0, 2, 3, 1).reshape(batch, steps, channels * bins)
         self.sow("stages", "after_flatten", x)
         x = self.norm_input(x, train=train)
         self.sow("stages", "after_norm_input", x)
