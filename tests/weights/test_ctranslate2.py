@@ -192,11 +192,11 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_many_aliases_of_one_tensor_take_its_memory_once(read: Any) -> None:
     tensor = np.zeros((1000, 100), np.int8)
-    aliases = {f"a{number}": "w" for number in range(2000)}
+    aliases = {f"a{number}": "w" for number in range(200)}
     content = model({"w": tensor, "w_scale": np.ones(1, np.float32)}, aliases)
     tracemalloc.start()
     try:
-        assert len(read(content).tensors) == 2001
+        assert len(read(content).tensors) == 201
         assert tracemalloc.get_traced_memory()[1] < 20e6
     finally:
         tracemalloc.stop()
@@ -243,13 +243,14 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_damage_is_told_in_one_line_or_does_not_show(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.slow)])
+def test_damage_is_told_in_one_line_or_does_not_show(tmp_path: Path, count: int) -> None:
     arrays = {"a": FLOATS, "b/weight": INT8, "b/weight_scale": np.ones(2, np.float32), "n": np.array(4, np.int16)}
     outcomes = {"read": 0, "refused": 0}
     path = tmp_path / "model.bin"
     tracemalloc.start()
     try:
-        for seed in range(400):
+        for seed in range(count):
             rng = random.Random(seed)
             path.write_bytes(damaged(model(arrays, {"c/weight": "b/weight"}, rng.randint(1, 6)), rng))
             try:
@@ -260,5 +261,5 @@ def test_damage_is_told_in_one_line_or_does_not_show(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2e6
     finally:
         tracemalloc.stop()
-    assert sum(outcomes.values()) == 400
-    assert min(outcomes.values()) > 15, outcomes
+    assert sum(outcomes.values()) == count
+    assert min(outcomes.values()) > count // 30, outcomes
