@@ -1,6 +1,7 @@
 """Whisper's encoder beside that of the package `transformers`, with the same random weights of tiny's size."""
 
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from aasist_jax.weights.folder import Source
 from benchmarks.options import Options
 from benchmarks.rounds import BenchmarkError, Implementation, Table, take_turns, timing_table
 
-LENGTHS = (64_600, 480_000)
+LENGTHS = {"4.04 s": 64_600, "30.00 s": 480_000}
 """Samples of a window of the detectors, and the 30 s that Whisper fills every wave to."""
 
 
@@ -24,39 +25,33 @@ def encoders(options: Options) -> list[Table]:
     tensors = {PREFIX + name: value.numpy() for name, value in theirs.state_dict().items()}
     encoder = Encoder(whisper_encoder(tensors, sizes.heads, "random", Source("random", "")))
     torch.set_num_threads(options.threads)
+
+    def ours(waves: np.ndarray) -> np.ndarray:
+        return encoder.hidden_states(waves)[-1]
+
     rows = []
-    for samples in LENGTHS:
-        for batch in options.batch:
-            waves = np.random.default_rng(batch).normal(0, 0.1, (batch, samples)).astype(np.float32)
-            found = {
-                "transformers": Implementation(partial(_theirs, theirs, waves)),
-                "aasist_jax": Implementation(partial(_ours, encoder, waves), 1e-3),
-            }
-            what = f"{samples / 16_000:.2f} s"
-            rows += [(what, batch, timing) for timing in take_turns(what, found, rounds=options.rounds)]
+    for (what, samples), batch in product(LENGTHS.items(), options.batch):
+        waves = np.random.default_rng(batch).normal(0, 0.1, (batch, samples)).astype(np.float32)
+        reference = Implementation(partial(_theirs, theirs, waves))
+        found = {"transformers": reference, "aasist_jax": Implementation(partial(ours, waves), 1e-3)}
+        rows += [(what, batch, timing) for timing in take_turns(what, found, rounds=options.rounds)]
     return [timing_table(f"Whisper tiny's encoder, {options.rounds} rounds", rows)]
-
-
-def _ours(encoder: Encoder, waves: np.ndarray) -> np.ndarray:
-    return encoder.hidden_states(waves)[-1]
 
 
 def _their_network(sizes: WhisperConfig) -> Any:
     try:
-        from transformers import WhisperConfig as TheirConfig
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+        from transformers.models.whisper import modeling_whisper as theirs
     except ImportError:
         raise BenchmarkError("encoders: needs the package `transformers`; run `pip install transformers`") from None
     layers = {"encoder_layers": sizes.layers, "encoder_attention_heads": sizes.heads, "encoder_ffn_dim": sizes.ffn_dim}
-    return WhisperEncoder(TheirConfig(d_model=sizes.d_model, **layers)).eval()
+    return theirs.WhisperEncoder(theirs.WhisperConfig(d_model=sizes.d_model, **layers)).eval()
 
 
 @torch.inference_mode()
 def _theirs(network: Any, waves: np.ndarray) -> np.ndarray:
     """Its layers one by one, since its own forward takes nothing but 30 s."""
     spectrum = torch.stft(torch.from_numpy(waves), FFT, HOP, window=torch.hann_window(FFT), return_complex=True)
-    bank = torch.tensor(mel_filters(80), dtype=torch.float32)
-    levels = (bank @ spectrum[..., :-1].abs().square()).clamp(min=1e-10).log10()
+    levels = (torch.tensor(mel_filters(80)).float() @ spectrum[..., :-1].abs().square()).clamp(min=1e-10).log10()
     x = (torch.maximum(levels, levels.amax((1, 2), keepdim=True) - 8) + 4) / 4
     x = torch.nn.functional.gelu(network.conv2(torch.nn.functional.gelu(network.conv1(x)))).transpose(1, 2)
     x = x + network.embed_positions.weight[: x.shape[1]]

@@ -4,6 +4,7 @@ The number is a mean opinion score from 1 (bad) to 5 (excellent), as listeners g
 nothing of who or what speaks: synthetic speech can sound excellent.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ class QualityPredictor:
         from aasist_jax.models.ssl.encoders.distill_mos.network import DistillMOS
 
         module, variables = DistillMOS(weights.config), jax.device_put(weights.variables)
-        self._predict = jax.jit(lambda waves: module.apply(variables, waves))
+        # As arguments: as constants of the program they would be compiled into it.
+        self._predict = functools.partial(jax.jit(module.apply), variables)
         # One shape, so that a segment has one score however many there are.
         self._rows = 1 if jax.default_backend() == "cpu" else GROUP
 

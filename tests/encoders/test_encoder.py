@@ -10,9 +10,11 @@ import pytest
 import aasist_jax
 from aasist_jax.encoders.encoder import Encoder
 from aasist_jax.errors import AudioError
+from aasist_jax.models.ssl.encoders import kind_of
 from tests.encoder_files import distill_mos_wheel
 from tests.models.ssl import tiny
 from tests.models.ssl.encoders.test_distill_mos import golden, golden_waves, thinned
+from tests.quick_compilation import QUICK
 
 pytestmark = pytest.mark.reference
 
@@ -40,6 +42,21 @@ def test_hidden_states_in_float32() -> None:
 
 
 def test_float64_where_it_is_enabled() -> None:
+    """Of a tiny encoder: the same as by its module, but for rounding."""
+    pretrained = tiny.pretrained()
+    waves = np.random.default_rng(0).normal(size=(1, 500))
+    with jax.enable_x64(True):
+        states = Encoder(pretrained).hidden_states(waves)
+        module = kind_of(pretrained.config).build(pretrained.config, dtype=np.float64)
+        wide = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, pretrained.variables)
+        expected: Any = jax.jit(module.apply, compiler_options=QUICK)(wide, waves)
+    for one, other in zip(states, expected, strict=True):
+        assert one.dtype == np.float64
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_the_published_encoder_in_float64() -> None:
     waves = golden_waves()[4:5]
     with jax.enable_x64(True):
         states = encoder().hidden_states(waves)

@@ -1,5 +1,6 @@
 """Whisper's encoder in the files of three programs: the same numbers from each, and one line about what is amiss."""
 
+import functools
 import json
 import shutil
 import struct
@@ -29,7 +30,12 @@ from tests.weights.ctranslate2_bytes import model
 FILES = REFERENCE / "weights" / "systems" / "whisper-tiny-random"
 SIZES = WhisperConfig(d_model=64, layers=2, heads=4, ffn_dim=256, max_positions=300)
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.usefixtures("quickly_compiled")]
+
+
+@functools.cache
+def made_up() -> PretrainedEncoder:
+    return read_encoder(FILES / "ct2-float32")
 
 
 def flat(encoder: PretrainedEncoder) -> dict[str, np.ndarray]:
@@ -90,7 +96,7 @@ def test_every_form_gives_the_same_encoder(form: str) -> None:
     assert is_encoder(path)
     encoder = read_encoder(path)
     assert encoder.config == SIZES
-    assert_same(encoder, read_encoder(FILES / "ct2-float32"))
+    assert_same(encoder, made_up())
     held = (path, path / "model.safetensors", path / "model.bin")
     file = next(candidate for candidate in held if candidate.is_file())
     assert encoder.source.name == file.name
@@ -98,7 +104,7 @@ def test_every_form_gives_the_same_encoder(form: str) -> None:
 
 
 def test_quantised_weights_are_near_the_others() -> None:
-    quantised, exact = flat(read_encoder(FILES / "ct2-int8")), flat(read_encoder(FILES / "ct2-float32"))
+    quantised, exact = flat(read_encoder(FILES / "ct2-int8")), flat(made_up())
     for path, value in quantised.items():
         is_weight = path.endswith("/kernel")
         assert value.dtype == (np.float64 if is_weight else np.float32)
@@ -115,7 +121,7 @@ def test_a_classifier_or_a_bare_model(folder: Any, prefix: str) -> None:
     tensors = load_file(path / "model.safetensors")
     heads = {"projector.weight": np.ones((4, 64), np.float32), "classifier.bias": np.ones(2, np.float32)}
     save_file(tensors | heads | {"layer_weights": np.ones(3, np.float32)}, path / "model.safetensors")
-    assert_same(read_encoder(path), read_encoder(FILES))
+    assert_same(read_encoder(path), made_up())
 
 
 def test_tensors_in_several_files(tmp_path: Path) -> None:
@@ -127,7 +133,7 @@ def test_tensors_in_several_files(tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
     for path in (tmp_path, index):
-        assert_same(read_encoder(path), read_encoder(FILES))
+        assert_same(read_encoder(path), made_up())
 
     for place, reason in (
         ("../model.safetensors", "no safetensors file beside it"),
@@ -169,7 +175,7 @@ def test_a_file_in_two_parts_in_one_folder_or_in_two(tmp_path: Path) -> None:
             (tmp_path / place / f"model.bin.part{part}").write_bytes(cut)
         for path in (tmp_path / first, tmp_path / first / "model.bin.part1"):
             encoder = read_encoder(path)
-            assert_same(encoder, read_encoder(FILES))
+            assert_same(encoder, made_up())
             assert encoder.source.name == "model.bin"
             assert encoder.source.sha256 == sha256_of(FILES / "ct2-float16" / "model.bin")
     (tmp_path / "the_part2/data/model.bin.part2").unlink()
@@ -197,7 +203,7 @@ def test_known_packages_are_found_without_being_imported(tmp_path: Path, monkeyp
         **{**vars(whisper_ctranslate2.PACKAGES[name]), "sha256": sha256_of(FILES / "ct2-float16" / "model.bin")}
     )
     monkeypatch.setitem(whisper_ctranslate2.PACKAGES, name, patched)
-    assert_same(read_encoder(name), read_encoder(FILES))
+    assert_same(read_encoder(name), made_up())
 
 
 def test_a_file_without_positions_gets_the_sinusoidal_ones(folder: Any, ctranslate2: Any) -> None:
@@ -325,5 +331,5 @@ def test_the_wave_reaches_the_hidden_states() -> None:
     encoder = Encoder.from_pretrained(FILES)
     states = encoder.hidden_states(np.zeros((1, 3200), np.float32))
     assert [state.shape for state in states] == [(1, 10, 64)] * 4
-    expected = jax.jit(KIND.build(SIZES).apply)(read_encoder(FILES).variables, np.zeros((1, 3200), np.float32))
+    expected = jax.jit(KIND.build(SIZES).apply)(made_up().variables, np.zeros((1, 3200), np.float32))
     np.testing.assert_allclose(states[-1], expected[-1], rtol=0, atol=1e-5)

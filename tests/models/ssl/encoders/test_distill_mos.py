@@ -62,7 +62,8 @@ def stages(waves: np.ndarray, lengths: np.ndarray | None = None) -> dict[str, np
 def _forward(dtype: Any) -> Any:
     model = DistillMOS(CONFIG, dtype)
     variables = jax.tree.map(lambda x: x.astype(dtype) if x.dtype.kind == "f" else x, weights().variables)
-    return jax.jit(lambda waves, lengths: model.apply(variables, waves, lengths, mutable=["stages"]))
+    forward = jax.jit(functools.partial(model.apply, mutable=["stages"]))
+    return functools.partial(forward, variables)
 
 
 def _run(waves: np.ndarray, lengths: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -82,7 +83,7 @@ def thinned(stage: str, value: np.ndarray) -> np.ndarray:
     return value[tuple(slice(None, None, step) for step in arrays[f"stride/{stage}"])]
 
 
-@pytest.mark.parametrize("clips", [[1, 4], pytest.param([0, 1, 2, 3, 4], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("clips", [[1], pytest.param([0, 1, 2, 3, 4], marks=pytest.mark.slow)])
 def test_every_stage_in_float64(clips: list[int]) -> None:
     found = stages(golden_waves()[clips])
     errors = {stage: _error(stage, found[stage], clips) for stage in STAGES}
@@ -158,19 +159,25 @@ def test_filled_up_waves_are_as_by_themselves(samples: int) -> None:
 @functools.cache
 def _tiny() -> Any:
     module = DistillMOSEncoder(TINY, jnp.float64)
-    shapes: Any = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 16), jnp.float64))
+    variables = jax.tree.map(lambda x: np.abs(x) + 0.1, made_up(module))
+    return functools.partial(jax.jit(module.apply, compiler_options=QUICK), variables)
+
+
+def made_up(module: DistillMOSEncoder) -> Any:
+    """Variables from the normal distribution; integers are 0."""
+    wave = jax.ShapeDtypeStruct((1, 16), module.dtype)
+    shapes: Any = jax.eval_shape(module.init, jax.random.key(0), wave)
     rng = np.random.default_rng(0)
     kinds = {kind: shapes[kind] for kind in ("params", "batch_stats")}
-    variables = jax.tree.map(lambda x: np.abs(rng.normal(size=x.shape)) + 0.1, kinds)
-    return jax.jit(lambda waves, lengths: module.apply(variables, waves, lengths), compiler_options=QUICK)
+    return jax.tree.map(lambda x: (rng.normal(size=x.shape) * (x.dtype.kind == "f")).astype(x.dtype), kinds)
 
 
 @pytest.mark.parametrize("samples", [160, 319, 320, 64_600, 122_880, 123_039])
 def test_any_length_gives_a_step_for_every_second_frame(samples: int) -> None:
-    module = DistillMOSEncoder(CONFIG)
+    module = DistillMOSEncoder(msgspec.structs.replace(CONFIG, layers=1))
     variables = {kind: tree["encoder"] for kind, tree in weights().variables.items()}
     states: Any = jax.eval_shape(module.apply, variables, jax.ShapeDtypeStruct((2, samples), jnp.float32))
-    assert [state.shape for state in states] == [(2, -(-(samples // 160) // 2), 200)] * 9
+    assert [state.shape for state in states] == [(2, -(-(samples // 160) // 2), 200)] * 3
     assert (CONFIG.shortest, CONFIG.longest, CONFIG.steps(123_039)) == (160, 123_039, 384)
 
 
@@ -185,11 +192,12 @@ def test_gain_has_no_effect_and_silence_is_finite() -> None:
 @pytest.mark.parametrize("frozen", [0, 1, 2, 3])
 def test_what_is_frozen_gets_no_gradient_and_keeps_its_statistics(frozen: int) -> None:
     """A parameter has a gradient if and only if the first hidden state that it takes part in is not frozen."""
-    config = msgspec.structs.replace(TINY, layers=1)
+    sizes = {"channels": (4,), "frequency_strides": (2,), "time_strides": (2,)}
+    config = msgspec.structs.replace(TINY, layers=1, **sizes)
     module = DistillMOSEncoder(config)
     waves = jnp.asarray(np.random.default_rng(0).normal(size=(2, 200)), jnp.float32)
-    variables: Any = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), waves)
-    state = {"batch_stats": variables["batch_stats"]}
+    variables = made_up(module)
+    state = {"batch_stats": jax.tree.map(lambda x: jnp.abs(jnp.asarray(x)), variables["batch_stats"])}
 
     def loss(params: Any) -> Any:
         states, changed = module.apply(
