@@ -10,11 +10,11 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from aasist_jax.encoders.readers import PretrainedEncoder, read_encoder
-from aasist_jax.errors import WeightsError
 from aasist_jax.models.ssl.encoders.whisper import KIND
 from aasist_jax.models.ssl.encoders.whisper.config import WhisperConfig
 from aasist_jax.models.ssl.encoders.whisper.network import gelu, sinusoids
 from tests.conftest import REFERENCE, extra
+from tests.encoder_files import whisper_tiny_en
 from tests.quick_compilation import QUICK
 
 RANDOM = REFERENCE / "weights" / "systems" / "whisper-tiny-random"
@@ -37,11 +37,8 @@ def golden_waves(name: str) -> np.ndarray:
 
 @functools.cache
 def tiny_en() -> PretrainedEncoder:
-    """OpenAI's tiny.en. Its package is too large to be installed for the tests alone."""
-    try:
-        return read_encoder("whisper_tiny_en")
-    except WeightsError as error:
-        pytest.skip(str(error))
+    """OpenAI's tiny.en."""
+    return read_encoder(whisper_tiny_en())
 
 
 def stages(encoder: PretrainedEncoder, waves: np.ndarray) -> dict[str, np.ndarray]:
