@@ -6,6 +6,7 @@ needs the extra `quickstart`, about 270 MB of downloads and two minutes; the lar
 The same command goes on where an earlier one was stopped. `--check` measures what trivial cues alone give away.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,13 +29,21 @@ def build_corpus(
     downloads: Annotated[
         Path | None, typer.Option(help="Folder for packages (default: OUTPUT-downloads, beside it).")
     ] = None,
-    train: Annotated[int, typer.Option(min=1, help="Clips to train on, of the small one.")] = 300,
-    dev: Annotated[int, typer.Option(min=1, help="Clips to choose the best epoch on, of the small one.")] = 96,
-    evaluation: Annotated[int, typer.Option("--eval", min=1, help="Clips to evaluate on, of the small one.")] = 160,
-    limit: Annotated[float, typer.Option(min=0.001, max=1.0, help="Share of the large one's clips to make.")] = 1.0,
+    train: Annotated[
+        int | None, typer.Option(min=1, help="Clips to train on, of the small one (default: 300).")
+    ] = None,
+    dev: Annotated[
+        int | None, typer.Option(min=1, help="Clips to choose the best epoch on, of the small one (default: 96).")
+    ] = None,
+    evaluation: Annotated[
+        int | None, typer.Option("--eval", min=1, help="Clips to evaluate on, of the small one (default: 160).")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(min=0.001, max=1.0, help="Share of the large one's clips to make (default: 1.0).")
+    ] = None,
     exclude_systems: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="Systems that the large one leaves out of every split.")
-    ] = "",
+        str | None, typer.Option(metavar="NAME,NAME", help="Systems that the large one leaves out of every split.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes that synthesise side by side.")] = 2,
     check: Annotated[
@@ -45,21 +54,34 @@ def build_corpus(
     ] = False,
 ) -> None:
     """Build the corpus, or find it there, and print what is in it."""
+    if size is Size.large:
+        _refuse(Size.small, {"--train": train, "--dev": dev, "--eval": evaluation})
+    else:
+        _refuse(Size.large, {"--limit": limit, "--exclude-systems": exclude_systems})
     if not (check and (output / "metadata.csv").is_file()):
         options: dict[str, Any] = {"downloads": downloads, "seed": seed, "processes": processes}
         if size is Size.large:
             from aasist_jax.corpus.large.plan import LargeCounts
 
-            counts = LargeCounts().scaled(limit) if limit < 1 else LargeCounts()
-            excluded = tuple(name.strip() for name in exclude_systems.split(",") if name.strip())
+            counts = LargeCounts() if limit is None or limit == 1 else LargeCounts().scaled(limit)
+            excluded = tuple(name.strip() for name in (exclude_systems or "").split(",") if name.strip())
             summary = build_showing_progress(output, size=size, counts=counts, excluded=excluded, **options)
         else:
             from aasist_jax.corpus.plan import ClipCounts
 
-            summary = build_showing_progress(output, counts=ClipCounts(train, dev, evaluation), **options)
+            given = {"train": train, "dev": dev, "eval": evaluation}
+            few = ClipCounts(**{split: count for split, count in given.items() if count is not None})
+            summary = build_showing_progress(output, counts=few, **options)
         _print_summary(summary)
     if check:
         _check(output)
+
+
+def _refuse(size: Size, options: Mapping[str, object]) -> None:
+    """Refuse options that only this other size has: to ignore them would build another corpus than was asked for."""
+    for option, value in options.items():
+        if value is not None:
+            raise typer.BadParameter(f"only --size {size.value} has it", param_hint=option)
 
 
 def _print_summary(summary: Any) -> None:

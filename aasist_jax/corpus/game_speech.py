@@ -57,18 +57,25 @@ def queen_lines(path: Path) -> Mapping[str, Line]:
     Lines of cut scenes, where anybody may speak, are by the character `scenes`.
 
     Raises:
-        DataError: it is not that file.
+        DataError: it is not that file, or not the whole of it.
     """
     data = path.read_bytes()
     if data[:4] != b"QTBL" or len(data) < 15:
         raise DataError(f"{path.name}: no table of files at its start; remove it and build again")
     entries = {}
-    for number in range(int.from_bytes(data[13:15], "big")):
+    count = int.from_bytes(data[13:15], "big")
+    if len(data) < 15 + 21 * count:
+        raise _cut_short(path)
+    for number in range(count):
         name, _, offset, size = struct.unpack_from(">12sBII", data, 15 + 21 * number)
+        if offset + size > len(data):
+            raise _cut_short(path)
         entries[name.split(b"\0")[0].decode("latin-1")] = (offset, size)
     speakers = {}
     for name, (offset, _) in entries.items():
         if name.endswith(".DOG"):
+            if offset + _AMOS_HEADER + 6 > len(data):
+                raise _cut_short(path)
             (key,) = struct.unpack_from(">H", data, offset + _AMOS_HEADER + 4)
             speakers[f"{key:02d}"] = name[:-4].rstrip("0123456789").lower()
     lines = {}
@@ -97,14 +104,17 @@ def sky_lines(path: Path) -> Mapping[str, Line]:
     noises and music, and are left out.
 
     Raises:
-        DataError: it is not that file, or the list is missing.
+        DataError: it is not that file, or not the whole of it, or the list is missing.
     """
     listed = path.with_suffix(".dnr")
     if not listed.is_file():
         raise DataError(f"{path.name}: there is no {listed.name} beside it; remove the folder and build again")
     entries, data = listed.read_bytes(), path.read_bytes()
+    end = 4 + 8 * int.from_bytes(entries[:4], "little")
+    if len(entries) < end:
+        raise _cut_short(listed)
     lines = {}
-    for start in range(4, 4 + 8 * int.from_bytes(entries[:4], "little"), 8):
+    for start in range(4, end, 8):
         number = int.from_bytes(entries[start : start + 2], "little")
         offset = int.from_bytes(entries[start + 2 : start + 5], "little")
         size = int.from_bytes(entries[start + 5 : start + 8], "little")
@@ -112,10 +122,16 @@ def sky_lines(path: Path) -> Mapping[str, Line]:
         offset = (offset & 0x7FFFFF) * 16 if offset & 0x800000 else offset
         packed = data[offset + _SKY_HEADER : offset + _SKY_HEADER + rnc.HEADER_BYTES]
         if number in _SKY_SPEECH and size < 1 << 22 and packed.startswith(b"RNC\x01"):
+            if offset + size > len(data):
+                raise _cut_short(path)
             lines[f"{number}"] = Line("", offset, size, rnc.unpacked_size(packed) / RATE)
     if not lines:
         raise DataError(f"{path.name}: there is no speech in it; remove it and build again")
     return lines
+
+
+def _cut_short(path: Path) -> DataError:
+    return DataError(f"{path.name}: its end is missing; remove it and build again")
 
 
 def lines_of(path: Path) -> Mapping[str, Line]:

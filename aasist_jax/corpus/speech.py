@@ -52,6 +52,7 @@ def _fillets(actor: str) -> Voice:
     return Voice(f"fillets_{actor}", "train", "cs", "fillets-ng-data-cs", pattern, shortest=1.5)
 
 
+# June is an eval speaker of the reference corpus: what is trained on this small corpus is not to be scored on that one.
 # The actress of the Czech dialogues and the Russian speaker of Asterisk are reserved (reserved.py).
 # One actress speaks English and Spanish in Asterisk: one speaker. Whole languages belong to one split, since
 # a volunteer may have recorded for several projects. Tux Paint's Spanish is clipped; its Lithuanian, Dutch

@@ -46,6 +46,12 @@ def mark(output: Path, settings: Settings, *, complete: bool) -> None:
     write_text(output / _MARKER, json.dumps(marked, indent=2) + "\n")
 
 
+def recorded(output: Path, key: str) -> object:
+    """What the marker of a corpus that is begun or complete holds beside its settings under a key; None if nothing."""
+    marker = output / _MARKER
+    return json.loads(marker.read_text(encoding="utf-8")).get(key) if marker.is_file() else None
+
+
 def require_modules(modules: Sequence[str], extra: str) -> None:
     """Check that Python packages are installed, by the names of their modules.
 

@@ -71,6 +71,28 @@ def test_marked_entries_of_sky_are_no_speech(sky: Path) -> None:
     assert list(sky_lines(other / "sky.dsk")) == ["50009"]
 
 
+@pytest.mark.parametrize("kept", [14, 15 + 21 * 3, 15 + 21 * 9 + 10, -1])
+def test_a_part_of_queen_is_an_error_that_names_it(queen: Path, kept: int) -> None:
+    """Cut in the count, in the table, in the head of a dialogue and in the last sound."""
+    queen.write_bytes(queen.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"^queen\.1c: "):
+        queen_lines(queen)
+
+
+def test_a_dialogue_without_a_head_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    make_queen(tmp_path / "queen.1c", {"FAYE4.DOG": dialogue(7)[:10]})
+    with pytest.raises(DataError, match=r"^queen\.1c: its end is missing"):
+        queen_lines(tmp_path / "queen.1c")
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [(".dnr", 3), (".dnr", 20), (".dsk", 40), (".dsk", 200), (".dsk", 0)])
+def test_a_part_of_sky_is_an_error_that_names_it(sky: Path, suffix: str, kept: int) -> None:
+    part = sky.with_suffix(suffix)
+    part.write_bytes(part.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"^sky\.(dnr|dsk): "):
+        sky_lines(sky)
+
+
 def test_other_files_are_errors_that_name_them(tmp_path: Path, queen: Path, sky: Path) -> None:
     (tmp_path / "queen.1c").write_bytes(b"something else")
     with pytest.raises(DataError, match=r"queen\.1c: no table of files"):

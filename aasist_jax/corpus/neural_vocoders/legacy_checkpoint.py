@@ -17,20 +17,22 @@ _TYPES = {"FloatStorage": np.float32, "DoubleStorage": np.float64, "LongStorage"
 def read_legacy_checkpoint(path: Path, entry: str) -> dict[str, np.ndarray]:
     """The tensors of one entry of a checkpoint, such as "generator".
 
-    Python's own unpickler reads it, with everything refused that is not in the fixed table of this module. Its work and
-    memory are not limited all the same, so the caller checks that the file is the one that is meant, by its SHA-256.
+    Python's own unpickler reads every pickle of the file, with everything refused that is not in the fixed table of
+    this module, so that nothing in it is executed. Its work and memory are not limited all the same, so the caller
+    checks that the file is the one that is meant, by its SHA-256.
 
     Raises:
         CheckpointError: it is no such checkpoint, or has no such entry.
     """
     with path.open("rb") as file:
         try:
-            if pickle.load(file) != _MAGIC:
+            if _Reader(file).load() != _MAGIC:
                 raise CheckpointError(f"{path.name}: not a checkpoint as PyTorch wrote them before version 1.6")
-            pickle.load(file), pickle.load(file)
+            # The version of the format, and the sizes of C's numbers on the machine that wrote it.
+            _Reader(file).load(), _Reader(file).load()
             reader = _Reader(file)
             tensors = reader.load()[entry]
-            for key in pickle.load(file):
+            for key in _Reader(file).load():
                 storage = reader.storages[key]
                 count = int.from_bytes(file.read(8), "little")
                 storage.append(np.frombuffer(file.read(count * storage[0].itemsize), storage[0]))
@@ -40,7 +42,7 @@ def read_legacy_checkpoint(path: Path, entry: str) -> dict[str, np.ndarray]:
 
 
 class _Reader(pickle.Unpickler):
-    """Makes a function of each tensor, since the numbers come after all pickles."""
+    """Refuses all classes but those of tensors; makes a function of each tensor, since the numbers come after all."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)

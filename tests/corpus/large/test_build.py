@@ -99,6 +99,44 @@ def test_a_corpus_is_built_once_and_completed_after_damage(tmp_path: Path, monke
         build_large_corpus(output, downloads=downloads, counts=COUNTS, excluded=["piper"])
 
 
+def test_a_build_goes_on_only_with_the_plan_that_it_was_begun_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hibari")
+    pretend(monkeypatch, [])
+    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
+    build_large_corpus(output, downloads=downloads, counts=COUNTS)
+    marker = output / "corpus.json"
+    kept = marker.read_text()
+    assert len(json.loads(kept)["plan"]) == 64
+    (output / SUMS).unlink()
+    # The packages have other recordings now.
+    monkeypatch.setattr(large_build, "recordings", lambda root, speaker: RECORDINGS[speaker][1:])
+    for _ in range(2):
+        with pytest.raises(DataError, match="was begun with another plan"):
+            build_large_corpus(output, downloads=downloads, counts=COUNTS)
+    monkeypatch.setattr(large_build, "recordings", lambda root, speaker: RECORDINGS[speaker])
+    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    assert marker.read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (("--size", "large", "--train", "300"), "small"),
+        (("--size", "large", "--dev", "5"), "small"),
+        (("--size", "large", "--eval", "5"), "small"),
+        (("--limit", "0.5"), "large"),
+        (("--exclude-systems", "piper"), "large"),
+    ],
+)
+def test_an_option_of_another_size_is_refused(tmp_path: Path, options: tuple[str, ...], size: str) -> None:
+    result = CliRunner().invoke(app, ["build-corpus", str(tmp_path / "c"), *options])
+    assert result.exit_code == 2
+    assert f"{options[-2]}: only --size {size} has it" in " ".join(result.output.split())
+    assert not (tmp_path / "c").exists()
+
+
 def test_the_command_passes_on_what_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("hibari")
     pretend(monkeypatch, [])
@@ -109,7 +147,9 @@ def test_the_command_passes_on_what_is_asked(tmp_path: Path, monkeypatch: pytest
         "train: 7 human, 11 synthetic (world, griffin, lpc, psola, hifigan_lj, espeak, flite, festdiph_cs)"
         in result.output
     )
-    assert "eval: 2 human, 3 synthetic (world" in result.output
+    # Three clips are of three systems, though the split has more.
+    assert "eval: 2 human, 3 synthetic (world, griffin, psola)" in result.output
+    assert "dev: 1 human, 2 synthetic (world, lpc)" in result.output
     assert "piper" not in result.output
     unknown = CliRunner().invoke(app, [*arguments, "--exclude-systems", "hal"])
     assert unknown.exit_code != 0

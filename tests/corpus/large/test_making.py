@@ -12,7 +12,9 @@ from tests.conftest import extra
 extra("hibari", "quickstart")
 
 from aasist_jax.corpus.game_speech import QUEEN
-from aasist_jax.corpus.large.making import COPIES, GroupMaker, within_band_of
+from aasist_jax.corpus.large import making
+from aasist_jax.corpus.large.making import COPIES, GroupMaker, recorded, within_band_of
+from aasist_jax.corpus.large.media import through
 from aasist_jax.corpus.large.plan import Group, LargeClip
 from aasist_jax.corpus.large.systems import SYSTEMS
 from aasist_jax.errors import DataError
@@ -108,6 +110,34 @@ def test_copies_pass_the_medium_too(tmp_path: Path) -> None:
     for clip in (HUMAN, GROUP.made[0]):
         # What is left is the noise of the channel.
         assert powers["8k", f"{clip.utterance}.flac"] < 0.2 * powers["wide", f"{clip.utterance}.flac"]
+
+
+def test_every_clip_is_coded_twice(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A human clip and a copy by their source and the medium, and text-to-speech by the medium both times."""
+    codings: list[str] = []
+
+    def counted(wave: np.ndarray, medium: str) -> np.ndarray:
+        codings.append(medium)
+        return through(wave, medium)
+
+    monkeypatch.setattr(making, "through", counted)
+    for clip, here in ((HUMAN, 1), (GROUP.made[0], 1), (GROUP.made[2], 2)):
+        codings.clear()
+        # After the first turn the human clip is there already.
+        others = () if clip is HUMAN else (clip,)
+        maker(root, tmp_path).make(Group(HUMAN, others))
+        assert codings == ["mp3-11k"] * here, clip.attack
+
+
+def test_the_first_coding_begins_at_random_and_keeps_the_place() -> None:
+    wave = speech_like(1.0, 0)
+    for medium in ("mp3-11k", "gsm-8k", "8bit-11k"):
+        first, second = (recorded(wave, medium, np.random.default_rng(seed)) for seed in (0, 1))
+        assert first.size == second.size == wave.size
+        assert not np.allclose(first, second, atol=1e-4)
+        correlation = signal.correlate(first, wave, mode="same")
+        assert abs(int(np.argmax(correlation)) - wave.size // 2) <= 2
+    np.testing.assert_array_equal(recorded(wave, "wide", np.random.default_rng(0)), wave)
 
 
 def test_what_is_missing_is_made_again_with_the_same_bytes(corpus: Path, root: Path) -> None:

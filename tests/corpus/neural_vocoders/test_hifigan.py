@@ -1,3 +1,5 @@
+import pickle
+import pickletools
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -108,6 +110,32 @@ def test_what_is_no_old_checkpoint_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 and so on")
     with pytest.raises(CheckpointError, match=r"other\.pth: damaged"):
         read_legacy_checkpoint(path, "generator")
+
+
+class Malicious:
+    """A pickle of it creates a file as soon as a plain unpickler reads it."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.victim,)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_no_pickle_of_a_checkpoint_is_executed(tmp_path: Path, place: int) -> None:
+    """They are: a mark, the version, the machine, the tensors, and the names of the storages."""
+    whole, path = tmp_path / "whole.pth", tmp_path / "malicious.pth"
+    torch.save({"generator": {"a": torch.ones(2)}}, whole, _use_new_zipfile_serialization=False)
+    with whole.open("rb") as file:
+        starts = []
+        for _ in range(5):
+            starts.append(file.tell())
+            assert list(pickletools.genops(file))[-1][0].name == "STOP"
+    path.write_bytes(whole.read_bytes()[: starts[place]] + pickle.dumps(Malicious(tmp_path / "victim")))
+    with pytest.raises(CheckpointError, match=r"malicious\.pth: damaged.*it asks for pathlib"):
+        read_legacy_checkpoint(path, "generator")
+    assert not (tmp_path / "victim").exists()
 
 
 def test_the_mel_spectrogram_is_that_of_torch() -> None:
