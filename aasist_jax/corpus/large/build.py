@@ -91,7 +91,7 @@ def build_large_corpus(
 
     root = fetch(downloads, named=packages(), programs=PROGRAMS, progress=progress)
     groups = plan(root, counts, seed, systems)
-    settings[_PLAN] = _check_plan(output, digest_of(groups), begun)
+    settings[_PLAN] = _checked(digest_of(groups), begun, output)
     mark(output, settings, complete=False)
     maker = GroupMaker(root, environment(root), output, seed, {system.name: system.engine for system in systems})
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -108,7 +108,8 @@ def plan(root: Path, counts: LargeCounts, seed: int, systems: Sequence[System]) 
     return plan_large(counts, seed, found, systems, read_texts(root, languages))
 
 
-def _check_plan(output: Path, digest: str, begun: object) -> str:
+def _checked(digest: str, begun: object, output: Path) -> str:
+    """The digest of the plan, if a build that was begun before had the same."""
     if begun not in (None, digest):
         raise DataError(
             f"{output} was begun with another plan (the packages, or this program, have changed since): "
