@@ -69,8 +69,7 @@ def test_a_padded_waveform_gives_what_it_gives_alone(noise: np.ndarray) -> None:
     # Silence shows what has been taken for the loudest: it is raised to a certain distance from that.
     noise = np.where(np.arange(1100) < 300, 0, noise)
     with jax.enable_x64(True):
-        for samples in LENGTHS:
-            lengths = jnp.asarray([samples, samples + 59])
+        for lengths in (jnp.asarray(LENGTHS[:2]), jnp.asarray(LENGTHS[:1:-1])):
             # Not zeros: what lies behind the end must not matter, nor raise what counts as loudest.
             waves = np.where(np.arange(1100) < np.asarray(lengths)[:, None], noise, 5.0)
             together = np.asarray(computed(jnp.asarray(waves), 80, lengths))

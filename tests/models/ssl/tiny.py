@@ -1,5 +1,6 @@
 """A tiny model of the family, quick to compile: its configuration, and an encoder for it as a file would hold it."""
 
+import functools
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ ENCODER: dict[str, Any] = {
 MODEL_CONFIG = {"architecture": "SSL", "nb_samp": 4000, "encoder": ENCODER}
 
 
+@functools.cache
 def pretrained() -> PretrainedEncoder:
     """Variables that no seed of a training run draws."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in ENCODER.items()}

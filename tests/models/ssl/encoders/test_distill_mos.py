@@ -189,7 +189,7 @@ def test_gain_has_no_effect_and_silence_is_finite() -> None:
     assert np.isfinite(silent).all()
 
 
-@pytest.mark.parametrize("frozen", [0, 1, 2, 3])
+@pytest.mark.parametrize("frozen", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 3))])
 def test_what_is_frozen_gets_no_gradient_and_keeps_its_statistics(frozen: int) -> None:
     """A parameter has a gradient if and only if the first hidden state that it takes part in is not frozen."""
     sizes = {"channels": (4,), "frequency_strides": (2,), "time_strides": (2,)}
