@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from aasist_jax.augmentation import Augmentation, Changed, Clips, Range, check_range, uniform
+from aasist_jax.augmentation import Augmentation, Changed, Clips, Range, uniform
 from aasist_jax.augmentation.sound import Wave
 from aasist_jax.augmentation.sound.time_scale import stretch
+from aasist_jax.augmentation.speed import Speed
 
 
-class Tempo(Augmentation, frozen=True, kw_only=True, tag="tempo"):
+class Tempo(Speed, frozen=True, kw_only=True, tag="tempo"):
     """Faster or slower speech; the length changes. A phase vocoder leaves traces of its own, such as smeared onsets.
 
     Attributes:
@@ -16,18 +17,10 @@ class Tempo(Augmentation, frozen=True, kw_only=True, tag="tempo"):
 
     factor: Range = (0.85, 1.15)
 
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_range("factor", self.factor, 0.25, 4)
-
     def change(self, wave: Wave, rng: np.random.Generator, clips: Clips) -> Changed:
         """Stretch."""
         factor = uniform(rng, self.factor)
         return Changed(stretch(wave, factor), {"factor": factor})
-
-    def least_share(self) -> float:
-        """That of the fastest."""
-        return 1 / self.factor[1]
 
     @classmethod
     def examples(cls) -> tuple[Augmentation, ...]:

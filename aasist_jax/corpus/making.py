@@ -12,6 +12,7 @@ from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.corpus.channel import join, pass_through, take_on
 from aasist_jax.corpus.plan import Clip
 from aasist_jax.corpus.speech import load_recording
+from aasist_jax.corpus.steps import Workshop
 from aasist_jax.corpus.text_to_speech import speak
 from aasist_jax.corpus.vocoders import COPY_SYNTHESIS
 from aasist_jax.data.layouts.asvspoof2019 import clip_path
@@ -19,21 +20,13 @@ from aasist_jax.runtime.files import replacing
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes clips; sent as a whole to worker processes.
+class Maker(Workshop):
+    """Makes clips; `work/` in the folder of the corpus holds unfinished ones (float32, before the channel).
 
     Attributes:
-        root: Root of the unpacked packages.
-        env: Environment in which their programs run.
-        output: Folder of the corpus; `work/` in it holds unfinished clips (float32, before the channel).
-        seed: Seed of the corpus.
-        clips: All clips by name.
+        clips: all clips by name.
     """
 
-    root: Path
-    env: Mapping[str, str]
-    output: Path
-    seed: int
     clips: Mapping[str, Clip]
 
     def human(self, clip: Clip) -> None:

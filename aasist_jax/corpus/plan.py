@@ -109,6 +109,12 @@ class Clip:
         return zlib.crc32(self.utterance.encode())
 
 
+def of_voice(voice: Voice, split: str) -> dict[str, str]:
+    """The fields of a bona fide clip that follow from who speaks."""
+    who = {"speaker": voice.name, "language": voice.language, "source": voice.package}
+    return who | {"split": split, "attack": "-"}
+
+
 def attacks_of(split: str) -> list[Attack]:
     """The attacks that appear in a split."""
     return [attack for attack in ATTACKS if split in attack.splits]
@@ -169,12 +175,8 @@ def _human(
             there += length
         clips.append(
             Clip(
+                **of_voice(voice, split),
                 utterance=next(names),
-                split=split,
-                attack="-",
-                speaker=voice.name,
-                language=voice.language,
-                source=voice.package,
                 seconds=seconds,
                 channel=next(channels),
                 material=tuple(material),

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,23 @@ _T = TypeVar("_T")
 
 Settings = Mapping[str, object]
 """All that decides what a corpus holds; numbers, texts, and lists and tables of them."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What those who make clips are sent to worker processes with.
+
+    Attributes:
+        root: root of the unpacked packages.
+        env: environment in which their programs run.
+        output: folder of the corpus.
+        seed: seed of the corpus.
+    """
+
+    root: Path
+    env: Mapping[str, str]
+    output: Path
+    seed: int
 
 
 def is_complete(output: Path, settings: Settings) -> bool:

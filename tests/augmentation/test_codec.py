@@ -1,4 +1,4 @@
-import builtins
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -122,14 +122,7 @@ def test_aac_needs_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_g722_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "G722":
-            raise ImportError(name)
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "G722", None)
     with pytest.raises(AudioError, match=r"G\.722 needs the package G722; run .* or leave \"g722\" out"):
         CodecChange().prepare()
     CodecChange(codecs=("mulaw",)).prepare()

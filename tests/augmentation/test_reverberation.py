@@ -1,6 +1,5 @@
-import builtins
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -126,14 +125,7 @@ def test_the_direct_to_reverberant_ratio_is_that_drawn() -> None:
 
 
 def test_without_the_package_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "pyroomacoustics":
-            raise ImportError(name)
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
     with pytest.raises(AudioError, match=r"rooms need pyroomacoustics; run `pip install 'aasist-jax\[augmentation\]'`"):
         Reverberation().prepare()
     Reverberation(source="decay").prepare()

@@ -25,6 +25,7 @@ from aasist_jax.corpus.large.media import through
 from aasist_jax.corpus.large.plan import Group, LargeClip
 from aasist_jax.corpus.neural_vocoders.hifigan import hifigan
 from aasist_jax.corpus.speech import load_recording
+from aasist_jax.corpus.steps import Workshop
 from aasist_jax.corpus.text_to_speech import speak
 from aasist_jax.corpus.vocoders import griffin_lim, lpc, world, world_coded
 from aasist_jax.data.layouts.asvspoof2019 import clip_path
@@ -53,21 +54,13 @@ system makes."""
 
 
 @dataclass(frozen=True)
-class GroupMaker:
-    """Makes groups of clips; sent as a whole to worker processes.
+class GroupMaker(Workshop):
+    """Makes groups of clips.
 
     Attributes:
-        root: root of the unpacked packages.
-        env: environment in which their programs run.
-        output: folder of the corpus.
-        seed: seed of the corpus.
         engines: the engine of each text-to-speech system.
     """
 
-    root: Path
-    env: Mapping[str, str]
-    output: Path
-    seed: int
     engines: Mapping[str, str]
 
     def make(self, group: Group) -> None:

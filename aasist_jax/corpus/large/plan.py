@@ -12,7 +12,7 @@ from aasist_jax.corpus.channel import CHANNELS
 from aasist_jax.corpus.large.speakers import Recording, Speaker
 from aasist_jax.corpus.large.systems import System
 from aasist_jax.corpus.large.texts import Texts
-from aasist_jax.corpus.plan import SPLITS, Clip
+from aasist_jax.corpus.plan import SPLITS, Clip, of_voice
 
 SHORTEST, LONGEST = 2.6, 4.4
 """The range from which the length of a clip is drawn, in seconds; a clip with less material is shorter."""
@@ -125,12 +125,8 @@ def _clips_of(
             if there < seconds and not speaker.several:
                 continue
             yield LargeClip(
+                **of_voice(speaker, split),
                 utterance="",
-                split=split,
-                attack="-",
-                speaker=speaker.name,
-                language=speaker.language,
-                source=speaker.package,
                 seconds=seconds,
                 channel="",
                 material=tuple(item.path for item in material),

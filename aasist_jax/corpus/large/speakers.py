@@ -9,7 +9,7 @@ import soundfile
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.corpus.game_speech import QUEEN, RATE, SKY, lines_of
-from aasist_jax.corpus.speech import recorded_seconds
+from aasist_jax.corpus.speech import Voice, recorded_seconds
 from aasist_jax.errors import DataError
 
 _EFFECTS = ("beep", "tt-monkeys", "ascending", "descending", "tt-weasels")
@@ -17,25 +17,15 @@ _SOUNDS = "usr/share/asterisk/sounds"
 
 
 @dataclass(frozen=True)
-class Speaker:
+class Speaker(Voice):
     """Who speaks, in which split, and where the recordings are.
 
+    Of a game, `pattern` is the large file, `#`, and the character. Names in the reference corpus are the same.
+
     Attributes:
-        name: the source and the language or the character; names in the reference corpus are the same.
-        split: the only split that has this speaker.
-        language: a code such as "en".
-        package: the Debian package.
-        pattern: a glob below the root; for a game the large file, `#`, and the character.
-        shortest: shorter recordings, in seconds, are not used.
         several: whether several people speak under this name, so that recordings may not be joined to one clip.
     """
 
-    name: str
-    split: str
-    language: str
-    package: str
-    pattern: str
-    shortest: float = 1.0
     several: bool = False
 
 
