@@ -139,12 +139,8 @@ class Encoder(nn.Module):
 class GraphLayer(nn.Module):
     """A layer of graph attention.
 
-    Attributes:
-        features: of a node that comes out.
-        temperature: divides the scores before the softmax.
-        dropout: probability, of what comes in.
-        dtype: in which it computes.
-        axis_name: of the devices whose batch statistics are one.
+    `features` are those of a node that comes out. `temperature` divides the scores before the softmax, and `dropout` is
+    the probability for features that come in.
     """
 
     features: int
@@ -271,14 +267,12 @@ class AASIST(nn.Module):
     def setup(self) -> None:
         """Create the layers under the names that the paper and the checkpoints use."""
         config = self.config
-        filters = config.filts[0]
-        nodes, hidden = config.gat_dims
+        filters, (nodes, hidden) = config.filts[0], config.gat_dims
         options = {"dtype": self.dtype, "axis_name": self.axis_name}
         self.encoder = Encoder(filters, config.first_conv, config.channels, freq_aug=self.freq_aug, **options)
         self.pos_s = self.param("pos_s", nn.initializers.normal(1), (1, filters // 3, config.channels[-1]))
         self.master1 = self.param("master1", nn.initializers.normal(1), (1, 1, nodes))
         self.master2 = self.param("master2", nn.initializers.normal(1), (1, 1, nodes))
-
         temperature_s, temperature_t, temperature_st, _ = config.temperatures
         self.gat_s = GraphAttention(nodes, temperature_s, self.dropout.graph, **options)
         self.gat_t = GraphAttention(nodes, temperature_t, self.dropout.graph, **options)
