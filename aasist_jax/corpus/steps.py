@@ -87,10 +87,10 @@ def require_modules(modules: Sequence[str], extra: str) -> None:
 def each(
     pool: ProcessPoolExecutor, make: Callable[[_T], None], items: Sequence[_T], stage: str, progress: Progress
 ) -> None:
-    """Call `make` on every item in the processes of the pool, and report how many are done.
+    """Make every item in the processes of the pool, and report how many are done.
 
     Raises:
-        DataError: a process was killed. What `make` raises is raised on; what has not begun by then is left undone.
+        DataError: a process was killed. What the maker raises is raised on; what has not begun by then is left undone.
     """
     progress(stage, 0, len(items))
     futures = [pool.submit(make, item) for item in items]

@@ -245,7 +245,7 @@ def test_tensors_of_another_model_are_listed(toy_folder: Path) -> None:
         ({"source": {"name": "x"}}, "source.sha256: missing; expected a string"),
         ({"source": {"name": 3, "sha256": ""}}, "source.name: expected a string, got 3"),
         ({"model_config": None}, "model_config: expected an object, got null"),
-        ({"model_config": {"architecture": "Toi"}}, "model_config.architecture: expected 'AASIST' or 'Toy'"),
+        ({"model_config": {"architecture": "Toi"}}, "model_config.architecture: expected 'AASIST' or 'SSL' or 'Toy'"),
         ({"model_config": {"architecture": "Toy", "nb_samp": "x"}}, "model_config.nb_samp: expected an integer"),
     ],
 )
