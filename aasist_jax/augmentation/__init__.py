@@ -8,6 +8,7 @@ kinds, and the corpora that we build, have in common.
 import dataclasses
 import importlib
 import pkgutil
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -18,6 +19,7 @@ from msgspec import Meta
 
 from aasist_jax.augmentation.sound import OtherWave, Wave
 from aasist_jax.errors import AudioError, ConfigError, nearest
+from aasist_jax.runtime.abstract_struct import AbstractStruct
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 PositiveCount = Annotated[int, Meta(ge=1)]
@@ -48,7 +50,7 @@ class Changed(NamedTuple):
     drawn: Drawn
 
 
-class Augmentation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=""):
+class Augmentation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="", metaclass=AbstractStruct):
     """One kind and its settings; a subclass adds its own as fields, whose types and `__post_init__` check them.
 
     Attributes:
@@ -57,6 +59,7 @@ class Augmentation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
 
     probability: Share = 1.0
 
+    @abstractmethod
     def change(self, wave: Wave, rng: np.random.Generator, clips: Clips) -> Changed:
         """Change a wave.
 
@@ -65,7 +68,6 @@ class Augmentation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
             rng: all that is random is drawn from it, so that the result follows from its state.
             clips: other recordings of the same data, maybe none.
         """
-        raise NotImplementedError
 
     def least_share(self) -> float:
         """The least share of a wave's length that is left, at most 1; a longer piece of the clip is then cut before."""

@@ -136,7 +136,7 @@ class _Bytes:
     def read(self, count: int) -> bytes:
         """Read exactly `count` bytes."""
         start = self.position
-        self.skip(count)
+        self.advance(count)
         pieces = []
         for file, size in zip(self.files, self.sizes, strict=True):
             if count and start < size:
@@ -149,7 +149,7 @@ class _Bytes:
             start = max(0, start - size)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def skip(self, count: int) -> None:
+    def advance(self, count: int) -> None:
         """Go on by `count` bytes, which must be there."""
         if count > self.left:
             raise CheckpointError(f"it is cut short: {count} bytes are missing or cut off at byte {self.position}")
@@ -229,7 +229,7 @@ def _variable(data: _Bytes, version: int) -> tuple[str, _Variable]:
     if size != expected:
         raise CheckpointError(f"{shown} of shape {shape} has {size} bytes where its shape takes {expected}")
     start = data.position
-    data.skip(size)
+    data.advance(size)
     return name, _Variable(kind, shape, start, size)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes  # noqa: F401 - NumPy knows bfloat16 by it
+import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
@@ -138,7 +138,7 @@ def _read_safetensors(
                         f"{file}: its tensor {_shown(name)} is of type {kind}, which is not read; convert it to F16"
                     )
                 tensor = content.get_tensor(name)
-                tensors[name] = tensor.astype(np.float32) if tensor.dtype == "bfloat16" else tensor
+                tensors[name] = tensor.astype(np.float32) if tensor.dtype == ml_dtypes.bfloat16 else tensor
     except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
         # The library's messages may hold text of the file.
         reason = _shown(" ".join(str(error).split()), 200)

@@ -46,8 +46,8 @@ def torch_shapes(config: Any) -> dict[str, tuple[int, ...]]:
     Raises:
         WeightsError: as `torch_names`.
     """
-    shapes, names = _shapes_and_names(config)
-    return {name: _torch_shape(path, shapes[path]) for path, name in names.items()}
+    shapes = variable_shapes(config)
+    return {name: _torch_shape(path, shapes[path]) for path, name in torch_names(config).items()}
 
 
 def torch_names(config: Any) -> dict[str, str]:
@@ -57,16 +57,10 @@ def torch_names(config: Any) -> dict[str, str]:
         WeightsError: the family has no PyTorch form, two variables would share a name, or a kernel has a number of
             axes for which there is no PyTorch layout.
     """
-    return _shapes_and_names(config)[1]
-
-
-def _shapes_and_names(config: Any) -> tuple[Shapes, dict[str, str]]:
-    """What `variable_shapes` and `torch_names` give: the former traces the network, which takes a second."""
     family = family_of(config)
     if family.names is None:
         raise WeightsError(f"{family.name} has no PyTorch form; its weights are kept as a weights folder alone")
-    shapes = variable_shapes(config)
-    return shapes, tensor_names(shapes, family.names, family.name)
+    return tensor_names(variable_shapes(config), family.names, family.name)
 
 
 def tensor_names(shapes: Shapes, names: CheckpointNames, model: str) -> dict[str, str]:
@@ -120,8 +114,8 @@ def from_torch(config: Any, tensors: Mapping[str, np.ndarray], origin: str = "ch
         WeightsError: tensors are missing, not used, or have the wrong shape or type; the message lists them (see
             `listed`).
     """
-    shapes, names = _shapes_and_names(config)
-    return to_variables(shapes, names, tensors, origin, f"{family_of(config).name} as configured")
+    model = f"{family_of(config).name} as configured"
+    return to_variables(variable_shapes(config), torch_names(config), tensors, origin, model)
 
 
 def to_variables(
@@ -174,10 +168,8 @@ def listed(*groups: Sequence[str]) -> str:
 
 def to_torch(config: Any, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Turn Flax variables back into a PyTorch state dict; the exact inverse of `from_torch`."""
-    shapes, names = _shapes_and_names(config)
-    flat = {path: np.asarray(value) for path, value in flatten_dict(dict(variables), sep="/").items()}
-    check_leaves(shapes, flat, "variables")
-    return to_tensors(shapes, names, flat)
+    flat = check_variables(config, variables, "variables")
+    return to_tensors(variable_shapes(config), torch_names(config), flat)
 
 
 def to_tensors(shapes: Shapes, names: Mapping[str, str], flat: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -35,7 +35,8 @@ SHA256 = "b18b3ac60227267cfb91e5d00ce22cc7b73716fd92f269484da1446e27031a40"
 """Of the published weights. Another checkpoint of the same sizes is read from its own file, and never by name."""
 
 _DAMAGE = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError, EOFError)
-"""What `zipfile` raises for an archive that is damaged, or is none."""
+"""What `zipfile` raises for an archive that is damaged, or is none: a wrong CRC or structure, no such member, an
+unknown compression method or version, an encrypted member, and what decompressors raise for invalid or cut data."""
 
 HOW_TO_GET = (
     "install it without what it depends on, `pip install --no-deps distillmos==0.9.1` (16 MB, MIT licence), or give "

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,16 +29,11 @@ from aasist_jax.training.optimizer import make_optimizer, never_trained
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.folder import load_weights
 from tests.models.ssl import tiny
-from tests.quick_compilation import quick_compilation
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 RATE = 16_000
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quickly() -> Iterator[None]:
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")

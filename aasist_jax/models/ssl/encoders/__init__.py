@@ -6,6 +6,7 @@ importing JAX: a network is imported by the function that builds it. How files o
 """
 
 import functools
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ import msgspec
 from aasist_jax.errors import ConfigError
 from aasist_jax.models.family import CheckpointNames
 from aasist_jax.models.ssl.kind import Kind, name_of
+from aasist_jax.runtime.abstract_struct import AbstractStruct
 from aasist_jax.runtime.members import by_name, find_members
 
 
-class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", metaclass=AbstractStruct):
     """The sizes of an encoder: a section of a configuration whose key `kind` names the kind.
 
     A kind derives its own, with `tag="its name"`, a default for every field, and the properties below. It has
@@ -26,28 +28,28 @@ class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind")
     """
 
     @property
+    @abstractmethod
     def width(self) -> int:
         """Features of every hidden state."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def hidden_states(self) -> int:
         """Number of hidden states: the sum with the positions, the output of every block, the last norm if any."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def shortest(self) -> int:
         """The fewest samples at 16 kHz that give one step."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def longest(self) -> int:
         """The most samples at 16 kHz that the encoder takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def steps(self, samples: Any) -> Any:
         """Count the steps that `samples` give. Takes a number or an integer array, such as the lengths of a batch."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
