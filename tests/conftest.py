@@ -34,6 +34,9 @@ EVAL_CLIPS = CORPUS / "ASVspoof2019_LA_eval" / "flac"
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus at {CORPUS}")
 
 
+Command = Callable[..., tuple[int, str, str]]
+"""The fixture `command`: takes arguments, and gives the exit code, standard output and standard error."""
+
 LONGEST = (
     "training/test_resume.py",
     "ops/test_operations.py",
@@ -86,7 +89,7 @@ def reference() -> Path:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs `aasist-jax ARGUMENTS` in this process; gives exit code, standard output and standard error."""
     from aasist_jax.commands.app import main
 

@@ -8,7 +8,7 @@ import contextlib
 import csv
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -31,6 +31,7 @@ from aasist_jax.models.network import Outputs
 from aasist_jax.training.epoch import StepRunner
 from aasist_jax.training.interruption import StopRequested
 from aasist_jax.weights.folder import load_weights
+from tests.conftest import Command
 from tests.made_speech import made_speech
 from tests.models.toys import any_length, attack_types, stateless
 
@@ -39,8 +40,6 @@ RATE = 16_000
 LOUD, FAINT = 3.0, 0.3
 SURE = 0.8
 SPLITS = {"train": 32, "dev": 12, "eval": 12}
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from aasist_jax import __version__, commands
 from aasist_jax.commands import exit_codes
 from aasist_jax.commands.app import app, find_verbs, load_verb, run_verb
 from aasist_jax.corpus.plan import ClipCounts
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, Command
 
 PUBLISHED_VERBS = {
     *("build-corpus", "calibrate", "convert", "download", "evaluate", "explain", "export", "fetch-weights", "fuse"),
@@ -28,7 +27,6 @@ PUBLISHED_VERBS = {
 """Verbs that may not get lost. A new one need not be added: every test below takes all that are found."""
 
 VERBS = tuple(find_verbs())
-Command = Callable[..., tuple[int, str, str]]
 DOORS = ("score", "train", "evaluate", "build_corpus", "download_dataset")
 LINES, COLUMNS, OPTIONS = 45, 80, 12
 """Lines and columns of a screen, and the options that may stand above the rare ones."""

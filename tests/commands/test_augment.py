@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ from aasist_jax.augmentation.noise import Noise
 from aasist_jax.augmentation.resampling import Resampling
 from aasist_jax.data.augmented_files import name_of
 from tests.augmentation.waves import OTHERS, SPEECH
-
-Command = Callable[..., tuple[int, str, str]]
+from tests.conftest import Command
 
 
 @pytest.fixture

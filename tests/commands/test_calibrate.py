@@ -14,11 +14,10 @@ from aasist_jax.data import layouts
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.detection.detector import CALIBRATION_FILE, Detector
 from tests.commands.labelled_clips import EACH, SYSTEMS, VOICES, read_table, write_clips, write_table
+from tests.conftest import Command
 from tests.models import toy
 
 pytestmark = pytest.mark.usefixtures("toy_family")
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,7 @@ from aasist_jax.commands.join_clips import Kind
 from aasist_jax.corpus.degradations import DEGRADATIONS
 from aasist_jax.corpus.drawn_recordings import KINDS
 from aasist_jax.corpus.made_recordings import read_turns
-from tests.conftest import CORPUS, needs_corpus
-
-Command = Callable[..., tuple[int, str, str]]
+from tests.conftest import CORPUS, Command, needs_corpus
 
 
 @needs_corpus

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 import soundfile
 
 from aasist_jax.encoders.quality import Quality, QualityPredictor, segment_starts
-
-Command = Callable[..., tuple[int, str, str]]
+from tests.conftest import Command
 
 
 class Loudness:

@@ -1,6 +1,5 @@
 """`aasist-jax verdicts`: the shares add up, of all recordings and of every voice and system."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,10 @@ from aasist_jax.corpus.degradations import DEGRADATIONS
 from aasist_jax.detection.detector import Detector
 from tests.commands.labelled_clips import SYSTEMS, VOICES, read_table, write_clips, write_table
 from tests.commands.toy_recordings import save_calibrated_toy
+from tests.conftest import Command
 from tests.models import toy
 
 pytestmark = pytest.mark.usefixtures("toy_family")
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

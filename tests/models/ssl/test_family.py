@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,20 +27,18 @@ from aasist_jax.training.loss import cross_entropy
 from aasist_jax.training.optimizer import make_optimizer, never_trained
 from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.folder import load_weights
+from tests.conftest import Command
 from tests.models.ssl import tiny
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 RATE = 16_000
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Humans are a low tone in noise, machines a high one; clips are shorter and longer than a window."""
-    folder = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    rows = []
+    rng, rows, folder = np.random.default_rng(0), [], tmp_path_factory.mktemp("tones")
     for split, count in (("train", 32), ("dev", 8), ("eval", 8)):
         for i in range(count):
             time = np.arange(rng.integers(1700, 6000)) / RATE
