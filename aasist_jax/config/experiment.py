@@ -53,6 +53,10 @@ class DataConfig:
             it is there already, and scores two of its clips at the end; empty uses the data set as it is.
         augmentation: what is done to training clips, in this order: objects with the `kind` of one file in
             `aasist_jax.augmentation`, its `probability` and its own settings, or `one_of`, a list of such objects.
+        features: folder for what a frozen encoder computes of each clip, so that only the rest of the network is
+            computed in training; empty to compute it anew in every epoch. Needs a model whose encoder is not trained.
+        augmented_versions: with `features`, how many versions of each training clip are stored, each with a crop and
+            augmentation of its own; the epochs take them in turn.
     """
 
     layout: str = "asvspoof2019_la"
@@ -62,6 +66,13 @@ class DataConfig:
     bonafide_is: str | int | None = None
     corpus: Literal["", "quickstart"] = ""
     augmentation: tuple[Any, ...] = ()
+    features: str = ""
+    augmented_versions: PositiveCount = 1
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot express."""
+        if self.augmented_versions > 1 and not self.features:
+            raise ValueError("augmented_versions: expected 1 without features, since every epoch then has new ones")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from aasist_jax.audio.load import load_audio
 from aasist_jax.audio.windows import random_window
 from aasist_jax.augmentation import Chain, augment, least_share
 from aasist_jax.data.cache import ClipCache
+from aasist_jax.data.feature_source import FeatureSource, OnlyVersion, VersionOfEpoch
 from aasist_jax.data.labels import LABEL_INDEX
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import AudioError, DataError
@@ -156,7 +157,7 @@ def _first_window(wave: Float32[np.ndarray, "samples"], window: Window) -> Clip:
 
 
 def train_dataset(
-    source: ClipSource,
+    source: ClipSource | FeatureSource,
     *,
     window: Window,
     batch_size: int,
@@ -174,7 +175,7 @@ def train_dataset(
     (p+1)*batch_size/P - 1.
 
     Args:
-        source: the clips.
+        source: the clips, or their features in versions that take turns with the epochs.
         window: the input window of the network; without fixed windows, batches have the array `length`.
         batch_size: size of the global batch, over all processes.
         seed: 0 to 2**32 - 1.
@@ -191,9 +192,12 @@ def train_dataset(
         raise DataError(f"{len(source)} training clips do not fill one batch of {batch_size}; lower the batch size")
 
     clips = grain.MapDataset.source(source).seed(seed).shuffle()
-    if augmentation:
-        clips = clips.random_map(Augment(augmentation, window, OtherVoices.of(source)))
-    clips = clips.random_map(RandomCrop(window))
+    if isinstance(source, FeatureSource):
+        clips, workers = clips.map_with_index(VersionOfEpoch(source)), 0
+    else:
+        if augmentation:
+            clips = clips.random_map(Augment(augmentation, window, OtherVoices.of(source)))
+        clips = clips.random_map(RandomCrop(window))
     steps = len(source) // batch_size
     local = _local_batches(clips, steps, batch_size, process_index, process_count)
     return TrainDataset(local.repeat(epochs), steps, workers)
@@ -229,7 +233,7 @@ class TrainIterator(grain.DatasetIterator):
 
     def __next__(self) -> Batch:
         if self._rest is None:
-            self._rest = iter(_prefetched(self._batches[self._next_batch :], self._workers))
+            self._rest = iter(prefetched(self._batches[self._next_batch :], self._workers))
         batch = next(self._rest)
         self._next_batch += 1
         return batch
@@ -258,7 +262,7 @@ class TrainIterator(grain.DatasetIterator):
 
 
 def eval_dataset(
-    source: ClipSource,
+    source: ClipSource | FeatureSource,
     *,
     window: Window,
     batch_size: int,
@@ -274,7 +278,7 @@ def eval_dataset(
     global batch as in `train_dataset`.
 
     Args:
-        source: the clips.
+        source: the clips, or their features.
         window: as in `train_dataset`.
         batch_size: size of the global batch, over all processes.
         start: position of the first clip.
@@ -286,8 +290,11 @@ def eval_dataset(
         DataError: `process_count` does not divide `batch_size`.
     """
     steps = -(-(len(source) - start) // batch_size)
-    clips = grain.MapDataset.range(start, start + steps * batch_size).map(FirstWindow(source, window))
-    return _prefetched(_local_batches(clips, steps, batch_size, process_index, process_count), workers)
+    of_features = isinstance(source, FeatureSource)
+    first = OnlyVersion(source) if of_features else FirstWindow(source, window)
+    clips = grain.MapDataset.range(start, start + steps * batch_size).map(first)
+    local = _local_batches(clips, steps, batch_size, process_index, process_count)
+    return prefetched(local, 0 if of_features else workers)
 
 
 def _local_batches(
@@ -300,7 +307,7 @@ def _local_batches(
     return clips.batch(part, drop_remainder=True)[process_index : steps * process_count : process_count]
 
 
-def _prefetched(batches: grain.MapDataset, workers: int) -> grain.IterDataset:
+def prefetched(batches: grain.MapDataset, workers: int) -> grain.IterDataset:
     """Prefetch a few batches; each may take megabytes, so Grain's default of 500 is too many."""
     threads = max(1, (os.cpu_count() or 1) // max(workers, 1))
     dataset = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))

@@ -9,6 +9,7 @@ import numpy as np
 
 from aasist_jax.config import ExperimentConfig
 from aasist_jax.data.cache import ClipCache, open_cache
+from aasist_jax.data.feature_source import FeatureSource
 from aasist_jax.data.fingerprint import fingerprint
 from aasist_jax.data.layouts import find_layout
 from aasist_jax.data.overlap import check_clips_in_one_split, warn_of_shared_speakers
@@ -24,10 +25,10 @@ OneHostFirst = Callable[[Callable[[], ClipCache]], ClipCache]
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data set, with access to its clips."""
+    """One split of a data set, with access to its clips, or to their stored features."""
 
     name: str
-    source: ClipSource
+    source: ClipSource | FeatureSource
     fingerprint: str
 
     @property

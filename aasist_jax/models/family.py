@@ -102,6 +102,28 @@ class CheckpointNames:
 
 
 @dataclass(frozen=True)
+class FrozenFront:
+    """The first part of a network in which nothing is trained, so that it can be computed once for each clip.
+
+    Attributes:
+        part: the part of the network, such as `encoder`; it has all variables under that name, and no others.
+        compute: `compute(variables, waves, lengths, dtype)` gives the features of a batch, (batch, ...), in evaluation
+            mode and from the variables of the part alone; `lengths` is None for fixed windows.
+        rest: `rest(shape, dtype=..., axis_name=...)` makes the rest of the network. It takes rows in place of waves:
+            (batch, numbers), the features of each clip, of `shape` (without the batch), one after the other. `lengths`
+            are those of the waves. Its variables are those of the whole network without the part's.
+        stored_as: the floating-point type that the features are stored in.
+        mark: a text that differs wherever the configuration makes the features differ.
+    """
+
+    part: str
+    compute: Callable[[Any, Any, Any, Any], Any]
+    rest: Callable[..., Network]
+    stored_as: str
+    mark: str
+
+
+@dataclass(frozen=True)
 class StateEstimate:
     """How to estimate the model state for averaged parameters, in one pass over the training data.
 
@@ -134,6 +156,8 @@ class Family:
             ever trained. The optimizer and weight decay do not touch the others.
         encoder_config: for a family on pretrained encoders: the configuration of the encoder, whose variables are those
             under `encoder`. Training can then start from a file of the encoder alone. None: there is no such part.
+        frozen_front: the first part of the configured network, if nothing of it is trained, so that its output can be
+            stored and the rest trained on that; it gives None for a configuration that trains all.
         loss: the family's own loss; None for the weighted cross-entropy.
         state_estimate: how to estimate the state for averaged parameters; None: the last state is kept.
         masks_filters: whether the network supports the augmentation that the configuration calls `freq_aug`.
@@ -156,6 +180,7 @@ class Family:
     bonafide_index: int | None = 1
     trains: Callable[[Any, str], bool] = lambda config, path: True
     encoder_config: Callable[[Any], Any] | None = None
+    frozen_front: Callable[[Any], FrozenFront | None] = lambda config: None
     loss: Loss | None = None
     state_estimate: StateEstimate | None = None
     masks_filters: bool = False

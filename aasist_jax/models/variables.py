@@ -24,6 +24,22 @@ def join_variables(params: Params, model_state: ModelState) -> Variables:
     return {"params": params, **model_state}
 
 
+def take_part(variables: Mapping[str, Any], part: str) -> tuple[Variables, Variables]:
+    """Take the variables under the name of a part out of the others; `put_part` is the inverse.
+
+    Returns:
+        The variables of the part, under its name as before, and all others; neither has an empty kind.
+    """
+    own = {kind: {part: tree[part]} for kind, tree in variables.items() if part in tree}
+    others = {kind: {name: tree[name] for name in tree if name != part} for kind, tree in variables.items()}
+    return own, {kind: tree for kind, tree in others.items() if tree}
+
+
+def put_part(own: Mapping[str, Any], others: Mapping[str, Any]) -> Variables:
+    """Join the two results of `take_part`."""
+    return {kind: {**own.get(kind, {}), **others.get(kind, {})} for kind in {**own, **others}}
+
+
 def split_variables(variables: Mapping[str, Any]) -> tuple[Params, ModelState]:
     """Split stored variables into parameters and state; the inverse of `join_variables`."""
     return variables["params"], {kind: tree for kind, tree in variables.items() if kind != "params"}

@@ -242,9 +242,10 @@ class _Run:
         config = self.setup.config
         digest = hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode()).hexdigest()
         source = Source(f"{self.folder.root.resolve().name}.run", digest)
-        save_weights(self.folder.weights, config.model_config, choice.variables, source)
+        whole = self.setup.whole
+        save_weights(self.folder.weights, config.model_config, whole(choice.variables), source)
         candidates = self.state.candidates
         if self.selection.keeps_best and candidates.best_epoch:
             # The counterpart of the published best.pth.
-            save_weights(self.folder.root / "weights_best", config.model_config, candidates.best, source)
+            save_weights(self.folder.root / "weights_best", config.model_config, whole(candidates.best), source)
         return load_weights(self.folder.weights).weights_id

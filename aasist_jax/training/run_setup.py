@@ -12,15 +12,17 @@ import numpy as np
 
 from aasist_jax.augmentation import prepare
 from aasist_jax.config import ExperimentConfig, to_json
+from aasist_jax.data.feature_source import FeatureSource
 from aasist_jax.data.labels import record_labels
 from aasist_jax.data.pipeline import ClipSource, TrainDataset, train_dataset
 from aasist_jax.data.splits import Split, has_split, open_splits
 from aasist_jax.encoders.readers import is_encoder, read_encoder
 from aasist_jax.errors import TrainingError, WeightsError
 from aasist_jax.models.family import Family, family_of, window_of
-from aasist_jax.models.network import Network, build_network
+from aasist_jax.models.network import Network
 from aasist_jax.models.variables import Variables
 from aasist_jax.training.averaging import make_state_step
+from aasist_jax.training.front import StepInput, frozen_front, step_input
 from aasist_jax.training.identity import differences, run_identity
 from aasist_jax.training.loss import loss_of
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
@@ -53,6 +55,7 @@ class TrainingSetup:
         step_function: `step(state, batch)`, one training step on all devices.
         state_function: see `make_state_step`; on all devices. None if the family keeps the last state.
         score_function: see `make_score_function`.
+        whole: gives the variables of the whole network, given those that are trained.
     """
 
     config: ExperimentConfig
@@ -64,6 +67,7 @@ class TrainingSetup:
     step_function: Callable[..., Any]
     state_function: Callable[..., Any] | None
     score_function: ScoreFunction
+    whole: Callable[[Variables], Variables]
 
     @property
     def family(self) -> Family:
@@ -94,7 +98,8 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         folder: folder of the run; records which clips have been checked.
 
     Raises:
-        TrainingError: batches do not fit the devices or the clips, or `freeze` names no parameter.
+        TrainingError: batches do not fit the devices or the clips, `freeze` names no parameter, or features are to be
+            stored of what is trained.
         DataError: clips are missing or unreadable.
         AudioError: a kind of augmentation lacks a package, a program or its files.
         WeightsError: the weights that `init` names cannot be read, or have another architecture.
@@ -102,11 +107,14 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     options = config.train_config
     check_batch_size(config.batch_size, "batch_size", options.accumulation)
     check_batch_size(options.eval_batch_size or config.batch_size, "train_config.eval_batch_size")
+    frozen_front(config)
     names = ["train", "dev"] + (["eval"] if has_split(config, "eval") else [])
-    splits = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
+    clips = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
     sounds = prepare(config.data_config.augmentation)
-    check_batch_is_filled(len(splits["train"].utterances), config.batch_size, options.accumulation)
+    check_batch_is_filled(len(clips["train"].utterances), config.batch_size, options.accumulation)
     variables, init = _first_variables(config)
+    given = step_input(config, clips, variables, sounds)
+    variables, splits = given.variables, given.splits
     batches = _training_batches(config, splits["train"].source)
     total_steps = batches.steps_per_epoch * config.num_epochs
     params, untouched = variables["params"], never_trained(config.model_config)
@@ -114,7 +122,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     optimizer = make_optimizer(config.optim_config, total_steps, params, lambda path: untouched(path) or path in frozen)
     family = family_of(config.model_config)
     step = make_train_step(
-        _training_network(config, family),
+        _training_network(config, family, given),
         optimizer,
         class_weights=options.class_weights,
         loss=loss_of(family),
@@ -123,25 +131,23 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         frozen=frozen,
         axis_name=AXIS,
     )
-    clips = splits["train"].utterances
     setup = TrainingSetup(
         config=config,
         splits=splits,
         # Only a family's own loss uses more than the label.
-        clip_numbers={} if family.loss is None else record_labels(clips),
+        clip_numbers={} if family.loss is None else record_labels(splits["train"].utterances),
         identity=run_identity(config, splits, init, sounds),
         batches=batches,
         schedule=learning_rate(config.optim_config, total_steps),
         step_function=parallel_step(step),
-        state_function=_state_function(config, family),
-        score_function=make_score_function(
-            config.model_config, build_network(config.model_config, dtype=jnp.dtype(options.dtype))
-        ),
+        state_function=_state_function(config, family, given),
+        score_function=make_score_function(config.model_config, given.build(dtype=jnp.dtype(options.dtype))),
+        whole=given.whole,
     )
     return setup, first_state(init_state(variables, optimizer), variables)
 
 
-def _training_batches(config: ExperimentConfig, source: ClipSource) -> TrainDataset:
+def _training_batches(config: ExperimentConfig, source: ClipSource | FeatureSource) -> TrainDataset:
     """The batches of this process, epoch after epoch."""
     return train_dataset(
         source,
@@ -155,21 +161,20 @@ def _training_batches(config: ExperimentConfig, source: ClipSource) -> TrainData
     )
 
 
-def _training_network(config: ExperimentConfig, family: Family) -> Network:
+def _training_network(config: ExperimentConfig, family: Family, given: StepInput) -> Network:
     """Build the network for the training step, with the augmentation that is part of the network."""
     if config.freq_aug and not family.masks_filters:
         raise TrainingError(f"freq_aug: {family.name} has no filters to mask; leave it false")
     augmentation = {"freq_aug": True} if config.freq_aug else {}
     dtype = jnp.dtype(config.train_config.dtype)
-    network: Network = build_network(config.model_config, dtype=dtype, axis_name=AXIS, **augmentation)
-    return network
+    return given.build(dtype=dtype, axis_name=AXIS, **augmentation)
 
 
-def _state_function(config: ExperimentConfig, family: Family) -> Callable[..., Any] | None:
+def _state_function(config: ExperimentConfig, family: Family, given: StepInput) -> Callable[..., Any] | None:
     if family.state_estimate is None:
         return None
     options = config.train_config
-    network = build_network(config.model_config, dtype=jnp.dtype(options.dtype), axis_name=AXIS)
+    network = given.build(dtype=jnp.dtype(options.dtype), axis_name=AXIS)
     step = make_state_step(network, family.state_estimate.start, seed=options.seed, axis_name=AXIS)
     return parallel_map(step)
 

@@ -4,12 +4,16 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from aasist_jax.models.network import Outputs
 from aasist_jax.models.ssl.config import SSLConfig
 from aasist_jax.models.ssl.encoders import kind_of
 from aasist_jax.models.ssl.heads import head_of
-from aasist_jax.models.ssl.steps import Lengths, Waves, before
+from aasist_jax.models.ssl.steps import Lengths, Valid, Waves, before
+
+Features = Float[Array, "batch layers ..."]
+Rows = Float[Array, "batch numbers"]
 
 
 class SSL(nn.Module):
@@ -27,10 +31,45 @@ class SSL(nn.Module):
 
     def __call__(self, waves: Waves, lengths: Lengths = None, train: bool = False) -> Outputs:
         """Give logits (batch, 2), index 1 bona fide."""
-        encoder = self.config.encoder
-        states = self.encoder(waves, lengths, train=train, frozen=self.config.frozen_states)
-        steps = states[0].shape[1]
-        counts = jnp.full((waves.shape[0],), steps) if lengths is None else encoder.steps(lengths)
-        chosen = tuple(states[i] for i in self.config.chosen)
-        outputs: Outputs = self.head(chosen, before(counts, steps), train=train)
+        outputs: Outputs = self.head(*self._heard(waves, lengths, train), train=train)
         return outputs
+
+    def features(self, waves: Waves, lengths: Lengths = None) -> Features:
+        """Give what the head takes of the waves, in evaluation mode; see `HeadKind.reduce`."""
+        return self._heard(waves, lengths, train=False)[0]
+
+    def _heard(self, waves: Waves, lengths: Lengths, train: bool) -> tuple[Features, Valid]:
+        """What the head takes of the waves, and which of their steps are valid."""
+        config = self.config
+        states = self.encoder(waves, lengths, train=train, frozen=config.frozen_states)
+        valid = _valid(config, waves.shape[0], states[0].shape[1], lengths)
+        return head_of(config.head).reduce(tuple(states[i] for i in config.chosen), valid), valid
+
+
+class HeadOnFeatures(nn.Module):
+    """The head alone, on rows of features that have been computed before.
+
+    Attributes:
+        shape: of the features of a clip, which a row holds one after the other.
+    """
+
+    config: SSLConfig
+    shape: tuple[int, ...]
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    def setup(self) -> None:
+        """Create the head, under the name that it has in the whole network."""
+        config = self.config
+        self.head = head_of(config.head).build(config.head, dtype=self.dtype, axis_name=self.axis_name)
+
+    def __call__(self, rows: Rows, lengths: Lengths = None, train: bool = False) -> Outputs:
+        """Give the logits of clips that had so many valid samples."""
+        valid = _valid(self.config, rows.shape[0], self.config.encoder.steps(self.config.nb_samp), lengths)
+        outputs: Outputs = self.head(rows.reshape(rows.shape[0], *self.shape), valid, train=train)
+        return outputs
+
+
+def _valid(config: SSLConfig, batch: Any, steps: int, lengths: Lengths) -> Valid:
+    counts = jnp.full((batch,), steps) if lengths is None else config.encoder.steps(lengths)
+    return before(counts, steps)

@@ -1,4 +1,4 @@
-"""The modules of the heads: from the hidden states of an encoder to two logits."""
+"""The modules of the heads: from what they keep of the hidden states of an encoder to two logits."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from jaxtyping import Array, Float
 
 from aasist_jax.models.layers import BatchNorm, Linear
 from aasist_jax.models.network import Outputs
-from aasist_jax.models.ssl.steps import HiddenStates, Steps, Valid
+from aasist_jax.models.ssl.steps import Steps, Valid
+
+Statistics = Float[Array, "batch layers statistics"]
+LayersOfSteps = Float[Array, "batch layers steps width"]
 
 FAINTEST_VARIANCE = 1e-10
 """Keeps the derivative of the standard deviation finite where a feature does not change."""
@@ -30,12 +33,31 @@ class MeanStdProbe(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, states: HiddenStates, valid: Valid, train: bool = False) -> Outputs:
+    def __call__(self, features: Statistics, valid: Valid, train: bool = False) -> Outputs:
         """Give two logits; the embedding are the normalised statistics, layer by layer, mean before deviation."""
-        x = jnp.concatenate([mean_and_deviation(state, valid) for state in states], axis=1)
-        x = BatchNorm(jnp.promote_types(self.dtype, jnp.float32), self.axis_name, name="norm")(x, train=train)
-        logits = Linear(2, self.dtype, name="linear")(x)
-        return Outputs(logits.astype(jnp.promote_types(self.dtype, jnp.float32)), x)
+        exact = jnp.promote_types(self.dtype, jnp.float32)
+        x = features.reshape(features.shape[0], -1)
+        x = BatchNorm(exact, self.axis_name, name="norm")(x, train=train)
+        return Outputs(Linear(2, self.dtype, name="linear")(x).astype(exact), x)
+
+
+class StatisticsPerceptron(nn.Module):
+    """Normalised statistics as in `MeanStdProbe`, one hidden layer with GELU and dropout, and one linear map."""
+
+    hidden: int
+    dropout: float
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, features: Statistics, valid: Valid, train: bool = False) -> Outputs:
+        """Give two logits; the embedding is the hidden layer."""
+        exact = jnp.promote_types(self.dtype, jnp.float32)
+        x = features.reshape(features.shape[0], -1)
+        x = BatchNorm(exact, self.axis_name, name="norm")(x, train=train)
+        x = nn.gelu(Linear(self.hidden, self.dtype, name="hidden")(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return Outputs(Linear(2, self.dtype, name="linear")(x).astype(exact), x)
 
 
 class FactorisedAttentivePooling(nn.Module):
@@ -52,9 +74,9 @@ class FactorisedAttentivePooling(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, states: HiddenStates, valid: Valid, train: bool = False) -> Outputs:
+    def __call__(self, features: LayersOfSteps, valid: Valid, train: bool = False) -> Outputs:
         """Give two logits and the embedding that they are a linear map of."""
-        keys, values = self._sum_over_layers("key", states), self._sum_over_layers("value", states)
+        keys, values = self._sum_over_layers("key", features), self._sum_over_layers("value", features)
         exact = jnp.promote_types(self.dtype, jnp.float32)
         scores = Linear(self.heads, self.dtype, name="attention")(keys).astype(exact)
         attention = nn.softmax(jnp.where(valid[..., None], scores, -jnp.inf), axis=1).astype(self.dtype)
@@ -62,7 +84,7 @@ class FactorisedAttentivePooling(nn.Module):
         embedding = Linear(self.embedding, self.dtype, name="embed")(pooled)
         return Outputs(Linear(2, self.dtype, name="linear")(embedding).astype(exact), embedding)
 
-    def _sum_over_layers(self, name: str, states: HiddenStates) -> Float[Array, "batch steps compression"]:
-        weights = nn.softmax(self.param(f"{name}_layers", nn.initializers.zeros, (len(states),)))
-        mixed = jnp.einsum("l,lbsw->bsw", weights.astype(self.dtype), jnp.stack(states).astype(self.dtype))
+    def _sum_over_layers(self, name: str, features: LayersOfSteps) -> Float[Array, "batch steps compression"]:
+        weights = nn.softmax(self.param(f"{name}_layers", nn.initializers.zeros, (features.shape[1],)))
+        mixed = jnp.einsum("l,blsw->bsw", weights.astype(self.dtype), features.astype(self.dtype))
         return Linear(self.compression, self.dtype, name=name)(mixed)

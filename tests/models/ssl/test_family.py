@@ -1,6 +1,5 @@
 """The family SSL through everything: configured, trained on a frozen encoder, converted, scored and exported."""
 
-import csv
 import json
 from dataclasses import replace
 from functools import partial
@@ -16,12 +15,10 @@ from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig, load_config, parse_model_config, to_json
 from aasist_jax.detection.detector import Detector
-from aasist_jax.encoders import readers
-from aasist_jax.encoders.readers import Reader
 from aasist_jax.errors import ConfigError
 from aasist_jax.models.network import build_network
 from aasist_jax.models.ssl.heads import head_kinds
-from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, mean_and_deviation
+from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, StatisticsPerceptron, mean_and_deviation
 from aasist_jax.training import run_setup
 from aasist_jax.training.loss import cross_entropy
 from aasist_jax.training.optimizer import make_optimizer, never_trained
@@ -29,50 +26,9 @@ from aasist_jax.training.step import init_state, make_train_step
 from aasist_jax.weights.folder import load_weights
 from tests.conftest import Command
 from tests.models.ssl import tiny
+from tests.models.ssl.tiny import configuration
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
-RATE = 16_000
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Humans are a low tone in noise, machines a high one; clips are shorter and longer than a window."""
-    rng, rows, folder = np.random.default_rng(0), [], tmp_path_factory.mktemp("tones")
-    for split, count in (("train", 32), ("dev", 8), ("eval", 8)):
-        for i in range(count):
-            time = np.arange(rng.integers(1700, 6000)) / RATE
-            wave = np.sin(2 * np.pi * (400 if i % 2 else 4000) * time) + rng.normal(scale=0.05, size=time.size)
-            soundfile.write(folder / f"{split}{i}.wav", wave, RATE, subtype="FLOAT")
-            rows.append((f"{split}{i}.wav", "bonafide" if i % 2 else "spoof", f"speaker{i % 4}", split))
-    with (folder / "clips.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "label", "speaker", "split"), *rows])
-    return folder / "clips.csv"
-
-
-@pytest.fixture
-def tiny_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that a reader recognises, and that holds the tiny encoder."""
-    path = tmp_path / "tiny.encoder"
-    path.write_bytes(b"")
-    reader = Reader("a tiny encoder", lambda path: path.suffix == ".encoder", lambda path: tiny.pretrained())
-    monkeypatch.setattr(readers, "readers", lambda: (reader,))
-    return path
-
-
-def configuration(clips: Path, folder: Path, init: Path | str, **model: Any) -> Path:
-    path = folder / "tiny.json"
-    document = {
-        "model_config": tiny.MODEL_CONFIG | model,
-        "optim_config": {"base_lr": 0.05},
-        "data_config": {"layout": "csv"},
-        "train_config": {"init": str(init), "log_steps": 1, "class_weights": [0.5, 0.5]},
-        "database_path": str(clips),
-        "batch_size": 8,
-        "num_epochs": 1,
-    }
-    path.write_text(json.dumps(document))
-    return path
 
 
 def test_a_head_is_trained_on_a_frozen_encoder(clips: Path, tmp_path: Path, command: Command, tiny_file: Path) -> None:
@@ -186,7 +142,7 @@ def test_the_shipped_configuration_starts_from_the_published_encoder() -> None:
             "x: model_config.encoder.heads: expected a divisor of d_model",
         ),
         ({"encoder": {"kind": "distill_mos", "head": 8}}, "x: model_config.encoder.head: unknown key; did you mean"),
-        ({"head": {"kind": "mean"}}, "x: model_config.head.kind: expected 'mean_std' or 'mhfa', got \"mean\""),
+        ({"head": {"kind": "mean"}}, "x: model_config.head.kind: expected 'mean_std' or 'mhfa' or 'mlp', got \"mean\""),
         ({"freeze": "all"}, "x: model_config.freeze: expected 'encoder' or 'nothing' or an integer of at least 0"),
         ({"freeze": 3}, "x: model_config.freeze: expected at most 2 blocks, or the word encoder, got 3"),
         ({"layers": [0, 3]}, r"x: model_config.layers\[1\]: expected -3 to 2, got 3"),
@@ -213,7 +169,7 @@ def test_a_clip_that_is_filled_up_has_its_own_logits(head: str) -> None:
     np.testing.assert_allclose(filled.logits, alone.logits, rtol=0, atol=1e-5)
     shapes = {path: value.shape for path, value in flatten_dict(params["head"], sep="/").items()}
     assert shapes["linear/kernel"][0] == alone.embedding.shape[1]
-    assert (alone.embedding.shape[1] == 2 * 2 * 12) if head == "mean_std" else (shapes["key_layers"] == (2,))
+    assert shapes["key_layers"] == (2,) if head == "mhfa" else shapes["norm/scale"] == (2 * 2 * 12,)
 
 
 def test_statistics_are_those_of_numpy() -> None:
@@ -225,13 +181,33 @@ def test_statistics_are_those_of_numpy() -> None:
     np.testing.assert_allclose(found, np.stack(expected), rtol=0, atol=1e-6)
 
 
+def test_the_perceptron_is_that_of_numpy() -> None:
+    """Normalised statistics, a hidden layer with GELU (by its tanh form) and a linear map; dropout only in training."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 2, 5)).astype(np.float32)
+    module, given = StatisticsPerceptron(hidden=4, dropout=0.5), (jnp.asarray(x), jnp.ones((3, 1), bool))
+    shapes: Any = jax.eval_shape(module.init, jax.random.key(0), *given)
+    v = jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.5, 1, size=leaf.shape), leaf.dtype), shapes)
+    outputs: Any = jax.jit(module.apply)(v, *given)
+    params, norm = jax.tree.map(np.asarray, (v["params"], v["batch_stats"]["norm"]))
+    y = (x.reshape(3, 10) - norm["mean"]) / np.sqrt(norm["var"] + 1e-5)
+    y = y * params["norm"]["scale"] + params["norm"]["bias"]
+    y = y @ params["hidden"]["kernel"] + params["hidden"]["bias"]
+    y = 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3)))
+    np.testing.assert_allclose(outputs.embedding, y, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs.logits, y @ params["linear"]["kernel"] + params["linear"]["bias"], rtol=1e-5)
+
+    trained, _ = module.apply(v, *given, train=True, rngs={"dropout": jax.random.key(1)}, mutable=["batch_stats"])
+    assert 0 < (trained.embedding == 0).mean() < 1
+
+
 def test_attentive_pooling_is_that_of_the_paper() -> None:
     """Peng et al., 2022: keys and values from weighted sums over layers, weights over time from keys, by NumPy."""
     rng = np.random.default_rng(0)
     states = rng.normal(size=(3, 2, 7, 5)).astype(np.float32)
     valid = np.ones((2, 7), bool)
     module = FactorisedAttentivePooling(heads=2, compression=4, embedding=6)
-    given = (tuple(jnp.asarray(states)), jnp.asarray(valid))
+    given = (jnp.asarray(states).swapaxes(0, 1), jnp.asarray(valid))
     shapes: Any = jax.eval_shape(module.init, jax.random.key(0), *given)
     params = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes["params"])
     outputs: Any = jax.jit(module.apply)({"params": params}, *given)

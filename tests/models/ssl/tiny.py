@@ -1,6 +1,8 @@
 """A tiny model of the family, quick to compile: its configuration, and an encoder for it as a file would hold it."""
 
 import functools
+import json
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -43,3 +45,19 @@ def pretrained() -> PretrainedEncoder:
         lambda leaf, x: (0.02 * x if leaf.ndim else 9 * x).astype(leaf.dtype), shapes["batch_stats"], spread
     )
     return PretrainedEncoder(config, {"params": params, "batch_stats": state}, Source("tiny.pt", "0" * 64))
+
+
+def configuration(clips: Path, folder: Path, init: Path | str, **model: Any) -> Path:
+    """Write a configuration that trains the tiny model; `model` are keys of its `model_config`."""
+    path = folder / "tiny.json"
+    document = {
+        "model_config": MODEL_CONFIG | model,
+        "optim_config": {"base_lr": 0.05},
+        "data_config": {"layout": "csv"},
+        "train_config": {"init": str(init), "log_steps": 1, "class_weights": [0.5, 0.5]},
+        "database_path": str(clips),
+        "batch_size": 8,
+        "num_epochs": 1,
+    }
+    path.write_text(json.dumps(document))
+    return path

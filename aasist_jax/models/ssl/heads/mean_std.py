@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aasist_jax.models.ssl.heads import HeadConfig, HeadKind
+from aasist_jax.models.ssl.heads import HeadConfig, HeadKind, statistics
 
 
 class MeanStdConfig(HeadConfig, frozen=True, kw_only=True, tag="mean_std"):
@@ -15,4 +15,4 @@ def _build(config: MeanStdConfig, **options: Any) -> Any:
     return MeanStdProbe(**options)
 
 
-HEAD = HeadKind(MeanStdConfig, _build, state=("batch_stats",))
+HEAD = HeadKind(MeanStdConfig, _build, state=("batch_stats",), reduce=statistics, stored_as="float32")

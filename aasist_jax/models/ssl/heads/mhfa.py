@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from aasist_jax.models.ssl.heads import HeadConfig, HeadKind
+from aasist_jax.models.ssl.heads import HeadConfig, HeadKind, all_steps
 
 Size = Annotated[int, Meta(ge=1, le=4096)]
 
@@ -29,4 +29,4 @@ def _build(config: MHFAConfig, **options: Any) -> Any:
     return FactorisedAttentivePooling(config.heads, config.compression, config.embedding, **options)
 
 
-HEAD = HeadKind(MHFAConfig, _build)
+HEAD = HeadKind(MHFAConfig, _build, reduce=all_steps)
