@@ -14,6 +14,7 @@ from aasist_jax.augmentation import prepare
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.labels import record_labels
 from aasist_jax.data.pipeline import ClipSource, TrainDataset, train_dataset
+from aasist_jax.data.sampling import Draw, make_draw
 from aasist_jax.data.splits import Split, has_split, open_splits
 from aasist_jax.encoders.readers import is_encoder, read_encoder
 from aasist_jax.errors import TrainingError, WeightsError
@@ -107,7 +108,11 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     sounds = prepare(config.data_config.augmentation)
     check_batch_is_filled(len(splits["train"].utterances), config.batch_size, options.accumulation)
     variables, init = _first_variables(config)
-    batches = _training_batches(config, splits["train"].source)
+    clips = splits["train"].utterances
+    draw = make_draw(
+        clips, balance=options.balance, pairs=options.pairs, batch_size=config.batch_size, seed=options.seed
+    )
+    batches = _training_batches(config, splits["train"].source, draw)
     total_steps = batches.steps_per_epoch * config.num_epochs
     params, untouched = variables["params"], never_trained(config.model_config)
     frozen = frozen_by(options.freeze, params)
@@ -123,13 +128,12 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         frozen=frozen,
         axis_name=AXIS,
     )
-    clips = splits["train"].utterances
     setup = TrainingSetup(
         config=config,
         splits=splits,
         # Only a family's own loss uses more than the label.
         clip_numbers={} if family.loss is None else record_labels(clips),
-        identity=run_identity(config, splits, init, sounds),
+        identity=run_identity(config, splits, init, sounds, draw.mark() if draw and draw.is_of_pairs else ""),
         batches=batches,
         schedule=learning_rate(config.optim_config, total_steps),
         step_function=parallel_step(step),
@@ -141,7 +145,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     return setup, first_state(init_state(variables, optimizer), variables)
 
 
-def _training_batches(config: ExperimentConfig, source: ClipSource) -> TrainDataset:
+def _training_batches(config: ExperimentConfig, source: ClipSource, draw: Draw | None) -> TrainDataset:
     """The batches of this process, epoch after epoch."""
     return train_dataset(
         source,
@@ -152,6 +156,7 @@ def _training_batches(config: ExperimentConfig, source: ClipSource) -> TrainData
         process_count=jax.process_count(),
         workers=config.data_config.workers,
         augmentation=config.data_config.augmentation,
+        draw=draw,
     )
 
 
