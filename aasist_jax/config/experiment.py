@@ -86,6 +86,15 @@ class TrainConfig:
         accumulation: number of equal parts that a device splits its share of a batch into. Their gradients are summed;
             batch statistics are those of a part.
         class_weights: weights of spoof and bona fide in the cross-entropy.
+        balance: what is equally frequent in an epoch, see `aasist_jax.data.sampling.make_draw`; with `class`, the
+            class weights are best left equal.
+        pairs: fill half of each batch with bona fide clips and the other half with copies of exactly these, both
+            augmented and cropped with the same random numbers.
+        held_out_systems: systems (attacks) that are left out of training, and the only ones of dev that weights are
+            selected on, beside all bona fide clips.
+        folds: hold out every so many of the systems that both train and dev have, as one run of a cross-validation;
+            0 for none.
+        fold: which of the folds is held out, from 0.
         selection: how the final weights are chosen, see `aasist_jax.training.selection`.
         init: weights to start from: a weights folder, or the name of published weights; for a model on a pretrained
             encoder also a file of the encoder alone, or its name; empty for random weights.
@@ -104,6 +113,11 @@ class TrainConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     accumulation: PositiveCount = 1
     class_weights: tuple[PositiveNumber, PositiveNumber] = (0.1, 0.9)
+    balance: tuple[Literal["class", "system", "speaker"], ...] = ()
+    pairs: bool = False
+    held_out_systems: tuple[str, ...] = ()
+    folds: Count = 0
+    fold: Count = 0
     selection: Literal["dev", "published"] = "dev"
     init: str = ""
     freeze: tuple[str, ...] = ()
@@ -113,6 +127,21 @@ class TrainConfig:
     log_batches: bool = False
     eval_batch_size: Count = 0
     shuffle_labels: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot express."""
+        if self.folds == 1:
+            raise ValueError("folds: expected 2 or more, or 0 for none, got 1")
+        if self.fold >= max(self.folds, 1):
+            raise ValueError(f"fold: expected an integer below folds, {self.folds}, got {self.fold}")
+        if self.folds and self.held_out_systems:
+            raise ValueError("folds: expected 0 where held_out_systems names the systems")
+        if self.selection == "published" and (self.folds or self.held_out_systems):
+            raise ValueError('selection: expected "dev" where systems are held out of training')
+        if self.pairs and self.shuffle_labels:
+            raise ValueError("pairs: expected false where shuffle_labels is true, since a pair has one label of each")
+        if self.pairs and "class" in self.balance:
+            raise ValueError('balance: expected no "class" where pairs is true, since pairs are balanced already')
 
 
 @dataclass(frozen=True)
@@ -146,3 +175,7 @@ class ExperimentConfig(Generic[Model]):
         # The corpora that we build have the layout of ASVspoof 2019 LA.
         if self.data_config.corpus and layout != "asvspoof2019_la":
             raise ValueError(f'data_config.corpus: expected "" where data_config.layout is "{layout}"')
+        if self.train_config.pairs and self.batch_size % 2:
+            raise ValueError(
+                f"batch_size: expected an even number where train_config.pairs is true, got {self.batch_size}"
+            )

@@ -132,7 +132,8 @@ def _all_there(output: Path) -> bool:
 
 def _describe(output: Path, root: Path, clips: Sequence[Clip], packages: Sequence[str]) -> None:
     write_protocols(output, clips)
-    write_metadata(output, clips, {attack.name for attack in attacks_of("train")})
+    seen = {attack.name for attack in attacks_of("train")}
+    write_metadata(output, clips, seen, ("origin",), lambda clip: {"origin": clip.origin})
     _examples(output, clips)
     copy_licences(output, root, packages)
     write_text(output / "README.md", _README)

@@ -48,14 +48,22 @@ class FeatureSource:
 
 @dataclass(frozen=True)
 class VersionOfEpoch(grain.transforms.MapWithIndex):
-    """The features of a clip in the version of the epoch: number e modulo their number, from 0."""
+    """The features of a clip, or of the clips of a pair, in the version of the epoch: number e modulo their number, from 0.
+
+    Attributes:
+        source: the features.
+        per_epoch: clips, or pairs, of an epoch.
+    """
 
     source: FeatureSource
+    per_epoch: int
 
-    def map_with_index(self, index: int, clip: dict[str, Any]) -> dict[str, Any]:
-        """The clip with its features; `index` counts the clips of all epochs."""
-        epoch = index // len(self.source)
-        return self.source.features(int(clip["index"]), epoch % len(self.source.versions))
+    def map_with_index(self, index: int, drawn: Any) -> Any:
+        """The clip or the pair with its features; `index` counts those of all epochs."""
+        version = index // self.per_epoch % len(self.source.versions)
+        if isinstance(drawn, list):
+            return [self.source.features(int(clip["index"]), version) for clip in drawn]
+        return self.source.features(int(drawn["index"]), version)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The windows whose features are stored: the first of each clip, or versions of a random crop and augmentation.
 
 What is drawn for a version follows from the content of the clip and the number of the version, and from no seed of a
-run: so runs of other seeds, of other heads and on other choices of the clips find it again.
+run: so runs of other seeds, of other heads and on other choices of the clips find it again. For a copy it is what is
+drawn for its original, so that both come through the same channel.
 """
 
 import functools
@@ -39,17 +40,33 @@ class Version(grain.transforms.Map):
 
     def name(self, position: int) -> str:
         """What the window is known by, wherever the clip lies."""
-        return f"{self.contents[position]}-{'first' if self.number is None else self.number}"
+        if self.number is None:
+            return f"{self.contents[position]}-first"
+        drawn_by = self._drawn_by(position)
+        of_another = "" if drawn_by == self.contents[position] else f"-{drawn_by}"
+        return f"{self.contents[position]}-{self.number}{of_another}"
 
     def map(self, position: int) -> Clip:
         """The clip with its window."""
         if self.number is None:
             return FirstWindow(self.source, self.window).map(position)
-        rng = np.random.default_rng([self.number, *bytes.fromhex(self.contents[position])])
+        rng = np.random.default_rng([self.number, *bytes.fromhex(self._drawn_by(position))])
         clip = self.source[position]
         if self.augmentation:
-            clip = self._augment.random_map(clip, rng)
+            original = self._originals.get(self.source.utterances[position].copy_of, position)
+            changed = self._augment.random_map(clip | {"original": np.int32(original)}, rng)
+            clip |= {"wave": changed["wave"]}
         return RandomCrop(self.window).random_map(clip, rng)
+
+    def _drawn_by(self, position: int) -> str:
+        """The content that chooses what is drawn for a clip."""
+        original = self._originals.get(self.source.utterances[position].copy_of, position)
+        return self.contents[original]
+
+    @functools.cached_property
+    def _originals(self) -> dict[str, int]:
+        """The positions of the bona fide clips by their names."""
+        return {clip.utterance: i for i, clip in enumerate(self.source.utterances) if clip.label == "bonafide"}
 
     @functools.cached_property
     def _augment(self) -> Augment:

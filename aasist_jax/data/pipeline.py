@@ -28,6 +28,8 @@ from aasist_jax.augmentation import Chain, augment, least_share
 from aasist_jax.data.cache import ClipCache
 from aasist_jax.data.feature_source import FeatureSource, OnlyVersion, VersionOfEpoch
 from aasist_jax.data.labels import LABEL_INDEX
+from aasist_jax.data.pairs import Alike, DrawnClips, InRow, Joined
+from aasist_jax.data.sampling import Draw
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.errors import AudioError, DataError
 from aasist_jax.models.family import Window
@@ -119,7 +121,9 @@ class Augment(grain.transforms.RandomMap):
         wave, samples = clip["wave"], math.ceil(self.window.samples / least_share(self.chain))
         if wave.size > samples:
             wave = random_window(wave, samples, rng)
-        return clip | {"wave": augment(wave, self.chain, rng, self.voices.without(int(clip["index"])))[0]}
+        # Behind a copy the same voices speak as behind its original.
+        others = self.voices.without(int(clip["original" if "original" in clip else "index"]))
+        return clip | {"wave": augment(wave, self.chain, rng, others)[0]}
 
 
 @dataclass(frozen=True)
@@ -167,12 +171,13 @@ def train_dataset(
     epochs: int | None = None,
     workers: int = 0,
     augmentation: Chain = (),
+    draw: Draw | None = None,
 ) -> "TrainDataset":
     """Shuffled batches of random crops, the same for any number of processes and workers.
 
     Every epoch has a different order, other augmentation and other crops, all drawn from `seed`; its last partial batch
-    is dropped. A global batch is split into contiguous parts: process p of P gets rows p*batch_size/P to
-    (p+1)*batch_size/P - 1.
+    is dropped. With a draw of pairs, each copy follows its original in the batch, augmented and cropped alike. A global
+    batch is split into contiguous parts: process p of P gets rows p*batch_size/P to (p+1)*batch_size/P - 1.
 
     Args:
         source: the clips, or their features in versions that take turns with the epochs.
@@ -184,22 +189,36 @@ def train_dataset(
         epochs: number of epochs; None for no end.
         workers: decoding processes; 0 decodes in threads of this process.
         augmentation: what is done to clips before the crop, since some kinds change the length.
+        draw: the draw of `make_draw` for these clips and this `batch_size`; None for every clip once.
 
     Raises:
-        DataError: there are fewer clips than a batch needs, or `process_count` does not divide `batch_size`.
+        DataError: there are fewer clips than a batch needs, or `process_count` does not divide `batch_size`, or its
+            pairs.
     """
     if len(source) < batch_size:
         raise DataError(f"{len(source)} training clips do not fill one batch of {batch_size}; lower the batch size")
 
-    clips = grain.MapDataset.source(source).seed(seed).shuffle()
+    steps, in_pairs = len(source) // batch_size, draw is not None and draw.is_of_pairs
+    clips = (
+        grain.MapDataset.source(source).seed(seed).shuffle()
+        if draw is None
+        else DrawnClips(source.__getitem__, draw).seed(seed)
+    )
     if isinstance(source, FeatureSource):
-        clips, workers = clips.map_with_index(VersionOfEpoch(source)), 0
+        clips, workers = clips.map_with_index(VersionOfEpoch(source, len(clips))), 0
     else:
-        if augmentation:
-            clips = clips.random_map(Augment(augmentation, window, OtherVoices.of(source)))
-        clips = clips.random_map(RandomCrop(window))
-    steps = len(source) // batch_size
-    local = _local_batches(clips, steps, batch_size, process_index, process_count)
+        augmented = [Augment(augmentation, window, OtherVoices.of(source))] if augmentation else []
+        for change in (*augmented, RandomCrop(window)):
+            clips = clips.random_map(Alike(change) if in_pairs else change)
+    if in_pairs:
+        if batch_size % (2 * process_count):
+            raise DataError(
+                f"the pairs of a batch of {batch_size} cannot be shared evenly by {process_count} processes"
+            )
+        pairs = _local_batches(clips.map(Joined()), steps, batch_size // 2, process_index, process_count)
+        local = pairs.map(InRow())
+    else:
+        local = _local_batches(clips, steps, batch_size, process_index, process_count)
     return TrainDataset(local.repeat(epochs), steps, workers)
 
 

@@ -11,6 +11,7 @@ from aasist_jax.config import ExperimentConfig
 from aasist_jax.data.cache import ClipCache, open_cache
 from aasist_jax.data.feature_source import FeatureSource
 from aasist_jax.data.fingerprint import fingerprint
+from aasist_jax.data.held_out import without_held_out
 from aasist_jax.data.layouts import find_layout
 from aasist_jax.data.overlap import check_clips_in_one_split, warn_of_shared_speakers
 from aasist_jax.data.pipeline import ClipSource
@@ -30,6 +31,8 @@ class Split:
     name: str
     source: ClipSource | FeatureSource
     fingerprint: str
+    held_out: tuple[str, ...] = ()
+    """The only systems in this split, where it is a dev split of systems that are held out of training."""
 
     @property
     def utterances(self) -> list[Utterance]:
@@ -74,7 +77,8 @@ def open_splits(
 ) -> dict[str, Split]:
     """Check every file of every split, build the cache if one is configured, and fingerprint the data.
 
-    The problems of all splits are reported together, before anything else is done.
+    The problems of all splits are reported together, before anything else is done. Where train and dev are opened
+    together, systems are held out of training as configured.
 
     Args:
         config: gives the path and layout of the data set, and whether to cache decoded clips.
@@ -86,7 +90,7 @@ def open_splits(
 
     Raises:
         DataError: there is no such layout or split; files are missing or unreadable and are not configured to be
-            skipped; a clip stands in two splits; or a split has clips of one label only.
+            skipped; a clip stands in two splits; a split has clips of one label only; or systems cannot be held out.
     """
     # A layout that does not exist is the same fault in every split.
     find_layout(config.data_config.layout)
@@ -96,6 +100,9 @@ def open_splits(
         if len(labels) == 1:
             missing = "spoofed" if "bonafide" in labels else "bona fide"
             raise DataError(f"{config.database_path}: split {name!r} has no {missing} clip; both kinds are needed")
+    held_out: tuple[str, ...] = ()
+    if {"train", "dev"} <= checked.keys():
+        checked, held_out = without_held_out(config.train_config, checked)
     splits = {}
     for name, utterances in checked.items():
         mark = fingerprint(utterances)
@@ -106,7 +113,7 @@ def open_splits(
         if config.data_config.cache:
             folder = Path(config.data_config.cache)
             cache = one_host_first(functools.partial(open_cache, folder, utterances))
-        splits[name] = Split(name, ClipSource(utterances, cache), mark)
+        splits[name] = Split(name, ClipSource(utterances, cache), mark, held_out if name == "dev" else ())
     return splits
 
 

@@ -21,6 +21,7 @@ class Utterance:
     `utterance` is the name of the clip in score files, unique in a split. Score files separate columns by spaces, so
     neither `utterance` nor `attack` holds any. `attack` is "-" for bona fide speech and "unknown" for a spoof of
     unknown kind; `speaker` is "-" if it is unknown. `origin` is the FILE:LINE that lists the clip, for messages.
+    `copy_of` names the bona fide clip that a spoof was made from; "" if there is none or it is unknown.
     """
 
     utterance: str
@@ -29,6 +30,7 @@ class Utterance:
     attack: str
     speaker: str
     origin: str
+    copy_of: str = ""
 
 
 def shown(faults: list[str]) -> str:
@@ -37,8 +39,10 @@ def shown(faults: list[str]) -> str:
     return "\n".join(f"  {fault}" for fault in [*faults[:SHOWN], *more])
 
 
-def make_utterance(utterance: str, path: Path, label: Label, attack: str, speaker: str, origin: str) -> Utterance:
-    """Make an utterance.
+def make_utterance(
+    utterance: str, path: Path, label: Label, attack: str, speaker: str, origin: str, copy_of: str = ""
+) -> Utterance:
+    """Make an utterance; what is bona fide is a copy of nothing.
 
     Raises:
         ValueError: the label contradicts the attack, or the name or the attack is empty or holds a space. `parse_all`
@@ -49,7 +53,7 @@ def make_utterance(utterance: str, path: Path, label: Label, attack: str, speake
             raise ValueError(f"{what} {text!r} {'holds a space' if text.strip() else 'is empty'}")
     if (label == "bonafide") != (attack == "-"):
         raise ValueError(f"label {label} does not go with attack {attack!r}")
-    return Utterance(utterance, path, label, attack, speaker, origin)
+    return Utterance(utterance, path, label, attack, speaker, origin, copy_of if label == "spoof" else "")
 
 
 def parse_all(

@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def run_identity(
-    config: ExperimentConfig, splits: Mapping[str, Split], init: str, sounds: Sequence[str] = ()
+    config: ExperimentConfig, splits: Mapping[str, Split], init: str, sounds: Sequence[str] = (), pairs: str = ""
 ) -> dict[str, Any]:
     """Collect the values that must be the same for a resumed run to give bit-identical results.
 
@@ -34,8 +34,10 @@ def run_identity(
         splits: the data by split.
         init: where the initial weights come from: the seed, or the id of a model.
         sounds: a line for every file that augmentation reads, see `aasist_jax.augmentation.prepare`.
+        pairs: the mark of a draw of pairs; the fingerprints of the data do not say which clip is a copy of which.
     """
     files = {"augmentation_files": hashlib.sha256("\n".join(sounds).encode()).hexdigest()} if sounds else {}
+    files |= {"pairs": pairs} if pairs else {}
     return files | {
         "config": to_json(config),
         "data": {name: split.fingerprint for name, split in splits.items()},

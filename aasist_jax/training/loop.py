@@ -81,9 +81,19 @@ def _summary_of_finished_run(setup: TrainingSetup, folder: RunFolder, reporter: 
         _mend_config(setup, folder, reporter)
     for name in ("dev", "eval"):
         if name in summary:
-            reporter.table(name, summary[name])
+            reporter.table(_title(name, summary), summary[name])
     reporter.say(f"{folder.root}: this run is complete")
     return summary
+
+
+def _title(split: str, summary: dict[str, Any]) -> str:
+    """The name of a split in a table, and what the weights were selected on if that is not all of dev."""
+    held_out = summary.get("held_out_systems")
+    return (
+        f"{split} (bona fide and {len(held_out)} systems held out of training)"
+        if held_out and split == "dev"
+        else split
+    )
 
 
 def _check_same_run(setup: TrainingSetup, folder: RunFolder) -> None:
@@ -225,12 +235,14 @@ class _Run:
             "epochs": self.state.history,
             "steps": self.setup.total_steps,
         }
+        if held_out := self.setup.splits["dev"].held_out:
+            summary["held_out_systems"] = held_out
         seen_attacks = {clip.attack for clip in self.setup.splits["train"].utterances if clip.label == "spoof"}
         for name in ("dev", "eval"):
             if name in self.setup.splits:
                 trials = self.scorer.score(choice.variables, name, f"{name}_final.txt")
                 summary[name] = error_rates_by_attack(trials, seen_attacks)
-                self.reporter.table(name, summary[name])
+                self.reporter.table(_title(name, summary), summary[name])
         if self.folder.is_writer:
             summary["weights_id"] = self._write_weights(choice)
         self.folder.write_json("summary.json", summary | {"identity": self.setup.identity})

@@ -53,9 +53,9 @@ class Reporter:
         rates = "  ".join(f"{k} {100 * v:.2f} %" for k, v in results.items() if k.endswith("_eer"))
         self.say(f"epoch {epoch}/{epochs}  {rates}")
 
-    def table(self, split: str, results: dict[str, Any]) -> None:
+    def table(self, title: str, results: dict[str, Any]) -> None:
         """Print the error rates of a split, attack by attack, worst first."""
-        table = Table(box=box.SIMPLE, title=f"{split}: EER {100 * results['eer']:.2f} %", title_justify="left")
+        table = Table(box=box.SIMPLE, title=f"{title}: EER {100 * results['eer']:.2f} %", title_justify="left")
         table.add_column("attack")
         table.add_column("clips", justify="right")
         table.add_column("EER %", justify="right")

@@ -15,6 +15,7 @@ from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.feature_source import FeatureSource
 from aasist_jax.data.labels import record_labels
 from aasist_jax.data.pipeline import ClipSource, TrainDataset, train_dataset
+from aasist_jax.data.sampling import Draw, make_draw
 from aasist_jax.data.splits import Split, has_split, open_splits
 from aasist_jax.encoders.readers import is_encoder, read_encoder
 from aasist_jax.errors import TrainingError, WeightsError
@@ -115,7 +116,14 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     variables, init = _first_variables(config)
     given = step_input(config, clips, variables, sounds)
     variables, splits = given.variables, given.splits
-    batches = _training_batches(config, splits["train"].source)
+    draw = make_draw(
+        splits["train"].utterances,
+        balance=options.balance,
+        pairs=options.pairs,
+        batch_size=config.batch_size,
+        seed=options.seed,
+    )
+    batches = _training_batches(config, splits["train"].source, draw)
     total_steps = batches.steps_per_epoch * config.num_epochs
     params, untouched = variables["params"], never_trained(config.model_config)
     frozen = frozen_by(options.freeze, params)
@@ -136,7 +144,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         splits=splits,
         # Only a family's own loss uses more than the label.
         clip_numbers={} if family.loss is None else record_labels(splits["train"].utterances),
-        identity=run_identity(config, splits, init, sounds),
+        identity=run_identity(config, splits, init, sounds, draw.mark() if draw and draw.is_of_pairs else ""),
         batches=batches,
         schedule=learning_rate(config.optim_config, total_steps),
         step_function=parallel_step(step),
@@ -147,7 +155,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     return setup, first_state(init_state(variables, optimizer), variables)
 
 
-def _training_batches(config: ExperimentConfig, source: ClipSource | FeatureSource) -> TrainDataset:
+def _training_batches(config: ExperimentConfig, source: ClipSource | FeatureSource, draw: Draw | None) -> TrainDataset:
     """The batches of this process, epoch after epoch."""
     return train_dataset(
         source,
@@ -158,6 +166,7 @@ def _training_batches(config: ExperimentConfig, source: ClipSource | FeatureSour
         process_count=jax.process_count(),
         workers=config.data_config.workers,
         augmentation=config.data_config.augmentation,
+        draw=draw,
     )
 
 

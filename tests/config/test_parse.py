@@ -375,3 +375,33 @@ class _WithList:
 def test_a_wrong_value_inside_a_list_is_told_in_a_line() -> None:
     with pytest.raises(ConfigError, match=r"^here: sizes\[0\]: Expected `int`, got `str`$"):
         parse_dataclass(_WithList, {"sizes": ["x"]}, "here")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (["train_config.folds=1"], r"train_config.folds: expected 2 or more, or 0 for none, got 1"),
+        (["train_config.fold=1"], r"train_config.fold: expected an integer below folds, 0, got 1"),
+        (
+            ["train_config.folds=2", 'train_config.held_out_systems=["A01"]'],
+            r"train_config.folds: expected 0 where held_out_systems names the systems",
+        ),
+        (
+            ["train_config.folds=2", "train_config.selection=published"],
+            r'train_config.selection: expected "dev" where systems are held out of training',
+        ),
+        (
+            ["train_config.pairs=true", "train_config.shuffle_labels=true"],
+            r"train_config.pairs: expected false where shuffle_labels is true",
+        ),
+        (
+            ["train_config.pairs=true", 'train_config.balance=["class"]'],
+            r'train_config.balance: expected no "class" where pairs is true',
+        ),
+        (["train_config.pairs=true", "batch_size=5"], r"batch_size: expected an even number where .* got 5"),
+        (['train_config.balance=["sex"]'], r"train_config.balance\[0\]: expected 'class' or 'speaker' or 'system'"),
+    ],
+)
+def test_choices_of_training_that_contradict_each_other(override: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("AASIST-L", override)

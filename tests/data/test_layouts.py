@@ -120,6 +120,17 @@ def test_protocols_that_cannot_be_read(tmp_path: Path) -> None:
         read_asvspoof2019_la(tmp_path, "train")
 
 
+def test_originals_of_copies(tmp_path: Path) -> None:
+    write_protocol(tmp_path, "a h1 - - bonafide\na c1 - A01 spoof\na c2 - A02 spoof\n")
+    assert [clip.copy_of for clip in read_asvspoof2019_la(tmp_path, "train")] == ["", "", ""]
+    (tmp_path / "metadata.csv").write_text("utterance,split,origin\nh1,train,h0\nc1,train,h1\nc2,train,\n")
+    assert [clip.copy_of for clip in read_asvspoof2019_la(tmp_path, "train")] == ["", "h1", ""]
+    (tmp_path / "metadata.csv").write_bytes(b"\xff")  # somebody else's
+    assert [clip.copy_of for clip in read_asvspoof2019_la(tmp_path, "train")] == ["", "", ""]
+    table = "path,label,copy_of\na/h 1.wav,real,\nc1.wav,fake,a/h_1\nc2.wav,fake,a/h 1.wav\nc3.wav,fake,\n"
+    assert [clip.copy_of for clip in read_csv(write_csv(tmp_path, table))] == ["", "a/h_1", "a/h_1", ""]
+
+
 def test_csv(tmp_path: Path) -> None:
     listing = write_csv(
         tmp_path,

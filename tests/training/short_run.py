@@ -53,6 +53,8 @@ def write_corpus(root: Path) -> Path:
         listing = {"train": "train.trn"}.get(split, f"{split}.trl")
         protocol = root / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{listing}.txt"
         protocol.write_text("\n".join(lines) + "\n")
+    originals = [f"LA_T_{i:07d},LA_T_{i - i % 4:07d}\n" for i in range(CLIPS["train"]) if i % 4]
+    (root / "metadata.csv").write_text("utterance,origin\n" + "".join(originals))
     return root
 
 
@@ -82,7 +84,8 @@ def make_config(corpus: Path, **changes: Any) -> dict[str, Any]:
         "base_lr": "optim_config",
         "weight_decay": "optim_config",
     }
-    sections |= dict.fromkeys(("selection", "checkpoint_steps", "checkpoint_minutes", "seed"), "train_config")
+    of_training = ("selection", "checkpoint_steps", "checkpoint_minutes", "seed", "balance", "pairs")
+    sections |= dict.fromkeys(of_training, "train_config")
     for key, value in changes.items():
         (config[sections[key]] if key in sections else config)[key] = value
     return config

@@ -308,6 +308,31 @@ def test_a_killed_run_with_augmentation_ends_in_the_same_bits(toy_bench: Bench, 
     bench.finish(folder)
 
 
+CHOICES = {"pairs": True, "balance": ["system"]}
+"""Whatever makes training generalise and has a state or a position of its own."""
+
+
+def test_a_killed_run_with_every_choice_of_training_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """And is not resumed where other clips are copies of each other."""
+    bench = Bench(tmp_path, model_config=trained.MODEL_CONFIG, augmentation=AUGMENTATION, **CHOICES)
+    for line in bench.alone.steps:
+        numbers = [int(name.removeprefix("LA_T_")) for name in line["utterances"]]
+        for original, copy in zip(numbers[::2], numbers[1::2], strict=True):
+            assert original % 4 == 0 < copy - original < 4
+    folder = tmp_path / "killed" / "run"
+    start = bench.start(folder)
+    assert start.until("step 8"), start.output
+    assert start.end(signal.SIGKILL) == -signal.SIGKILL
+    table = tmp_path / "LA" / "metadata.csv"
+    before = table.read_text()
+    table.write_text(before.replace("LA_T_0000001,LA_T_0000000", "LA_T_0000001,LA_T_0000004"))
+    refused = bench.start(folder)
+    assert refused.end() == 1
+    assert "pairs: was " in refused.output
+    table.write_text(before)
+    bench.finish(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_with_every_kind_of_augmentation_ends_in_the_same_bits(tmp_path: Path, workers: int) -> None:

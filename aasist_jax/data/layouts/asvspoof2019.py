@@ -1,6 +1,9 @@
 """ASVspoof 2019 as published: each split has a protocol and a folder of FLAC files."""
 
+import csv
+import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from aasist_jax.data.layouts import Layout
@@ -28,7 +31,8 @@ def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, trac
 
     `database_path` contains the protocols, `ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt` (dev.trl,
     eval.trl) with lines `speaker utterance environment attack key`, and the clips,
-    `ASVspoof2019_LA_train/flac/UTTERANCE.flac`.
+    `ASVspoof2019_LA_train/flac/UTTERANCE.flac`. If there is a `metadata.csv` with the columns `utterance` and `origin`,
+    as in the corpora that we build, it says which clips are copies of which.
 
     Args:
         database_path: the folder of the unpacked database.
@@ -41,6 +45,7 @@ def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, trac
     if split not in ASVSPOOF2019_LISTS:
         raise DataError(f"split {split!r} is not one of {', '.join(ASVSPOOF2019_LISTS)}")
     database = Path(database_path)
+    originals = _originals(database)
 
     def parse(columns: list[str], origin: str) -> Utterance:
         if len(columns) != 5:
@@ -51,11 +56,20 @@ def read_asvspoof2019_la(database_path: str | os.PathLike[str], split: str, trac
         if os.path.basename(utterance) != utterance:
             raise ValueError(f"utterance {utterance!r} is not a plain file name")
         path = clip_path(database, split, utterance, track)
-        return make_utterance(utterance, path, LABEL_NAMES[key], attack, speaker, origin)
+        return make_utterance(utterance, path, LABEL_NAMES[key], attack, speaker, origin, originals.get(utterance, ""))
 
     protocol = protocol_path(database, split, track)
     lines = enumerate(read_text(protocol).splitlines(), start=1)
     return parse_all(protocol, ((number, line.split()) for number, line in lines if line.strip()), parse)
+
+
+def _originals(database: Path) -> Mapping[str, str]:
+    """The original of each copy, by name; none if there is no table, or another than ours."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(database / "metadata.csv"), newline="")))
+    except (DataError, csv.Error):
+        return {}
+    return {row["utterance"]: row["origin"] for row in rows if row.get("utterance") and row.get("origin")}
 
 
 def splits_there(database_path: Path, track: str) -> list[str]:

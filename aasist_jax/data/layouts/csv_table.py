@@ -50,8 +50,9 @@ def read_csv(
     """Read clips from a CSV file with a header, in the order of its lines.
 
     The separator is a comma, a semicolon or a tab, whichever the header shows. Columns: path (relative to the folder of
-    the CSV file) and label (`LABEL_NAMES`); optionally attack, speaker, split, and utterance, which defaults to the
-    path without its suffix. `table_words` lists the other names that these columns can have. Other columns are ignored.
+    the CSV file) and label (`LABEL_NAMES`); optionally attack, speaker, split, utterance, which defaults to the
+    path without its suffix, and copy_of, the utterance (or path) that a spoof was made from. `table_words` lists the
+    other names that these columns can have. Other columns are ignored.
 
     Args:
         path: path of the CSV file, UTF-8.
@@ -183,12 +184,20 @@ def _utterance(value: Mapping[str, str], labels: Mapping[str, Label], folder: Pa
     if label is None:
         raise ValueError(f"label {value['label']!r} is not one of {', '.join(LABEL_NAMES)}")
     clip = Path(value["path"])
-    # Names in score files hold no spaces. An utterance that the table itself names is not changed, though.
-    utterance = value.get("utterance") or "_".join(clip.with_suffix("").as_posix().split())
+    # An utterance that the table itself names is not changed.
+    utterance = value.get("utterance") or _name(clip)
+    original = value.get("copy_of", "")
+    if Path(original).suffix.lower() in AUDIO_SUFFIXES:
+        original = _name(Path(original))
     attack = "_".join(value.get("attack", "").split()) or ("-" if label == "bonafide" else "unknown")
     if label == "bonafide" and LABEL_NAMES.get(attack.lower()) == "bonafide":
         attack = "-"
-    return make_utterance(utterance, folder / clip, label, attack, value.get("speaker") or "-", origin)
+    return make_utterance(utterance, folder / clip, label, attack, value.get("speaker") or "-", origin, original)
+
+
+def _name(clip: Path) -> str:
+    """The name of a clip by its path; names in score files hold no spaces."""
+    return "_".join(clip.with_suffix("").as_posix().split())
 
 
 def _default_split(row: Row) -> str:
