@@ -134,6 +134,8 @@ class Family:
             ever trained. The optimizer and weight decay do not touch the others.
         encoder_config: for a family on pretrained encoders: the configuration of the encoder, whose variables are those
             under `encoder`. Training can then start from a file of the encoder alone. None: there is no such part.
+        on_host: names what the configured network has Python compute on the host, such as a package; '' for nothing. No
+            other program could run it, so it is not exported.
         loss: the family's own loss; None for the weighted cross-entropy.
         state_estimate: how to estimate the state for averaged parameters; None: the last state is kept.
         masks_filters: whether the network supports the augmentation that the configuration calls `freq_aug`.
@@ -156,6 +158,7 @@ class Family:
     bonafide_index: int | None = 1
     trains: Callable[[Any, str], bool] = lambda config, path: True
     encoder_config: Callable[[Any], Any] | None = None
+    on_host: Callable[[Any], str] = lambda config: ""
     loss: Loss | None = None
     state_estimate: StateEstimate | None = None
     masks_filters: bool = False

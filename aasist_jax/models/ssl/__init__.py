@@ -1,5 +1,7 @@
 """Pretrained speech encoders with a head: a linear probe, or attentive pooling over layers.
 
+A recording may be compared with its own resynthesis on the way.
+
 Named after self-supervised learning, by which most encoders that detectors are built on were trained.
 """
 
@@ -9,6 +11,7 @@ from aasist_jax.models.family import CheckpointNames, Family, Window
 from aasist_jax.models.ssl.config import SSLConfig
 from aasist_jax.models.ssl.encoders import kind_of
 from aasist_jax.models.ssl.heads import head_of
+from aasist_jax.models.ssl.resynthesis import resynthesis_of
 
 
 def _build(config: SSLConfig, **options: Any) -> Any:
@@ -23,6 +26,10 @@ def _window(config: SSLConfig) -> Window:
     return Window(config.nb_samp, config.encoder.shortest, fixed=not kind_of(config.encoder).any_length)
 
 
+def _on_host(config: SSLConfig) -> str:
+    return "" if config.resynthesis is None else resynthesis_of(config.resynthesis).on_host
+
+
 FAMILY = Family(
     name="SSL",
     config_type=SSLConfig,
@@ -31,5 +38,6 @@ FAMILY = Family(
     window_fields=("nb_samp",),
     trains=SSLConfig.trains,
     encoder_config=lambda config: config.encoder,
+    on_host=_on_host,
     names=CheckpointNames(),
 )
