@@ -10,7 +10,8 @@ from jaxtyping import Float
 from scipy import signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
-from aasist_jax.corpus.vocoders import OtherWave, Wave, excitation, fit_length, pitch
+from aasist_jax.corpus.vocoders import OtherWave, Wave, excitation, fit_length
+from aasist_jax.features.world import pitch
 
 _PERIOD_UNVOICED = SAMPLE_RATE // 100
 _SHORTEST_PERIOD, _LONGEST_PERIOD = SAMPLE_RATE // 500, SAMPLE_RATE // 60

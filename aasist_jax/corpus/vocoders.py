@@ -12,11 +12,11 @@ from jaxtyping import Complex, Float
 from scipy import fft, linalg, signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.features.world import HOP_MS, pitch, world_copy
 
 Wave = Float[np.ndarray, "samples"]
 OtherWave = Float[np.ndarray, "_samples"]
 
-_HOP_MS = 5.0
 _HOP = SAMPLE_RATE // 200
 _LPC_ORDER = 20
 _LPC_WINDOW = 400
@@ -28,11 +28,8 @@ _ITERATIONS = 32
 
 
 def world(wave: Wave, rng: np.random.Generator) -> Wave:
-    """WORLD: F0, spectral envelope, aperiodicity (Morise, Yokomori, Ozawa, IEICE Trans. E99-D, 2016)."""
-    f0, times = pitch(wave)
-    envelope = pyworld.cheaptrick(wave, f0, times, SAMPLE_RATE)
-    aperiodicity = pyworld.d4c(wave, f0, times, SAMPLE_RATE)
-    return fit_length(pyworld.synthesize(f0, envelope, aperiodicity, SAMPLE_RATE, _HOP_MS), wave.size)
+    """WORLD: F0, spectral envelope, aperiodicity; see `features.world`."""
+    return world_copy(wave)
 
 
 def world_coded(wave: Wave, rng: np.random.Generator) -> Wave:
@@ -50,7 +47,7 @@ def world_coded(wave: Wave, rng: np.random.Generator) -> Wave:
             pyworld.decode_spectral_envelope(cepstrum, SAMPLE_RATE, size),
             pyworld.decode_aperiodicity(bands, SAMPLE_RATE, size),
             SAMPLE_RATE,
-            _HOP_MS,
+            HOP_MS,
         ),
         wave.size,
     )
@@ -128,13 +125,6 @@ def _istft(spectrum: Complex[np.ndarray, "frames 513"], samples: int) -> OtherWa
         total[hop : hop + frames.shape[0]] += frames[:, hop]
         weight[hop : hop + frames.shape[0]] += weights[hop]
     return (total / np.maximum(weight, 1e-9)).reshape(-1)[_MEL_FFT : _MEL_FFT + samples]
-
-
-def pitch(wave: Wave) -> tuple[Float[np.ndarray, "hops"], Float[np.ndarray, "hops"]]:
-    """F0 every 5 ms in Hz, 0 where unvoiced, and the times in seconds (DIO and StoneMask of WORLD)."""
-    wave = np.ascontiguousarray(wave)
-    coarse, times = pyworld.dio(wave, SAMPLE_RATE, frame_period=_HOP_MS)
-    return pyworld.stonemask(wave, coarse, times, SAMPLE_RATE), times
 
 
 def excitation(f0: Float[np.ndarray, "samples"], rng: np.random.Generator) -> Wave:

@@ -48,7 +48,7 @@ class FeatureSource:
 
 @dataclass(frozen=True)
 class VersionOfEpoch(grain.transforms.MapWithIndex):
-    """The features of a clip, or of the clips of a pair, in the version of the epoch: number e modulo their number, from 0.
+    """The features of a clip, or of those of a pair, in the version of the epoch: its number, from 0, modulo theirs.
 
     Attributes:
         source: the features.

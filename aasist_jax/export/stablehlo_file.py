@@ -18,6 +18,7 @@ import numpy as np
 from jax import export
 
 from aasist_jax.detection.detector import Detector
+from aasist_jax.errors import ExportError
 from aasist_jax.export.contract import Lengths, Run, Waves, describe, write_checked
 from aasist_jax.models.network import score_function
 from aasist_jax.ops.choice import xla_only
@@ -41,8 +42,12 @@ def export_stablehlo(detector: Detector, path: str | PathLike[str]) -> float:
         The largest absolute difference between exported and native logits, at most 1e-4.
 
     Raises:
-        ExportError: `write_checked` fails.
+        ExportError: a part of the model runs outside of the compiled program, or `write_checked` fails.
     """
+    if part := detector.family.on_host(detector.weights.config):
+        raise ExportError(
+            f"{path}: {part} runs in Python, beside the program that would be exported; train with another kind"
+        )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(PROGRAM, _program(detector))

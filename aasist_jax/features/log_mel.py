@@ -65,14 +65,14 @@ def log_mel(
 
 
 @functools.lru_cache(maxsize=4)
-def mel_filters(filters: int) -> Float[np.ndarray, "filters bins"]:
-    """Compute the triangular filters on the bins of the Fourier transform, float64 (Slaney's Auditory Toolbox, 1998).
+def mel_filters(filters: int, fft: int = FFT) -> Float[np.ndarray, "filters bins"]:
+    """Compute the triangular filters on the bins of an `fft`, float64 (Slaney's Auditory Toolbox, 1998).
 
     Centres are evenly spaced in mel from 0 Hz to 8 kHz, where a mel is 200/3 Hz below 1 kHz and a constant ratio above.
     Each triangle has the area 1 over frequency.
     """
     edges = _mel_to_hertz(np.linspace(0, _hertz_to_mel(SAMPLE_RATE / 2), filters + 2))
-    bins = np.linspace(0, SAMPLE_RATE / 2, FFT // 2 + 1)
+    bins = np.linspace(0, SAMPLE_RATE / 2, fft // 2 + 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
     bank: np.ndarray = triangles * 2 / (high - low)

@@ -158,6 +158,8 @@ class Family:
             under `encoder`. Training can then start from a file of the encoder alone. None: there is no such part.
         frozen_front: the first part of the configured network, if nothing of it is trained, so that its output can be
             stored and the rest trained on that; it gives None for a configuration that trains all.
+        on_host: names what the configured network has Python compute on the host, such as a package; '' for nothing. No
+            other program could run it, so it is not exported.
         loss: the family's own loss; None for the weighted cross-entropy.
         state_estimate: how to estimate the state for averaged parameters; None: the last state is kept.
         masks_filters: whether the network supports the augmentation that the configuration calls `freq_aug`.
@@ -181,6 +183,7 @@ class Family:
     trains: Callable[[Any, str], bool] = lambda config, path: True
     encoder_config: Callable[[Any], Any] | None = None
     frozen_front: Callable[[Any], FrozenFront | None] = lambda config: None
+    on_host: Callable[[Any], str] = lambda config: ""
     loss: Loss | None = None
     state_estimate: StateEstimate | None = None
     masks_filters: bool = False

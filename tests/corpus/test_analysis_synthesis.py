@@ -6,8 +6,8 @@ from tests.conftest import extra
 
 extra("pyworld", "quickstart")
 
-from aasist_jax.corpus import vocoders
 from aasist_jax.corpus.analysis_synthesis import _spectral_peaks, channel_vocoder, psola, sinusoidal
+from aasist_jax.features.world import pitch
 from tests.corpus.test_vocoders import RATE, log_mel, vowel
 
 __all__ = ["vowel"]
@@ -57,6 +57,6 @@ def test_spectral_peaks_lie_between_bins() -> None:
 
 
 def test_the_pitch_is_that_of_world(vowel: np.ndarray) -> None:
-    f0, times = vocoders.pitch(vowel)
+    f0, times = pitch(vowel)
     assert f0.size == times.size
     assert np.median(f0[f0 > 0]) == pytest.approx(130, abs=10)

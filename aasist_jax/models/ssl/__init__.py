@@ -1,5 +1,7 @@
 """Pretrained speech encoders with a head: a linear probe, or attentive pooling over layers.
 
+A recording may be compared with its own resynthesis on the way.
+
 Named after self-supervised learning, by which most encoders that detectors are built on were trained.
 """
 
@@ -11,6 +13,7 @@ from aasist_jax.models.family import CheckpointNames, Family, FrozenFront, Windo
 from aasist_jax.models.ssl.config import SSLConfig
 from aasist_jax.models.ssl.encoders import kind_of
 from aasist_jax.models.ssl.heads import head_of
+from aasist_jax.models.ssl.resynthesis import resynthesis_of
 
 
 def _build(config: SSLConfig, **options: Any) -> Any:
@@ -48,6 +51,10 @@ def _frozen_front(config: SSLConfig) -> FrozenFront | None:
     return FrozenFront("encoder", compute, rest, head.stored_as, repr(sorted(mark.items())))
 
 
+def _on_host(config: SSLConfig) -> str:
+    return "" if config.resynthesis is None else resynthesis_of(config.resynthesis).on_host
+
+
 FAMILY = Family(
     name="SSL",
     config_type=SSLConfig,
@@ -57,5 +64,6 @@ FAMILY = Family(
     trains=SSLConfig.trains,
     encoder_config=lambda config: config.encoder,
     frozen_front=_frozen_front,
+    on_host=_on_host,
     names=CheckpointNames(),
 )

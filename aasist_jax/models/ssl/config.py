@@ -10,14 +10,17 @@ from msgspec import Meta
 from aasist_jax.models.ssl.encoders import EncoderConfig, encoder_kinds, kind_of
 from aasist_jax.models.ssl.heads import HeadConfig, head_kinds
 from aasist_jax.models.ssl.heads.mean_std import MeanStdConfig
+from aasist_jax.models.ssl.resynthesis import ResynthesisConfig, resynthesis_kinds
 
 if TYPE_CHECKING:
     AnyEncoder = EncoderConfig
     AnyHead = HeadConfig
+    AnyResynthesis = ResynthesisConfig
 else:
     # One of the types that the folders hold: a section of several types is a union of them.
     AnyEncoder = functools.reduce(operator.or_, (kind.config_type for kind in encoder_kinds().values()))
     AnyHead = functools.reduce(operator.or_, (kind.config_type for kind in head_kinds().values()))
+    AnyResynthesis = functools.reduce(operator.or_, (kind.config_type for kind in resynthesis_kinds().values()))
 
 Blocks = Annotated[int, Meta(ge=0, le=1000)]
 
@@ -35,6 +38,9 @@ class SSLConfig:
         freeze: what of the encoder is not trained: `encoder`, all of it; a number, everything before its blocks and
             that many of them; or `nothing`. What is frozen is computed as in evaluation: its batch statistics do not
             follow the data.
+        resynthesis: the vocoder that makes a copy of every recording. The head then takes the hidden states of the
+            recording, joined with how they differ from those of the copy: features of twice the encoder's width. None:
+            there is no copy.
     """
 
     encoder: AnyEncoder
@@ -42,6 +48,7 @@ class SSLConfig:
     nb_samp: int = 64_600
     layers: tuple[int, ...] = ()
     freeze: Literal["encoder", "nothing"] | Blocks = "encoder"
+    resynthesis: AnyResynthesis | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges, which depend on the encoder."""

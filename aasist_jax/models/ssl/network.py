@@ -1,5 +1,9 @@
-"""The network of the family SSL: the hidden states of an encoder, judged by a head."""
+"""The network of the family SSL: the hidden states of an encoder, judged by a head.
 
+With a resynthesis, the encoder is given each recording and its copy, and the head how the two differ as well.
+"""
+
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +14,8 @@ from aasist_jax.models.network import Outputs
 from aasist_jax.models.ssl.config import SSLConfig
 from aasist_jax.models.ssl.encoders import kind_of
 from aasist_jax.models.ssl.heads import head_of
-from aasist_jax.models.ssl.steps import Lengths, Valid, Waves, before
+from aasist_jax.models.ssl.resynthesis import resynthesis_of
+from aasist_jax.models.ssl.steps import HiddenStates, Lengths, Steps, Valid, Waves, before
 
 Features = Float[Array, "batch layers ..."]
 Rows = Float[Array, "batch numbers"]
@@ -24,10 +29,12 @@ class SSL(nn.Module):
     axis_name: str | None = None
 
     def setup(self) -> None:
-        """Create the two."""
+        """Create the two, and the vocoder if there is one."""
         config = self.config
         self.encoder = kind_of(config.encoder).build(config.encoder, dtype=self.dtype, axis_name=self.axis_name)
         self.head = head_of(config.head).build(config.head, dtype=self.dtype, axis_name=self.axis_name)
+        vocoder = config.resynthesis
+        self.resynthesise = None if vocoder is None else resynthesis_of(vocoder).build(vocoder)
 
     def __call__(self, waves: Waves, lengths: Lengths = None, train: bool = False) -> Outputs:
         """Give logits (batch, 2), index 1 bona fide."""
@@ -41,9 +48,18 @@ class SSL(nn.Module):
     def _heard(self, waves: Waves, lengths: Lengths, train: bool) -> tuple[Features, Valid]:
         """What the head takes of the waves, and which of their steps are valid."""
         config = self.config
-        states = self.encoder(waves, lengths, train=train, frozen=config.frozen_states)
+        states = self._hidden_states(waves, lengths, train)
         valid = _valid(config, waves.shape[0], states[0].shape[1], lengths)
         return head_of(config.head).reduce(tuple(states[i] for i in config.chosen), valid), valid
+
+    def _hidden_states(self, waves: Waves, lengths: Lengths, train: bool) -> HiddenStates:
+        encode = partial(self.encoder, train=train, frozen=self.config.frozen_states)
+        if self.resynthesise is None:
+            return encode(waves, lengths)
+        # One batch of both, so that the encoder is compiled once.
+        both = jnp.concatenate([waves, self.resynthesise(waves, lengths)])
+        states = encode(both, None if lengths is None else jnp.concatenate([lengths, lengths]))
+        return tuple(_with_difference(*jnp.split(state, 2)) for state in states)
 
 
 class HeadOnFeatures(nn.Module):
@@ -73,3 +89,8 @@ class HeadOnFeatures(nn.Module):
 def _valid(config: SSLConfig, batch: Any, steps: int, lengths: Lengths) -> Valid:
     counts = jnp.full((batch,), steps) if lengths is None else config.encoder.steps(lengths)
     return before(counts, steps)
+
+
+def _with_difference(of_recording: Steps, of_copy: Steps) -> Steps:
+    """What the head is given of a hidden state, instead of that of the recording alone."""
+    return jnp.concatenate([of_recording, of_recording - of_copy], axis=2)
