@@ -37,6 +37,7 @@ SECTIONS = {
     "devices": ("end_to_end", "time of a training step on several devices"),
     "determinism": ("end_to_end", "whether two training runs give the same bits"),
     "encoders": ("encoders", "time of Whisper's encoder, compared with that of the package transformers"),
+    "resynthesis": ("resynthesis", "time of copies by each vocoder on one core, and their distance to the recordings"),
     "speech": ("speech", "the detector of speech: what it keeps and drops, its time; compared with a gate by levels"),
     "verdicts": ("verdicts", "verdicts on clips under every condition, and on sound without speech"),
     "calibration": ("calibrations", "how well a calibration holds for speakers it was not fitted on"),

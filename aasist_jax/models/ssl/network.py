@@ -91,6 +91,6 @@ def _valid(config: SSLConfig, batch: Any, steps: int, lengths: Lengths) -> Valid
     return before(counts, steps)
 
 
-def _with_difference(of_recording: Steps, of_copy: Steps) -> Steps:
+def _with_difference(of_recording: Steps, of_copy: Steps) -> Float[Array, "batch steps 2*width"]:
     """What the head is given of a hidden state, instead of that of the recording alone."""
     return jnp.concatenate([of_recording, of_recording - of_copy], axis=2)

@@ -17,14 +17,18 @@ from aasist_jax.config import OptimConfig, load_config, parse_model_config, to_j
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ConfigError
 from aasist_jax.models.network import build_network
-from aasist_jax.models.ssl.heads import head_kinds
+from aasist_jax.models.ssl.encoders import kind_of
+from aasist_jax.models.ssl.heads import head_kinds, head_of
 from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, StatisticsPerceptron, mean_and_deviation
+from aasist_jax.models.ssl.resynthesis import world
+from aasist_jax.models.ssl.resynthesis.griffin_lim import vocoder as griffin_lim
+from aasist_jax.models.ssl.steps import before
 from aasist_jax.training import run_setup
 from aasist_jax.training.loss import cross_entropy
 from aasist_jax.training.optimizer import make_optimizer, never_trained
 from aasist_jax.training.step import init_state, make_train_step
-from aasist_jax.weights.folder import load_weights
-from tests.conftest import Command
+from aasist_jax.weights.folder import Source, load_weights, save_weights
+from tests.conftest import Command, extra
 from tests.models.ssl import tiny
 from tests.models.ssl.tiny import configuration
 
@@ -147,6 +151,11 @@ def test_the_shipped_configuration_starts_from_the_published_encoder() -> None:
         ({"freeze": 3}, "x: model_config.freeze: expected at most 2 blocks, or the word encoder, got 3"),
         ({"layers": [0, 3]}, r"x: model_config.layers\[1\]: expected -3 to 2, got 3"),
         ({"layers": [2, -1]}, r"x: model_config.layers: expected each hidden state once, got \[2, -1\]"),
+        ({"resynthesis": {"kind": "griffin"}}, "x: model_config.resynthesis.kind: expected 'griffin_lim' or"),
+        (
+            {"resynthesis": {"kind": "griffin_lim", "iterations": 0}},
+            "x: model_config.resynthesis.iterations: expected an integer of at least 1",
+        ),
         ({"nb_samp": 1 << 20}, "x: model_config.nb_samp: expected 32 to 5151, got 1048576"),
     ],
 )
@@ -170,6 +179,59 @@ def test_a_clip_that_is_filled_up_has_its_own_logits(head: str) -> None:
     shapes = {path: value.shape for path, value in flatten_dict(params["head"], sep="/").items()}
     assert shapes["linear/kernel"][0] == alone.embedding.shape[1]
     assert shapes["key_layers"] == (2,) if head == "mhfa" else shapes["norm/scale"] == (2 * 2 * 12,)
+
+
+@pytest.mark.parametrize("head", sorted(head_kinds()))
+def test_a_head_is_given_the_difference_to_the_copy(head: str) -> None:
+    """As composed by hand; and in training, the frozen encoder gets no gradient from either of the two."""
+    changes = {"head": {"kind": head}, "layers": [0, -1], "resynthesis": {"kind": "griffin_lim", "iterations": 2}}
+    config = parse_model_config(tiny.MODEL_CONFIG | changes, "x")
+    network = build_network(config)
+    rng = np.random.default_rng(0)
+    params, state = made_up(config, rng)
+    waves = jnp.asarray(rng.normal(size=(2, 2000)), jnp.float32)
+    lengths = jnp.array([1000, 2000])
+    waves = jnp.where(jnp.arange(2000)[None] < lengths[:, None], waves, 0)
+    found = jax.jit(network.apply)(params, state, waves, lengths)[0]
+
+    def by_hand() -> Any:
+        encoder = {"params": params["encoder"], "batch_stats": state["batch_stats"]["encoder"]}
+        encode = partial(kind_of(config.encoder).build(config.encoder).apply, encoder)
+        copies = griffin_lim.resynthesise(waves, lengths, iterations=2)
+        pairs: Any = zip(encode(waves, lengths), encode(copies, lengths), strict=True)
+        joined = [jnp.concatenate([one, one - other], axis=2) for one, other in pairs]
+        valid = before(config.encoder.steps(lengths), joined[0].shape[1])
+        of_head = {"params": params["head"]} | {kind: tree["head"] for kind, tree in state.items() if "head" in tree}
+        head = head_of(config.head)
+        return head.build(config.head).apply(of_head, head.reduce((joined[0], joined[-1]), valid), valid)
+
+    np.testing.assert_allclose(found.logits, jax.jit(by_hand)().logits, rtol=0, atol=1e-4)
+
+    def loss(params: Any) -> Any:
+        return jnp.square(network.apply(params, state, waves, lengths, train=True)[0].logits[:, 0] - 0.3).sum()
+
+    state = jax.tree.map(jnp.asarray, state)
+    gradients = flatten_dict(jax.jit(jax.grad(loss))(params), sep="/")
+    assert {path.partition("/")[0] for path, gradient in gradients.items() if np.any(gradient != 0)} == {"head"}
+
+
+def test_a_model_that_needs_python_is_not_exported(clips: Path, tmp_path: Path, command: Command) -> None:
+    extra("pyworld", "world")
+    config = parse_model_config(tiny.MODEL_CONFIG | {"resynthesis": {"kind": "world"}}, "x")
+    params, state = made_up(config, np.random.default_rng(0))
+    save_weights(tmp_path / "weights", config, {"params": params, **state}, Source("made up", "0" * 64))
+    assert command("score", clips.parent / "eval0.wav", "--weights", tmp_path / "weights", "--published")[0] == 0
+    path = tmp_path / "tiny.zip"
+    code, _, said = command("export", tmp_path / "weights", "--format", "stablehlo", "--output", path)
+    assert (code, path.exists()) == (1, False)
+    assert "WORLD (the package pyworld) runs in Python, beside the program that would be exported" in said
+
+
+def test_world_is_refused_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "find_spec", lambda name: None)
+    line = r"x: model_config.resynthesis.kind: world needs the package pyworld; run `pip install 'aasist-jax\[world\]'`"
+    with pytest.raises(ConfigError, match=line):
+        parse_model_config(tiny.MODEL_CONFIG | {"resynthesis": {"kind": "world"}}, "x")
 
 
 def test_statistics_are_those_of_numpy() -> None:

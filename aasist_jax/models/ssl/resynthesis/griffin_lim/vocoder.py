@@ -4,6 +4,7 @@ Griffin and Lim, 1984, IEEE Trans. ASSP 32, 236-243; accelerated by Perraudin, B
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,12 +48,12 @@ def mel_magnitude(spectrum: Spectrum) -> Float[Array, "frames bins"]:
 def _copy(wave: Wave, valid: Valid, iterations: int) -> Wave:
     magnitude = mel_magnitude(_transform(wave))
 
-    def iterate(_: int, carried: tuple[Spectrum, Spectrum]) -> tuple[Spectrum, Spectrum]:
+    def iterate(_: Any, carried: tuple[Spectrum, Spectrum]) -> tuple[Spectrum, Spectrum]:
         aimed, last = carried
         possible = _transform(_inverse(magnitude * _phase(aimed), valid))
         return possible + _MOMENTUM * (possible - last), possible
 
-    noise = _transform(fixed_noise(wave.size, wave.dtype))
+    noise = _transform(jnp.where(valid, fixed_noise(wave.size, wave.dtype), 0))
     aimed, _ = jax.lax.fori_loop(0, iterations, iterate, (noise, jnp.zeros_like(noise)))
     return _inverse(magnitude * _phase(aimed), valid)
 

@@ -12,7 +12,7 @@ class WorldConfig(ResynthesisConfig, frozen=True, kw_only=True, tag="world"):
     def __post_init__(self) -> None:
         """Ask for the package."""
         if find_spec("pyworld") is None:
-            raise ValueError("world needs the package pyworld; run `pip install 'aasist-jax[world]'`")
+            raise ValueError("kind: world needs the package pyworld; run `pip install 'aasist-jax[world]'`")
 
 
 def _build(config: WorldConfig) -> Any:

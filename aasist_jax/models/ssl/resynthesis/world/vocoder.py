@@ -11,21 +11,24 @@ from aasist_jax.features.world import world_copy
 from aasist_jax.models.ssl.resynthesis.frames import Wave
 from aasist_jax.models.ssl.steps import Lengths, Waves
 
-_PIECE = 96 * 1024
-"""Bytes of an argument. JAX copies larger ones in another thread of the pool that the call runs in, which waits for the
-copy: for ever, where there is one core."""
+_PIECE = 24_000
+"""Samples of an argument, less than 100 KiB. JAX copies larger ones in another thread of the pool that the call runs in
+and that waits for the copy: for ever, where there is one core."""
 
 
 def resynthesise(waves: Waves, lengths: Lengths) -> Waves:
-    """Make copies of waves, one after the other, as `ResynthesisKind` says. No gradient goes through them."""
+    """Make copies of waves, one after the other, as `ResynthesisKind` says. No gradient goes through them.
+
+    WORLD computes in float64. Waves and copies are handed over in float32, since the thread that calls Python need not
+    have 64-bit types enabled.
+    """
     ends = jnp.full(waves.shape[:1], waves.shape[1]) if lengths is None else lengths
-    waves = jax.lax.stop_gradient(waves)
-    return jax.lax.map(lambda each: _asked_for(*each), (waves, ends))
+    given = jax.lax.stop_gradient(waves).astype(jnp.float32), ends.astype(jnp.int32)
+    return jax.lax.map(lambda each: _asked_for(*each), given).astype(waves.dtype)
 
 
 def _asked_for(wave: Wave, length: Int[Array, ""]) -> Wave:
-    size = _PIECE // wave.dtype.itemsize
-    pieces = [wave[start : start + size] for start in range(0, wave.size, size)]
+    pieces = [wave[start : start + _PIECE] for start in range(0, wave.size, _PIECE)]
     shape = jax.ShapeDtypeStruct(wave.shape, wave.dtype)
     return jax.pure_callback(_on_host, shape, length, *pieces, vmap_method="sequential")
 
