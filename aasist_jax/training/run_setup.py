@@ -1,7 +1,7 @@
 """Makes everything that a run needs and never changes: data, compiled functions, identity."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from aasist_jax.models.family import Family, family_of, window_of
 from aasist_jax.models.network import Network, build_network
 from aasist_jax.models.variables import Variables
 from aasist_jax.training.averaging import make_state_step
+from aasist_jax.training.distillation import TeacherFunction, distilling, make_teacher
 from aasist_jax.training.identity import differences, run_identity
 from aasist_jax.training.loss import loss_of
 from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
@@ -52,6 +53,7 @@ class TrainingSetup:
         batches: the training batches, epoch after epoch.
         schedule: the learning rate by step, from 0.
         step_function: `step(state, batch)`, one training step on all devices.
+        teacher_function: adds the logits of the teacher to a batch; None without one.
         state_function: see `make_state_step`; on all devices. None if the family keeps the last state.
         score_function: see `make_score_function`.
     """
@@ -63,6 +65,7 @@ class TrainingSetup:
     batches: TrainDataset
     schedule: Callable[[int], Any]
     step_function: Callable[..., Any]
+    teacher_function: TeacherFunction | None
     state_function: Callable[..., Any] | None
     score_function: ScoreFunction
 
@@ -95,10 +98,11 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         folder: folder of the run; records which clips have been checked.
 
     Raises:
-        TrainingError: batches do not fit the devices or the clips, or `freeze` names no parameter.
+        TrainingError: batches do not fit the devices or the clips, or `freeze` or `rates` name no parameter.
         DataError: clips are missing or unreadable.
         AudioError: a kind of augmentation lacks a package, a program or its files.
-        WeightsError: the weights that `init` names cannot be read, or have another architecture.
+        WeightsError: the weights that `init` or `teacher` names cannot be read, or those of `init` have another
+            architecture.
     """
     options = config.train_config
     check_batch_size(config.batch_size, "batch_size", options.accumulation)
@@ -108,41 +112,65 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     sounds = prepare(config.data_config.augmentation)
     check_batch_is_filled(len(splits["train"].utterances), config.batch_size, options.accumulation)
     variables, init = _first_variables(config)
-    clips = splits["train"].utterances
-    draw = make_draw(
-        clips, balance=options.balance, pairs=options.pairs, batch_size=config.batch_size, seed=options.seed
-    )
+    draw = _draw_of(config, splits["train"])
     batches = _training_batches(config, splits["train"].source, draw)
     total_steps = batches.steps_per_epoch * config.num_epochs
     params, untouched = variables["params"], never_trained(config.model_config)
     frozen = frozen_by(options.freeze, params)
     optimizer = make_optimizer(config.optim_config, total_steps, params, lambda path: untouched(path) or path in frozen)
     family = family_of(config.model_config)
-    step = make_train_step(
-        _training_network(config, family),
-        optimizer,
-        class_weights=options.class_weights,
-        loss=loss_of(family),
-        accumulation=options.accumulation,
-        seed=options.seed,
-        frozen=frozen,
-        axis_name=AXIS,
-    )
+    teacher, taught_by = make_teacher(options.teacher) if options.teacher else (None, "")
+    # The fingerprints of the data do not say which clip is a copy of which.
+    marks = {"pairs": draw.mark() if draw and draw.is_of_pairs else "", "teacher": taught_by}
     setup = TrainingSetup(
         config=config,
         splits=splits,
         # Only a family's own loss uses more than the label.
-        clip_numbers={} if family.loss is None else record_labels(clips),
-        identity=run_identity(config, splits, init, sounds, draw.mark() if draw and draw.is_of_pairs else ""),
+        clip_numbers={} if family.loss is None else record_labels(splits["train"].utterances),
+        identity=run_identity(config, splits, init, sounds, {name: mark for name, mark in marks.items() if mark}),
         batches=batches,
         schedule=learning_rate(config.optim_config, total_steps),
-        step_function=parallel_step(step),
+        step_function=_step_function(config, family, optimizer, frozen),
+        teacher_function=teacher,
         state_function=_state_function(config, family),
         score_function=make_score_function(
             config.model_config, build_network(config.model_config, dtype=jnp.dtype(options.dtype))
         ),
     )
-    return setup, first_state(init_state(variables, optimizer), variables)
+    return setup, first_state(init_state(variables, optimizer, ema=options.ema > 0), variables)
+
+
+def _step_function(
+    config: ExperimentConfig, family: Family, optimizer: Any, frozen: Collection[str]
+) -> Callable[..., Any]:
+    """One training step on all devices."""
+    options, loss = config.train_config, loss_of(family)
+    if options.teacher:
+        loss = distilling(loss, family.bonafide_index, options.teacher_weight)
+    step = make_train_step(
+        _training_network(config, family),
+        optimizer,
+        class_weights=options.class_weights,
+        loss=loss,
+        accumulation=options.accumulation,
+        seed=options.seed,
+        frozen=frozen,
+        ema=options.ema,
+        axis_name=AXIS,
+    )
+    return parallel_step(step)
+
+
+def _draw_of(config: ExperimentConfig, train: Split) -> Draw | None:
+    """The draw that says which clips an epoch has."""
+    options = config.train_config
+    return make_draw(
+        train.utterances,
+        balance=options.balance,
+        pairs=options.pairs,
+        batch_size=config.batch_size,
+        seed=options.seed,
+    )
 
 
 def _training_batches(config: ExperimentConfig, source: ClipSource, draw: Draw | None) -> TrainDataset:
