@@ -12,12 +12,17 @@ Count = Annotated[int, Meta(ge=0)]
 PositiveCount = Annotated[int, Meta(ge=1)]
 PositiveNumber = Annotated[float, Meta(gt=0)]
 NumberFromZero = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Adam with L2 added to the gradient, and a learning rate per step (the official `optim_config`)."""
+    """Adam with L2 added to the gradient, and a learning rate per step (the official `optim_config`).
+
+    `rates` are pairs of a pattern of parameters, in the syntax of `fnmatch` as in `TrainConfig.freeze`, and a factor of
+    their learning rate; the first pattern that matches counts.
+    """
 
     optimizer: Literal["adam"] = "adam"
     amsgrad: bool = False
@@ -26,6 +31,7 @@ class OptimConfig:
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: NumberFromZero = 1e-4
     scheduler: Literal["cosine", "constant"] = "cosine"
+    rates: tuple[tuple[str, PositiveNumber], ...] = ()
 
     def __post_init__(self) -> None:
         """Check what the types cannot express."""
@@ -95,9 +101,15 @@ class TrainConfig:
         folds: hold out every so many of the systems that both train and dev have, as one run of a cross-validation;
             0 for none.
         fold: which of the folds is held out, from 0.
+        ema: decay per step of an exponential moving average of the parameters, such as 0.999, which is then one of the
+            candidates for the final weights; 0 for none.
+        patience: epochs without a lower EER on dev after which training ends early; 0 for never.
         selection: how the final weights are chosen, see `aasist_jax.training.selection`.
         init: weights to start from: a weights folder, or the name of published weights; for a model on a pretrained
             encoder also a file of the encoder alone, or its name; empty for random weights.
+        teacher: weights whose probabilities are learnt beside the labels: a weights folder, or the name of published
+            weights; empty for none.
+        teacher_weight: share of the loss that the teacher has, see `aasist_jax.training.distillation`.
         freeze: patterns of parameters that are not trained, in the syntax of `fnmatch`; they are matched against names
             such as `encoder/block1/conv1/kernel`.
         checkpoint_steps: steps between checkpoints; 0 for no checkpoints by steps.
@@ -118,8 +130,12 @@ class TrainConfig:
     held_out_systems: tuple[str, ...] = ()
     folds: Count = 0
     fold: Count = 0
+    ema: Decay = 0.0
+    patience: Count = 0
     selection: Literal["dev", "published"] = "dev"
     init: str = ""
+    teacher: str = ""
+    teacher_weight: Share = 0.5
     freeze: tuple[str, ...] = ()
     checkpoint_steps: Count = 0
     checkpoint_minutes: NumberFromZero = 10.0
@@ -138,6 +154,8 @@ class TrainConfig:
             raise ValueError("folds: expected 0 where held_out_systems names the systems")
         if self.selection == "published" and (self.folds or self.held_out_systems):
             raise ValueError('selection: expected "dev" where systems are held out of training')
+        if self.selection == "published" and (self.ema or self.patience):
+            raise ValueError('selection: expected "dev" with ema or patience, which the published procedure lacks')
         if self.pairs and self.shuffle_labels:
             raise ValueError("pairs: expected false where shuffle_labels is true, since a pair has one label of each")
         if self.pairs and "class" in self.balance:

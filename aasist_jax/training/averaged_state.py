@@ -1,6 +1,7 @@
 """Estimates the model state for averaged parameters, in one pass over the training data."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,9 +17,14 @@ from aasist_jax.training.state import RunState
 
 
 def averaged_variables(
-    state: RunState, setup: TrainingSetup, batches: TrainIterator, reporter: Reporter, stop_signals: StopSignals
+    params: Any,
+    state: RunState,
+    setup: TrainingSetup,
+    batches: TrainIterator,
+    reporter: Reporter,
+    stop_signals: StopSignals,
 ) -> Variables:
-    """Return the averaged parameters with a state that is estimated from the batches of the first epoch.
+    """Return averaged parameters with a state that is estimated from the batches of the first epoch.
 
     The state of a single epoch does not fit the averaged parameters. A family without a `state_estimate` keeps the
     last state. Nothing is saved during the estimation: if the run is stopped, it resumes from the checkpoint of the
@@ -27,12 +33,11 @@ def averaged_variables(
     Raises:
         StopRequested: a signal was received.
     """
-    candidates = state.candidates
     if setup.state_function is None or setup.family.state_estimate is None:
-        return join_variables(candidates.average.params, on_host(state.train.model_state))
+        return join_variables(params, on_host(state.train.model_state))
     state_function = setup.state_function
-    example = split_variables(candidates.best)[1]
-    variables = replicate(join_variables(candidates.average.params, example))
+    example = split_variables(state.candidates.best)[1]
+    variables = replicate(join_variables(params, example))
 
     def each_batch() -> Iterator[ModelState]:
         batches.set_state({"next_batch": 0})
@@ -47,4 +52,4 @@ def averaged_variables(
             yield jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], update)
 
     model_state = estimate_state(example, each_batch(), setup.family.state_estimate.finish)
-    return join_variables(candidates.average.params, model_state)
+    return join_variables(params, model_state)

@@ -122,7 +122,9 @@ class StepRunner:
             return
         if self._one_at_a_time:
             self.settle()
-        self._state.train, metrics = self._setup.step_function(self._state.train, batch.arrays)
+        teacher = self._setup.teacher_function
+        arrays = batch.arrays | (teacher(batch.arrays) if teacher else {})
+        self._state.train, metrics = self._setup.step_function(self._state.train, arrays)
         self._state.step += 1
         self._staged = self._stage() if self._state.step < self._setup.total_steps else None
         self.settle()

@@ -58,10 +58,14 @@ def frozen_front(config: ExperimentConfig) -> FrozenFront | None:
     """The part of the network whose output is to be stored; None where the configuration stores nothing.
 
     Raises:
-        TrainingError: no part of the network is frozen.
+        TrainingError: no part of the network is frozen, or a teacher wants waves.
     """
     if not config.data_config.features:
         return None
+    if config.train_config.teacher:
+        raise TrainingError(
+            "data_config.features: stored features leave no waves for train_config.teacher; leave one of the two out"
+        )
     front = family_of(config.model_config).frozen_front(config.model_config)
     if front is None:
         raise TrainingError(

@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -25,7 +26,11 @@ PACKAGES = (
 
 
 def run_identity(
-    config: ExperimentConfig, splits: Mapping[str, Split], init: str, sounds: Sequence[str] = (), pairs: str = ""
+    config: ExperimentConfig,
+    splits: Mapping[str, Split],
+    init: str,
+    sounds: Sequence[str] = (),
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Collect the values that must be the same for a resumed run to give bit-identical results.
 
@@ -34,11 +39,10 @@ def run_identity(
         splits: the data by split.
         init: where the initial weights come from: the seed, or the id of a model.
         sounds: a line for every file that augmentation reads, see `aasist_jax.augmentation.prepare`.
-        pairs: the mark of a draw of pairs; the fingerprints of the data do not say which clip is a copy of which.
+        more: further marks by name, of what the configuration only names.
     """
     files = {"augmentation_files": hashlib.sha256("\n".join(sounds).encode()).hexdigest()} if sounds else {}
-    files |= {"pairs": pairs} if pairs else {}
-    return files | {
+    return {**files, **more} | {
         "config": to_json(config),
         "data": {name: split.fingerprint for name, split in splits.items()},
         "init": init,

@@ -27,7 +27,7 @@ from aasist_jax.training.run_folder import RunFolder
 from aasist_jax.training.run_log import RunLog
 from aasist_jax.training.run_setup import TrainingSetup, set_up
 from aasist_jax.training.saving import RunSaver, SaveSchedule
-from aasist_jax.training.selection import AveragedModel, Choice, EvaluatedEpoch, Selection, make_selection
+from aasist_jax.training.selection import AveragedModel, Choice, EvaluatedEpoch, Selection, is_stalled, make_selection
 from aasist_jax.training.state import RunState
 from aasist_jax.weights.folder import Source, load_weights, save_weights
 
@@ -169,6 +169,8 @@ class _Run:
         saver = RunSaver(store, schedule, identity=setup.identity, state=state, steps=steps, log=self.log)
         try:
             for epoch in range(state.evaluated_epochs + 1, setup.config.num_epochs + 1):
+                if self._is_stalled():
+                    break
                 while state.step < epoch * setup.steps_per_epoch:
                     self._save_or_stop(saver, steps)
                     steps.take_step()
@@ -180,6 +182,15 @@ class _Run:
             store.wait()
             raise
         store.wait()
+
+    def _is_stalled(self) -> bool:
+        """Whether to end early; says so."""
+        patience = self.setup.config.train_config.patience
+        stalled = is_stalled([entry["dev_eer"] for entry in self.state.history], patience)
+        if stalled:
+            done, of = self.state.evaluated_epochs, self.setup.config.num_epochs
+            self.reporter.say(f"no lower EER on dev for {patience} epochs: training ends after {done} of {of} epochs")
+        return stalled
 
     def _save_or_stop(self, saver: RunSaver, steps: StepRunner) -> None:
         """Between two steps: save if a checkpoint is due, and stop if any host has received a signal."""
@@ -220,20 +231,19 @@ class _Run:
         Raises:
             StopRequested: a signal was received. The last checkpoint holds all steps; a resumed run repeats the rest.
         """
+        state, ema = self.state, self.state.train.ema
         choice = self.selection.choose(
-            self.state.candidates,
-            on_host(self.state.train.variables),
-            AveragedModel(
-                lambda: averaged_variables(self.state, self.setup, self.batches, self.reporter, self.stop_signals),
-                lambda variables: self.scorer.score(variables, "dev", "dev_average.txt"),
-            ),
+            state.candidates,
+            on_host(state.train.variables),
+            self._averaged(state.candidates.average.params, "average"),
+            None if ema is None else self._averaged(on_host(ema), "ema"),
         )
         summary: dict[str, Any] = {
             "selection": self.setup.config.train_config.selection,
             "chosen": choice.name,
             "candidates": choice.candidates,
             "epochs": self.state.history,
-            "steps": self.setup.total_steps,
+            "steps": self.state.step,
         }
         if held_out := self.setup.splits["dev"].held_out:
             summary["held_out_systems"] = held_out
@@ -248,6 +258,13 @@ class _Run:
         self.folder.write_json("summary.json", summary | {"identity": self.setup.identity})
         self.reporter.say(f"weights: {self.folder.weights}")
         return summary
+
+    def _averaged(self, params: Any, name: str) -> AveragedModel:
+        """A model with averaged parameters, whose scores are written as `dev_NAME.txt`."""
+        return AveragedModel(
+            lambda: averaged_variables(params, self.state, self.setup, self.batches, self.reporter, self.stop_signals),
+            lambda variables: self.scorer.score(variables, "dev", f"dev_{name}.txt"),
+        )
 
     def _write_weights(self, choice: Choice) -> str:
         """Write the released model and return its id."""

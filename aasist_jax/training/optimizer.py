@@ -27,6 +27,9 @@ def make_optimizer(
     """Build the optimizer for `params`. Parameters for whose path `is_frozen` is true get no update and no decay.
 
     As in PyTorch's Adam, weight decay is added to the gradient before Adam's moments; AdamW adds it afterwards.
+
+    Raises:
+        TrainingError: a pattern of `rates` matches nothing.
     """
     adam = optax.chain(
         optax.add_decayed_weights(config.weight_decay),
@@ -34,8 +37,16 @@ def make_optimizer(
         optax.scale_by_learning_rate(learning_rate(config, total_steps)),
     )
     flat = flatten_dict(params, sep="/")
-    labels = unflatten_dict({path: "frozen" if is_frozen(path) else "trained" for path in flat}, sep="/")
-    return optax.partition({"trained": adam, "frozen": optax.set_to_zero()}, labels)
+    _check_patterns("rates", [pattern for pattern, _ in config.rates], list(flat))
+    kinds = {"trained": adam, "frozen": optax.set_to_zero()}
+    kinds |= {f"rate {i}": optax.chain(adam, optax.scale(factor)) for i, (_, factor) in enumerate(config.rates)}
+
+    def kind_of(path: str) -> str:
+        rates = (f"rate {i}" for i, (pattern, _) in enumerate(config.rates) if fnmatchcase(path, pattern))
+        return "frozen" if is_frozen(path) else next(rates, "trained")
+
+    labels = unflatten_dict({path: kind_of(path) for path in flat}, sep="/")
+    return optax.partition(kinds, labels)
 
 
 def never_trained(config: Any) -> Callable[[str], bool]:
@@ -51,10 +62,14 @@ def frozen_by(patterns: Sequence[str], params: Any) -> set[str]:
         TrainingError: a pattern matches nothing, or all parameters are frozen.
     """
     paths = list(flatten_dict(params, sep="/"))
-    for pattern in patterns:
-        if not any(fnmatchcase(path, pattern) for path in paths):
-            raise TrainingError(f"freeze: {pattern!r} matches no parameter; names are such as {paths[0]!r}")
+    _check_patterns("freeze", patterns, paths)
     frozen = {path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns)}
     if len(frozen) == len(paths):
         raise TrainingError("freeze: the patterns match every parameter; nothing is left to train")
     return frozen
+
+
+def _check_patterns(key: str, patterns: Sequence[str], paths: Sequence[str]) -> None:
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            raise TrainingError(f"{key}: {pattern!r} matches no parameter; names are such as {paths[0]!r}")

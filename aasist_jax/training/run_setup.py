@@ -1,7 +1,7 @@
 """Makes everything that a run needs and never changes: data, compiled functions, identity."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from aasist_jax.models.family import Family, family_of, window_of
 from aasist_jax.models.network import Network
 from aasist_jax.models.variables import Variables
 from aasist_jax.training.averaging import make_state_step
+from aasist_jax.training.distillation import TeacherFunction, distilling, make_teacher
 from aasist_jax.training.front import StepInput, frozen_front, step_input
 from aasist_jax.training.identity import differences, run_identity
 from aasist_jax.training.loss import loss_of
@@ -54,6 +55,7 @@ class TrainingSetup:
         batches: the training batches, epoch after epoch.
         schedule: the learning rate by step, from 0.
         step_function: `step(state, batch)`, one training step on all devices.
+        teacher_function: adds the logits of the teacher to a batch; None without one.
         state_function: see `make_state_step`; on all devices. None if the family keeps the last state.
         score_function: see `make_score_function`.
         whole: gives the variables of the whole network, given those that are trained.
@@ -66,6 +68,7 @@ class TrainingSetup:
     batches: TrainDataset
     schedule: Callable[[int], Any]
     step_function: Callable[..., Any]
+    teacher_function: TeacherFunction | None
     state_function: Callable[..., Any] | None
     score_function: ScoreFunction
     whole: Callable[[Variables], Variables]
@@ -99,11 +102,12 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
         folder: folder of the run; records which clips have been checked.
 
     Raises:
-        TrainingError: batches do not fit the devices or the clips, `freeze` names no parameter, or features are to be
-            stored of what is trained.
+        TrainingError: batches do not fit the devices or the clips, `freeze` or `rates` name no parameter, or features
+            are to be stored of what is trained.
         DataError: clips are missing or unreadable.
         AudioError: a kind of augmentation lacks a package, a program or its files.
-        WeightsError: the weights that `init` names cannot be read, or have another architecture.
+        WeightsError: the weights that `init` or `teacher` names cannot be read, or those of `init` have another
+            architecture.
     """
     options = config.train_config
     check_batch_size(config.batch_size, "batch_size", options.accumulation)
@@ -116,43 +120,64 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     variables, init = _first_variables(config)
     given = step_input(config, clips, variables, sounds)
     variables, splits = given.variables, given.splits
-    draw = make_draw(
-        splits["train"].utterances,
-        balance=options.balance,
-        pairs=options.pairs,
-        batch_size=config.batch_size,
-        seed=options.seed,
-    )
+    draw = _draw_of(config, splits["train"])
     batches = _training_batches(config, splits["train"].source, draw)
     total_steps = batches.steps_per_epoch * config.num_epochs
     params, untouched = variables["params"], never_trained(config.model_config)
     frozen = frozen_by(options.freeze, params)
     optimizer = make_optimizer(config.optim_config, total_steps, params, lambda path: untouched(path) or path in frozen)
     family = family_of(config.model_config)
-    step = make_train_step(
-        _training_network(config, family, given),
-        optimizer,
-        class_weights=options.class_weights,
-        loss=loss_of(family),
-        accumulation=options.accumulation,
-        seed=options.seed,
-        frozen=frozen,
-        axis_name=AXIS,
-    )
+    teacher, taught_by = make_teacher(options.teacher) if options.teacher else (None, "")
+    # The fingerprints of the data do not say which clip is a copy of which.
+    marks = {"pairs": draw.mark() if draw and draw.is_of_pairs else "", "teacher": taught_by}
     setup = TrainingSetup(
         config=config,
         splits=splits,
         # Only a family's own loss uses more than the label.
         clip_numbers={} if family.loss is None else record_labels(splits["train"].utterances),
-        identity=run_identity(config, splits, init, sounds, draw.mark() if draw and draw.is_of_pairs else ""),
+        identity=run_identity(config, splits, init, sounds, {name: mark for name, mark in marks.items() if mark}),
         batches=batches,
         schedule=learning_rate(config.optim_config, total_steps),
-        step_function=parallel_step(step),
+        step_function=_step_function(config, family, given, optimizer, frozen),
+        teacher_function=teacher,
         state_function=_state_function(config, family, given),
         score_function=make_score_function(config.model_config, given.build(dtype=jnp.dtype(options.dtype))),
         whole=given.whole,
     )
-    return setup, first_state(init_state(variables, optimizer), variables)
+    return setup, first_state(init_state(variables, optimizer, ema=options.ema > 0), variables)
+
+
+def _step_function(
+    config: ExperimentConfig, family: Family, given: StepInput, optimizer: Any, frozen: Collection[str]
+) -> Callable[..., Any]:
+    """One training step on all devices."""
+    options, loss = config.train_config, loss_of(family)
+    if options.teacher:
+        loss = distilling(loss, family.bonafide_index, options.teacher_weight)
+    step = make_train_step(
+        _training_network(config, family, given),
+        optimizer,
+        class_weights=options.class_weights,
+        loss=loss,
+        accumulation=options.accumulation,
+        seed=options.seed,
+        frozen=frozen,
+        ema=options.ema,
+        axis_name=AXIS,
+    )
+    return parallel_step(step)
+
+
+def _draw_of(config: ExperimentConfig, train: Split) -> Draw | None:
+    """The draw that says which clips an epoch has."""
+    options = config.train_config
+    return make_draw(
+        train.utterances,
+        balance=options.balance,
+        pairs=options.pairs,
+        batch_size=config.batch_size,
+        seed=options.seed,
+    )
 
 
 def _training_batches(config: ExperimentConfig, source: ClipSource | FeatureSource, draw: Draw | None) -> TrainDataset:

@@ -5,7 +5,7 @@ Both implement `Selection`: which candidates to keep after an epoch, and which o
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class EvaluatedEpoch:
 
 @dataclass(frozen=True)
 class AveragedModel:
-    """The model with averaged parameters. It is made and scored only if a selection asks for it.
+    """A model with averaged parameters. It is made and scored only if a selection asks for it.
 
     Attributes:
         estimate: returns its variables; takes a pass over the training data.
@@ -96,18 +96,25 @@ class Selection(abc.ABC):
         """
 
     @abc.abstractmethod
-    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
+    def choose(
+        self, candidates: Candidates, last: Variables, average: AveragedModel, moving: AveragedModel | None = None
+    ) -> Choice:
         """Choose the final weights.
 
         Args:
             candidates: the candidates after all epochs.
             last: variables of the last epoch.
-            average: the model with averaged parameters.
+            average: the model with the averaged parameters of the candidates.
+            moving: the model with the moving average of the parameters, if there is one.
         """
 
 
 class DevSelection(Selection):
-    """The sound way: the best epoch on dev, or the average of the last quarter of the epochs if dev is no worse."""
+    """The sound way: the best epoch on dev, or an average if dev is no worse.
+
+    The averages are that of the last quarter of the epochs, which a run that ends early may not have reached, and the
+    moving average at the end if there is one.
+    """
 
     keeps_best = False
 
@@ -126,18 +133,23 @@ class DevSelection(Selection):
             candidates = _with_averaged(candidates, epoch)
         return candidates, {}
 
-    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
-        """Choose the average, unless the best epoch is better on dev."""
-        variables = average.estimate()
-        trials = average.score(variables)
-        eer = equal_error_rate(trials.bonafide, trials.spoof).eer
-        report = {
-            "best": {"epoch": candidates.best_epoch, "dev_eer": candidates.best_dev_eer},
-            "average": {"epochs": int(candidates.average.count), "dev_eer": eer},
-        }
-        if eer <= candidates.best_dev_eer:
-            return Choice("average", variables, report)
-        return Choice("best", candidates.best, report)
+    def choose(
+        self, candidates: Candidates, last: Variables, average: AveragedModel, moving: AveragedModel | None = None
+    ) -> Choice:
+        """Choose the best on dev; of equals, an average, and the moving one first."""
+        count = int(candidates.average.count)
+        name, chosen, lowest = "best", candidates.best, candidates.best_dev_eer
+        report: dict[str, Any] = {"best": {"epoch": candidates.best_epoch, "dev_eer": lowest}}
+        for other, model, facts in (("average", average if count else None, {"epochs": count}), ("ema", moving, {})):
+            if model is None:
+                continue
+            variables = model.estimate()
+            trials = model.score(variables)
+            eer = equal_error_rate(trials.bonafide, trials.spoof).eer
+            report[other] = {**facts, "dev_eer": eer}
+            if eer <= lowest:
+                name, chosen, lowest = other, variables, eer
+        return Choice(name, chosen, report)
 
 
 class PublishedSelection(Selection):
@@ -170,7 +182,9 @@ class PublishedSelection(Selection):
             )
         return _with_averaged(candidates, epoch), found
 
-    def choose(self, candidates: Candidates, last: Variables, average: AveragedModel) -> Choice:
+    def choose(
+        self, candidates: Candidates, last: Variables, average: AveragedModel, moving: AveragedModel | None = None
+    ) -> Choice:
         """Choose the average, or the last epoch if no epoch reached `PUBLISHED_FIRST_EER`."""
         count = int(candidates.average.count)
         report = {"best_epoch_by_eval_tdcf": candidates.best_epoch, "averaged": count}
@@ -184,6 +198,11 @@ class PublishedSelection(Selection):
             return min_tdcf_2019(trials.bonafide, trials.spoof, self._asv)
         except ScoresError:
             return None
+
+
+def is_stalled(dev_eers: Sequence[float], patience: int) -> bool:
+    """Whether none of the last `patience` epochs was better on dev than the best before; 0 waits for ever."""
+    return 0 < patience < len(dev_eers) and min(dev_eers[-patience:]) >= min(dev_eers[:-patience])
 
 
 def make_selection(config: ExperimentConfig) -> Selection:

@@ -24,6 +24,8 @@ class TrainState(struct.PyTreeNode):
     params: Any
     model_state: Any
     opt_state: Any
+    ema: Any = None
+    """The moving average of the parameters; None if there is none."""
 
     @property
     def variables(self) -> Variables:
@@ -38,22 +40,34 @@ def random_variables(config: Any, seed: int) -> Variables:
     return join_variables(*draw(jax.random.key(seed)))
 
 
-def init_state(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
-    """Make the state before the first step from a network's variables."""
+def init_state(variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool = False) -> TrainState:
+    """Make the state before the first step from a network's variables; with `ema` it has a moving average."""
     params, model_state = split_variables(variables)
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params))
+    average = jax.tree.map(jnp.copy, params) if ema else None
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), average)
+
+
+def moving_average(average: Any, params: Any, decay: float, step: Array) -> Any:
+    """The exponential moving average after a step, which counts from 0: `d * average + (1 - d) * params`.
+
+    `d` is `decay`, or (1 + step) / (10 + step) while that is lower, so that the initial parameters are soon forgotten
+    (TensorFlow's `ExponentialMovingAverage` with `num_updates`).
+    """
+    share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, p: (a + share * (p - a)).astype(a.dtype), average, params)
 
 
 def stored_state(state: TrainState) -> dict[str, Any]:
     """The state in the layout of checkpoints, with all variables in one tree; `loaded_state` is the inverse."""
-    return {"step": state.step, "opt_state": state.opt_state, **state.variables}
+    ema = {} if state.ema is None else {"ema": state.ema}
+    return {"step": state.step, "opt_state": state.opt_state, **ema, **state.variables}
 
 
 def loaded_state(stored: Mapping[str, Any]) -> TrainState:
     """The state from the result of `stored_state`."""
-    variables = {kind: tree for kind, tree in stored.items() if kind not in ("step", "opt_state")}
+    variables = {kind: tree for kind, tree in stored.items() if kind not in ("step", "opt_state", "ema")}
     params, model_state = split_variables(variables)
-    return TrainState(stored["step"], params, model_state, stored["opt_state"])
+    return TrainState(stored["step"], params, model_state, stored["opt_state"], stored.get("ema"))
 
 
 def make_train_step(
@@ -65,14 +79,14 @@ def make_train_step(
     accumulation: int = 1,
     seed: int = 0,
     frozen: Collection[str] = (),
+    ema: float = 0.0,
     axis_name: str | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make `step(state, batch) -> (state, metrics)`.
 
     `batch` is this device's part of the global batch: `wave` float32 (batch, samples), `label` int32 (batch,) and
-    optionally `length`, `attack` and `speaker`, int32 (batch,) each. The loss is that of the *global* batch: numerator
-    and denominator are summed over the devices of `axis_name` before the division. Every device ends with the same
-    state. The metrics are `loss` and `gradient_norm` of the global batch.
+    optionally `length`, `attack` and `speaker`, int32 (batch,) each. Numerator and denominator of the loss are summed
+    over the devices of `axis_name` before the division: `loss` and `gradient_norm` are those of the global batch.
 
     Args:
         network: the network, built with the same `axis_name`.
@@ -81,7 +95,8 @@ def make_train_step(
         class_weights: weights of spoof and bona fide in the loss.
         accumulation: pieces that the device's part is split into; batch norm uses the statistics of each piece alone.
         seed: seed of the random numbers.
-        frozen: paths of parameters without gradient; freezing the first layers saves most of the backward pass.
+        frozen: paths of parameters without gradient, which saves most of the backward pass where the first layers are.
+        ema: decay of the moving average, see `moving_average`, if the state has one.
     """
 
     def weighted_sum(params: Any, model_state: Any, piece: Batch, rng: RandomKeys) -> tuple[Array, Any]:
@@ -97,8 +112,7 @@ def make_train_step(
         own_key, shared_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
         device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
         pieces = {k: v.reshape(accumulation, -1, *v.shape[1:]) for k, v in batch.items()}
-        model_state = state.model_state
-        sums = []
+        model_state, sums = state.model_state, list[Any]()
         # A Python loop, not `lax.scan`: XLA's CPU backend runs convolutions inside a loop on one thread only.
         for i in range(accumulation):
             rng = RandomKeys(jax.random.fold_in(jax.random.fold_in(own_key, i), device), shared_key)
@@ -112,7 +126,8 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": numerator / denominator, "gradient_norm": optax.tree.norm(gradient)}
-        return TrainState(state.step + 1, params, model_state, opt_state), metrics
+        average = None if state.ema is None else moving_average(state.ema, params, ema, state.step)
+        return TrainState(state.step + 1, params, model_state, opt_state, average), metrics
 
     return step
 

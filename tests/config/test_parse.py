@@ -398,6 +398,13 @@ def test_a_wrong_value_inside_a_list_is_told_in_a_line() -> None:
             ["train_config.pairs=true", 'train_config.balance=["class"]'],
             r'train_config.balance: expected no "class" where pairs is true',
         ),
+        (
+            ["train_config.ema=0.9", "train_config.selection=published"],
+            r'train_config.selection: expected "dev" with ema or patience',
+        ),
+        (["train_config.ema=1"], r"train_config.ema: expected a number of at least 0 and below 1, got 1"),
+        (['optim_config.rates=[["a/*",0]]'], r"optim_config.rates\[0\]\[1\]: expected a number above 0, got 0"),
+        (["train_config.teacher_weight=2"], r"train_config.teacher_weight: expected a number .*of at most 1, got 2"),
         (["train_config.pairs=true", "batch_size=5"], r"batch_size: expected an even number where .* got 5"),
         (['train_config.balance=["sex"]'], r"train_config.balance\[0\]: expected 'class' or 'speaker' or 'system'"),
     ],

@@ -83,9 +83,18 @@ def make_config(corpus: Path, **changes: Any) -> dict[str, Any]:
         "augmentation": "data_config",
         "base_lr": "optim_config",
         "weight_decay": "optim_config",
+        "rates": "optim_config",
     }
-    of_training = ("selection", "checkpoint_steps", "checkpoint_minutes", "seed", "balance", "pairs")
-    sections |= dict.fromkeys(of_training, "train_config")
+    of_training = (
+        "selection",
+        "checkpoint_steps",
+        "checkpoint_minutes",
+        "seed",
+        "balance",
+        "pairs",
+        "held_out_systems",
+    )
+    sections |= dict.fromkeys((*of_training, "ema", "patience", "teacher"), "train_config")
     for key, value in changes.items():
         (config[sections[key]] if key in sections else config)[key] = value
     return config

@@ -1,5 +1,6 @@
 """Adam with L2 against PyTorch's, the schedule against its formula, and frozen parameters."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -76,6 +77,41 @@ def test_frozen_parameters_and_the_unused_batch_norm_stay_to_the_bit() -> None:
     # And no moments are kept for them: two for each of the others.
     moments = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim > 0]
     assert len(moments) == 2 * (len(before) - len(kept))
+
+
+def test_layers_have_rates_of_their_own() -> None:
+    """Three steps of each layer are those of a plain Adam with its rate; of two patterns the first counts."""
+    rng = np.random.default_rng(0)
+    params = {name: {"kernel": rng.normal(size=3), "bias": rng.normal(size=2)} for name in ("low", "mid", "top")}
+    config = dataclasses.replace(CONFIG, rates=(("low/bias", 3.0), ("low/*", 0.1), ("mid/*", 0.5)))
+    factors = {
+        "low/bias": 3.0,
+        "low/kernel": 0.1,
+        "mid/bias": 0.5,
+        "mid/kernel": 0.5,
+        "top/bias": 1.0,
+        "top/kernel": 0.0,
+    }
+    gradients = [jax.tree.map(lambda p: rng.normal(size=p.shape), params) for _ in range(3)]
+    with jax.enable_x64(True):
+        optimizer = make_optimizer(config, TOTAL, params, lambda path: path == "top/kernel")
+        state, ours = optimizer.init(params), params
+        update = jax.jit(optimizer.update)
+        for gradient in gradients:
+            updates, state = update(gradient, state, ours)
+            ours = optax.apply_updates(ours, updates)
+        for path, factor in factors.items():
+            value, moment, square = flat(params)[path], 0.0, 0.0
+            for step, gradient in enumerate(gradients):
+                total = flat(gradient)[path] + CONFIG.weight_decay * value
+                moment = 0.8 * moment + 0.2 * total
+                square = 0.95 * square + 0.05 * total**2
+                rate = CONFIG.lr_min + (CONFIG.base_lr - CONFIG.lr_min) * (1 + math.cos(math.pi * step / TOTAL)) / 2
+                unbiased = moment / (1 - 0.8 ** (step + 1)), square / (1 - 0.95 ** (step + 1))
+                value = value - factor * rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+            np.testing.assert_allclose(flat(ours)[path], value, rtol=1e-11)
+    with pytest.raises(TrainingError, match=r"rates: 'middle/\*' matches no parameter; names are such as 'low/kernel'"):
+        make_optimizer(dataclasses.replace(CONFIG, rates=(("middle/*", 0.5),)), TOTAL, params, lambda path: False)
 
 
 def test_patterns_name_parameters() -> None:

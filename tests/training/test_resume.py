@@ -66,9 +66,10 @@ class Bench:
         """A run that was stopped and has ended is the one that was left alone."""
         ended = outcome(folder)
         assert outcome_differences(self.alone, ended) == []
-        assert [line["step"] for line in ended.steps] == list(range(1, STEPS + 1))
+        steps = range(1, len(self.alone.steps) + 1)
+        assert [line["step"] for line in ended.steps] == list(steps)
         points = board_points(folder)
-        assert {step for name, step in points if name == "loss"} == set(range(1, STEPS + 1))
+        assert {step for name, step in points if name == "loss"} == set(steps)
         assert all(len(set(values)) == 1 for values in points.values())
 
 
@@ -308,17 +309,30 @@ def test_a_killed_run_with_augmentation_ends_in_the_same_bits(toy_bench: Bench, 
     bench.finish(folder)
 
 
-CHOICES = {"pairs": True, "balance": ["system"]}
-"""Whatever makes training generalise and has a state or a position of its own."""
+CHOICES = {
+    "pairs": True,
+    "balance": ["system"],
+    "held_out_systems": ["A03"],
+    "ema": 0.9,
+    "patience": 2,
+    "rates": [["hidden/*", 0.5]],
+}
+"""Whatever is meant to make training generalise."""
 
 
-def test_a_killed_run_with_every_choice_of_training_ends_in_the_same_bits(tmp_path: Path) -> None:
+def test_a_killed_run_with_every_choice_of_training_ends_in_the_same_bits(toy_bench: Bench, tmp_path: Path) -> None:
     """And is not resumed where other clips are copies of each other."""
-    bench = Bench(tmp_path, model_config=trained.MODEL_CONFIG, augmentation=AUGMENTATION, **CHOICES)
+    options = CHOICES | {"augmentation": AUGMENTATION, "teacher": str(toy_bench.alone_folder / "weights")}
+    bench = Bench(tmp_path, model_config=trained.MODEL_CONFIG, **options)
+    assert len(bench.alone.steps) == 3 * (36 // 8)  # a quarter of the clips is held out
+    assert bench.alone.summary["held_out_systems"] == ["A03"]
+    assert set(bench.alone.summary["dev"]["attacks"]) == {"A03"}
+    assert bench.alone.summary["candidates"].keys() == {"best", "average", "ema"}
+    assert bench.alone.summary["identity"].keys() >= {"pairs", "teacher"}
     for line in bench.alone.steps:
         numbers = [int(name.removeprefix("LA_T_")) for name in line["utterances"]]
         for original, copy in zip(numbers[::2], numbers[1::2], strict=True):
-            assert original % 4 == 0 < copy - original < 4
+            assert original % 4 == 0 < copy - original < 3
     folder = tmp_path / "killed" / "run"
     start = bench.start(folder)
     assert start.until("step 8"), start.output
@@ -331,6 +345,26 @@ def test_a_killed_run_with_every_choice_of_training_ends_in_the_same_bits(tmp_pa
     assert "pairs: was " in refused.output
     table.write_text(before)
     bench.finish(folder)
+
+
+def test_a_run_that_ends_early_and_is_killed_after_that(toy_bench: Bench, tmp_path: Path) -> None:
+    """Nothing is learnt at this rate, so the second epoch is no better than the first."""
+    changes = {"base_lr": 1e-20, "patience": 1, "ema": 0.5}
+    config = make_config(toy_bench.root / "LA", model_config=trained.MODEL_CONFIG, **changes)
+    config["optim_config"]["lr_min"] = 0
+    folders = [tmp_path / name / "run" for name in ("alone", "killed")]
+    for folder in folders:
+        start = toy_bench.start(folder, config)
+        if folder is folders[1]:
+            assert start.until("model state 3"), start.output
+            assert start.end(signal.SIGKILL) == -signal.SIGKILL
+            start = toy_bench.start(folder, config)
+        assert start.end() == 0, start.output
+        assert "no lower EER on dev for 1 epochs: training ends after 2 of 3 epochs" in start.output
+    alone, killed = map(outcome, folders)
+    assert outcome_differences(alone, killed) == []
+    assert (alone.summary["steps"], len(alone.summary["epochs"])) == (12, 2)
+    assert alone.summary["candidates"].keys() == {"best", "ema"}
 
 
 @pytest.mark.slow

@@ -12,7 +12,14 @@ from aasist_jax.metrics.tandem import asv_error_rates, min_tdcf_2019
 from aasist_jax.models.variables import join_variables
 from aasist_jax.training.averaging import empty_average
 from aasist_jax.training.interruption import StopRequested
-from aasist_jax.training.selection import AveragedModel, DevSelection, EvaluatedEpoch, PublishedSelection, Selection
+from aasist_jax.training.selection import (
+    AveragedModel,
+    DevSelection,
+    EvaluatedEpoch,
+    PublishedSelection,
+    Selection,
+    is_stalled,
+)
 from aasist_jax.training.state import Candidates
 
 ASV = asv_error_rates(np.array([2.0, 3.0, 4.0]), np.array([-3.0, -2.0, -1.0]), np.array([0.0, 1.0, 2.5]))
@@ -78,6 +85,49 @@ def test_dev_chooses_the_average_unless_the_best_is_better(scores: Any, best_eer
     np.testing.assert_equal(choice.variables, variables(9 if chosen == "average" else 1))
     assert choice.candidates["best"] == {"epoch": 1, "dev_eer": best_eer}
     assert choice.candidates["average"] == {"epochs": 1, "dev_eer": 0.0 if chosen == "average" else 0.5}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "scores", "best_eer", "chosen"),
+    [
+        (1, {8: PERFECT, 9: PERFECT}, 0.0, "ema"),
+        (1, {8: PERFECT, 9: HALF}, 0.4, "average"),
+        (1, {8: HALF, 9: HALF}, 0.4, "best"),
+        (4, {9: PERFECT}, 0.4, "ema"),
+        (4, {}, 0.4, "best"),
+    ],
+)
+def test_dev_chooses_among_all_averages(epochs: int, scores: Any, best_eer: float, chosen: str) -> None:
+    """8 is the average and 9 the moving one. A run that ends after the first of four epochs has no average."""
+    selection = DevSelection(epochs)
+    candidates = after_epochs(selection, [best_eer])
+    models = {
+        number: AveragedModel(
+            lambda number=number: variables(number), lambda given: trials(scores[int(given["params"]["w"][0])])
+        )
+        for number in (8, 9)
+    }
+    choice = selection.choose(candidates, variables(7), models[8], models[9] if 9 in scores else None)
+    assert choice.name == chosen
+    np.testing.assert_equal(choice.variables, variables({"best": 1, "average": 8, "ema": 9}[chosen]))
+    expected = {"best"} | ({"average"} if 8 in scores else set()) | ({"ema"} if 9 in scores else set())
+    assert choice.candidates.keys() == expected
+
+
+@pytest.mark.parametrize(
+    ("eers", "patience", "stalled"),
+    [
+        ([0.5, 0.4, 0.4], 1, True),
+        ([0.5, 0.4, 0.4], 2, False),
+        ([0.5, 0.4, 0.4, 0.41], 2, True),
+        ([0.5, 0.4, 0.45, 0.39], 2, False),
+        ([0.4], 1, False),
+        ([], 1, False),
+        ([0.4, 0.5, 0.6], 0, False),
+    ],
+)
+def test_training_ends_after_epochs_that_are_no_better(eers: list[float], patience: int, stalled: bool) -> None:
+    assert is_stalled(eers, patience) is stalled
 
 
 def test_published_looks_at_eval_only_where_dev_is_the_best_so_far() -> None:

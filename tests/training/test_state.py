@@ -38,6 +38,15 @@ def test_a_checkpoint_holds_parameters_and_model_state_side_by_side() -> None:
         np.testing.assert_array_equal(loaded, original)
 
 
+def test_a_checkpoint_holds_the_moving_average_if_there_is_one() -> None:
+    variables = join_variables({"w": jnp.full(3, 2.0)}, {"mean": jnp.zeros(2)})
+    state = init_state(variables, optax.adam(0.1), ema=True)
+    stored = stored_state(state)
+    assert set(stored) == {"step", "opt_state", "ema", "params", "mean"}
+    assert jax.tree.structure(loaded_state(stored)) == jax.tree.structure(state)
+    np.testing.assert_array_equal(loaded_state(stored).ema["w"], np.full(3, 2.0))
+
+
 def test_a_run_is_taken_up_as_it_was_saved() -> None:
     saved = make_state(2.0)
     saved.step, saved.evaluated_epochs, saved.history = 7, 2, [{"epoch": 1, "dev_eer": 0.5}, {"epoch": 2}]

@@ -17,7 +17,7 @@ from aasist_jax.ops.choice import xla_only
 from aasist_jax.training.loss import cross_entropy, weighted_cross_entropy
 from aasist_jax.training.optimizer import frozen_by, make_optimizer, never_trained
 from aasist_jax.training.parallel import AXIS, parallel_step, replicate
-from aasist_jax.training.step import init_state, make_train_step
+from aasist_jax.training.step import init_state, make_train_step, moving_average
 from tests.models import toy
 from tests.models.aasist import tiny
 from tests.training.two_processes_step import (
@@ -30,6 +30,28 @@ from tests.training.two_processes_step import (
 )
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
+
+def test_the_moving_average_against_its_recursion() -> None:
+    """The decay begins at 1 / 10 and grows to what is configured; what the step trains is not changed by it."""
+    batch, variables = make_batch(), small_variables()
+    with jax.enable_x64(True):
+        made = [make_train_step(small_network(jnp.float64), optax.sgd(0.5), loss=cross_entropy(1), ema=0.2)] * 2
+        with_ema, without = (jax.jit(step) for step in made)
+        state = init_state(variables, optax.sgd(0.5), ema=True)
+        plain = init_state(variables, optax.sgd(0.5))
+        expected = flatten_dict(variables["params"])
+        for decay in (1 / 10, 2 / 11, 0.2, 0.2):
+            state, _ = with_ema(state, batch)
+            plain, _ = without(plain, batch)
+            now = flatten_dict(state.params)
+            expected = {path: decay * np.asarray(expected[path]) + (1 - decay) * np.asarray(now[path]) for path in now}
+        for path, average in flatten_dict(state.ema).items():
+            np.testing.assert_allclose(average, expected[path], rtol=1e-9)  # the decay is float32
+            np.testing.assert_array_equal(now[path], flatten_dict(plain.params)[path])
+        assert plain.ema is None
+    far = moving_average({"w": jnp.float32(1)}, {"w": jnp.float32(3)}, 0.75, jnp.int32(10**6))
+    assert (float(far["w"]), far["w"].dtype) == (1.5, jnp.float32)
 
 
 def test_accumulation_adds_the_pieces_gradients_over_the_whole_denominator() -> None:

@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict
 from aasist_jax.config import OptimConfig, load_config, parse_model_config, to_json
 from aasist_jax.detection.detector import Detector
 from aasist_jax.errors import ConfigError
-from aasist_jax.models.network import build_network
+from aasist_jax.models.network import RandomKeys, build_network
 from aasist_jax.models.ssl.encoders import kind_of
 from aasist_jax.models.ssl.heads import head_kinds, head_of
 from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, StatisticsPerceptron, mean_and_deviation
@@ -208,9 +208,11 @@ def test_a_head_is_given_the_difference_to_the_copy(head: str) -> None:
     np.testing.assert_allclose(found.logits, jax.jit(by_hand)().logits, rtol=0, atol=1e-4)
 
     def loss(params: Any) -> Any:
-        return jnp.square(network.apply(params, state, waves, lengths, train=True)[0].logits[:, 0] - 0.3).sum()
+        keys = RandomKeys(own=jax.random.key(0), shared=jax.random.key(1))
+        outputs, _ = network.apply(params, trained_state, waves, lengths, train=True, rng=keys)
+        return jnp.square(outputs.logits[:, 0] - 0.3).sum()
 
-    state = jax.tree.map(jnp.asarray, state)
+    trained_state = jax.tree.map(jnp.asarray, state)
     gradients = flatten_dict(jax.jit(jax.grad(loss))(params), sep="/")
     assert {path.partition("/")[0] for path, gradient in gradients.items() if np.any(gradient != 0)} == {"head"}
 
