@@ -113,7 +113,7 @@ def described(settings: dict[str, Any]) -> str:
 
 def _name(settings: dict[str, Any]) -> str:
     """A name for a folder: for people, and with a digest that tells all settings apart."""
-    words = re.sub(r"[^A-Za-z0-9.=]+", "-", described(settings)).strip("-")[:LONGEST_NAME]
+    words = re.sub(r"[^A-Za-z0-9._=]+", "-", described(settings)).strip("-")[:LONGEST_NAME]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{words}-{digest[:8]}"
 
