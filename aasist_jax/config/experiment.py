@@ -118,6 +118,8 @@ class TrainConfig:
         log_batches: whether the log lists the utterances of each logged batch.
         eval_batch_size: batch size for scoring dev and eval; 0 for the default.
         shuffle_labels: shuffle the labels of train and dev, as a control experiment in which nothing can be learnt.
+        score_eval: whether the eval split, where there is one, is scored with the final weights; not for one run of
+            many of which the best is chosen.
     """
 
     seed: Count = 1234
@@ -143,6 +145,12 @@ class TrainConfig:
     log_batches: bool = False
     eval_batch_size: Count = 0
     shuffle_labels: bool = False
+    score_eval: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot express."""
+        if self.selection == "published" and not self.score_eval:
+            raise ValueError("score_eval: expected true with the published selection, which chooses on eval")
 
     def __post_init__(self) -> None:
         """Check what the types cannot express."""

@@ -5,8 +5,6 @@ for each: its name, the valid samples that it was computed from, and the CRC-32 
 its row has reached the disk, so that what is listed is complete at any moment at which a process may be killed.
 """
 
-import contextlib
-import fcntl
 import json
 import math
 import os
@@ -20,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aasist_jax.errors import DataError
-from aasist_jax.runtime.messages import say
+from aasist_jax.runtime.files import locked
 
 FORMAT = "aasist_jax features 1"
 
@@ -64,7 +62,7 @@ def stored_features(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_writer(folder / f"{key}.lock"):
+        with locked(folder / f"{key}.lock", f"{folder}: waiting for another run, which computes the same features"):
             file = _FeatureFile(folder / key, dtype)
             file.check(names)
             missing = list({name: i for i, name in enumerate(names) if name not in file.found}.values())
@@ -77,17 +75,6 @@ def stored_features(
     found = [file.found[name] for name in names]
     positions, lengths = (np.array(column, np.int32) for column in zip(*found, strict=True))
     return StoredFeatures(file.mapped(), positions, lengths, file.shape)
-
-
-@contextlib.contextmanager
-def _only_writer(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say(f"{lock.parent}: waiting for another run, which computes the same features")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class _FeatureFile:

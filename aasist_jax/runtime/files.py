@@ -1,11 +1,15 @@
-"""Atomic writing of files, reading of small ones, and hashes."""
+"""Atomic writing of files, reading of small ones, locks, and hashes."""
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
+
+from aasist_jax.runtime.messages import say
 
 
 @contextlib.contextmanager
@@ -35,6 +39,26 @@ def replacing(path: Path) -> Iterator[Path]:
             # Report the path that the caller knows.
             error.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def locked(path: Path, news: str) -> Iterator[TextIO]:
+    """Hold a lock that one process at a time can have; a child that is given the open file holds it as well.
+
+    Args:
+        path: of the file to lock, made if needed.
+        news: what is said, once, where another process has the lock and must be waited for.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(news)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -113,7 +113,7 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     check_batch_size(config.batch_size, "batch_size", options.accumulation)
     check_batch_size(options.eval_batch_size or config.batch_size, "train_config.eval_batch_size")
     frozen_front(config)
-    names = ["train", "dev"] + (["eval"] if has_split(config, "eval") else [])
+    names = ["train", "dev"] + (["eval"] if options.score_eval and has_split(config, "eval") else [])
     clips = open_splits(config, names, folder, is_writer=jax.process_index() == 0, one_host_first=first_host_first)
     sounds = prepare(config.data_config.augmentation)
     check_batch_is_filled(len(clips["train"].utterances), config.batch_size, options.accumulation)
