@@ -7,9 +7,10 @@ kinds, and the corpora that we build, have in common.
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -72,6 +73,10 @@ class Augmentation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     def least_share(self) -> float:
         """The least share of a wave's length that is left, at most 1; a longer piece of the clip is then cut before."""
         return 1.0
+
+    def takes_other_clips(self) -> bool:
+        """Whether `change` makes use of `clips`, so that its result depends on which other recordings there are."""
+        return False
 
     def prepare(self) -> Sequence[str]:
         """Check before the first step that all is there that the kind needs.
@@ -188,20 +193,23 @@ def augment(
 
 def least_share(chain: Chain) -> float:
     """The least share of a wave's length that a chain leaves, at most 1."""
-    share = 1.0
-    for step in chain:
-        kinds = step.one_of if isinstance(step, OneOf) else (step,)
-        share *= min(min(kind.least_share(), 1.0) for kind in kinds)
-    return share
+    return math.prod(min(min(kind.least_share(), 1.0) for kind in kinds) for kinds in _kinds(chain))
+
+
+def takes_other_clips(chain: Chain) -> bool:
+    """Whether what a chain makes of a clip depends on which other ones there are."""
+    return any(kind.takes_other_clips() for kinds in _kinds(chain) for kind in kinds)
 
 
 def prepare(chain: Chain) -> list[str]:
     """Check what all kinds of a chain need, see `Augmentation.prepare`."""
-    marks: list[str] = []
+    return [mark for kinds in _kinds(chain) for kind in kinds for mark in kind.prepare()]
+
+
+def _kinds(chain: Chain) -> Iterator[tuple[Augmentation, ...]]:
+    """The kinds of each step, of which one is applied."""
     for step in chain:
-        for kind in step.one_of if isinstance(step, OneOf) else (step,):
-            marks += kind.prepare()
-    return marks
+        yield step.one_of if isinstance(step, OneOf) else (step,)
 
 
 def check_range(name: str, pair: AnyRange, lowest: float | int, highest: float | int, unit: str = "") -> None:

@@ -51,6 +51,10 @@ class Noise(Augmentation, frozen=True, kw_only=True, tag="noise"):
             noise = looped(sound, int(rng.integers(sound.size)), wave.size)
         return Changed(add_noise(wave, noise, snr), {"snr_db": snr, **drawn})
 
+    def takes_other_clips(self) -> bool:
+        """Babble does."""
+        return self.source == "babble"
+
     def prepare(self) -> list[str]:
         """Check the files."""
         return check_sound_files(self.folder) if self.folder else []

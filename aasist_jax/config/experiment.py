@@ -151,9 +151,6 @@ class TrainConfig:
         """Check what the types cannot express."""
         if self.selection == "published" and not self.score_eval:
             raise ValueError("score_eval: expected true with the published selection, which chooses on eval")
-
-    def __post_init__(self) -> None:
-        """Check what the types cannot express."""
         if self.folds == 1:
             raise ValueError("folds: expected 2 or more, or 0 for none, got 1")
         if self.fold >= max(self.folds, 1):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from aasist_jax.augmentation import takes_other_clips
 from aasist_jax.config import ExperimentConfig, to_json
 from aasist_jax.data.feature_file import Computed, stored_features
 from aasist_jax.data.feature_source import FeatureSource
@@ -126,8 +127,9 @@ class _Store:
         assert isinstance(clips, ClipSource)
         numbers: Sequence[int | None] = range(data.augmented_versions) if split.name == "train" else [None]
         chain = data.augmentation if split.name == "train" else ()
-        # What babble is made of depends on all clips.
-        facts = [to_json(chain), *self._sounds, fingerprint(clips.utterances)] if chain else []
+        facts = [to_json(chain), *self._sounds] if chain else []
+        if takes_other_clips(chain):
+            facts.append(fingerprint(clips.utterances))
         key = hashlib.sha256(json.dumps([*self._facts, *facts]).encode()).hexdigest()[:32]
         contents = contents_of(clips.utterances)
         versions = []

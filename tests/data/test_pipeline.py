@@ -369,7 +369,7 @@ def test_workers_start_no_jax_device(utterances: list[Utterance]) -> None:
     np.testing.assert_array_equal(batch["wave"], np.tile(np.float32([0, 0, 0, 1]), (4, 1)))
 
 
-ON_GRAIN = ("feature_source", "feature_windows", "pipeline", "splits")
+ON_GRAIN = ("feature_source", "feature_windows", "pairs", "pipeline", "splits")
 
 
 def test_reading_audio_and_data_imports_no_jax() -> None:
