@@ -46,7 +46,7 @@ def calibrate(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use this split of the data; of a folder, dev by default.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="File to write; default: calibration.json in the weights folder.")
+        Path | None, typer.Option(help="File to write; default: where the weights are, so that it is used.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw how reliable it is on voices left out, to this .png.")] = None,
     sure: Sure = 0.9,
@@ -75,13 +75,11 @@ def calibrate(
         check_output(plot, (".png",))
     if output is not None:
         check_output(output, (".json",))
-    from aasist_jax.detection.detector import CALIBRATION_FILE
-
     folder = weights_folder(weights)
     utterances = utterances_of(data, split, "dev", bonafide_is)
     from aasist_jax.calibration.detector_calibration import save_detector_calibration
     from aasist_jax.detection.calibrating import calibrate_on, read_recordings
-    from aasist_jax.detection.detector import Detector
+    from aasist_jax.detection.detector import Detector, calibration_file
     from aasist_jax.runtime.progress import with_progress
     from aasist_jax.runtime.start_up import prepare_to_compute
 
@@ -100,7 +98,7 @@ def calibrate(
     given = [word for option, value in options.items() if value for word in (option, value)]
     command = shlex.join(["aasist-jax", "calibrate", weights, "--data", str(data), *given])
     calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
-    path = output or folder / CALIBRATION_FILE
+    path = output or calibration_file(folder, detector.weights.weights_id)
     save_detector_calibration(calibration, path)
     if plot is not None:
         from aasist_jax.calibration.reliability_plot import draw_reliability

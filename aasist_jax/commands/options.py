@@ -35,9 +35,9 @@ RowFormat = Annotated[
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")]
 
-WEIGHTS_HELP = "A weights folder, or a name that fetch-weights got."
+WEIGHTS_HELP = "A weights folder, or a name that `models` lists."
 
-Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: the smallest.")]
+Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: what it marks so.")]
 Channel = Annotated[
     int | None,
     typer.Option(
@@ -116,9 +116,9 @@ def weights_folder(weights: str | None) -> Path:
     Raises:
         WeightsError: there are no such weights here.
     """
-    from aasist_jax.weights.published import default_weights, find_weights
+    from aasist_jax.weights.published import find_weights
 
-    return find_weights(weights or default_weights())
+    return find_weights(weights)
 
 
 def check_output(path: Path, suffixes: tuple[str, ...]) -> None:

@@ -17,9 +17,9 @@ from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.source import is_source, source_name
 from aasist_jax.calibration.detector_calibration import (
     DetectorCalibration,
+    published_calibration,
     read_detector_calibration,
     score_rule,
-    shipped_calibration,
 )
 from aasist_jax.detection.batches import score_many
 from aasist_jax.detection.cutting import Cut, Cutter
@@ -32,14 +32,26 @@ from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError, ConfigError, ScoreFileError, WeightsError
 from aasist_jax.models.explanation import Explainer, Explanation
+from aasist_jax.runtime.private_folder import data_folder
 from aasist_jax.weights.folder import Weights, load_weights
 from aasist_jax.weights.published import find_weights
+from aasist_jax.weights.shipped import is_shipped
 
 logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "calibration.json"
+"""In a weights folder."""
 
 Blocks = Iterable[Float32[np.ndarray, " samples"]]
+
+
+def calibration_file(folder: Path, weights_id: str) -> Path:
+    """Where the calibration that a user makes of the weights in a folder is kept.
+
+    It is a file of that folder, but for the weights of the package: into the package nothing is written, and it may be
+    installed for several users, so that theirs are in the user's data folder, by the id of the weights.
+    """
+    return data_folder() / "calibrations" / f"{weights_id}.json" if is_shipped(folder) else folder / CALIBRATION_FILE
 
 
 class Detector(Model, Estimator):
@@ -62,19 +74,19 @@ class Detector(Model, Estimator):
     def from_pretrained(
         cls, weights: str | PathLike[str] | None = None, *, download: bool = False, dtype: Any = jnp.float32
     ) -> "Detector":
-        """Load weights: a folder, published weights by name, or a repository of the Hugging Face Hub.
+        """Load weights: a folder, weights by name, or a repository of the Hugging Face Hub.
 
-        With a calibration, results say `human`, `unsure` or `synthetic`; without one, `unsure`. It is the folder's
-        `calibration.json`, as `aasist-jax calibrate` writes it, or else the one that the package has for published
-        weights. One that was fitted on other weights is left aside, with a warning.
+        With a calibration, results say `human`, `unsure` or `synthetic`; without one, `unsure`. It is the one that
+        `aasist-jax calibrate` wrote (see `calibration_file`), or else that of the package for its own weights and for
+        published ones. One that was fitted on other weights is left aside, with a warning.
 
         A window of noise is scored, so that weights which score nothing are told here, and not as a fault of the first
         recording. This compiles the model, which the first `score` then need not do.
 
         Args:
-            weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; the
-                name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`. None for
-                the default published weights.
+            weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; a
+                name that `aasist-jax models` lists, of the package's own weights or of published ones; or
+                `hf://owner/name[@revision]`. None for the one that it marks as the default.
             download: download published weights if they are not on this machine yet.
             dtype: the compute dtype (float32 or bfloat16).
 
@@ -85,13 +97,15 @@ class Detector(Model, Estimator):
         folder = find_weights(weights, download=download)
         detector = cls(load_weights(folder), dtype=dtype)
         detector.check_weights(str(folder))
-        detector.calibration = detector._find_calibration(folder / CALIBRATION_FILE)
+        detector.calibration = detector._find_calibration(folder)
         return detector
 
-    def _find_calibration(self, path: Path) -> DetectorCalibration | None:
-        if not path.is_file():
-            shipped = shipped_calibration(self.weights.weights_id)
-            return shipped if shipped is not None and not self.calibration_fault(shipped) else None
+    def _find_calibration(self, folder: Path) -> DetectorCalibration | None:
+        candidates = (calibration_file(folder, self.weights.weights_id), folder / CALIBRATION_FILE)
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            published = published_calibration(self.weights.weights_id)
+            return published if published is not None and not self.calibration_fault(published) else None
         try:
             calibration = read_detector_calibration(path)
             fault = self.calibration_fault(calibration)
