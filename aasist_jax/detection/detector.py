@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -21,9 +21,11 @@ from aasist_jax.calibration.detector_calibration import (
     read_detector_calibration,
     score_rule,
 )
-from aasist_jax.detection.batches import score_many
+from aasist_jax.calibration.fusion import read_fusion
+from aasist_jax.detection.batches import InTurn, Source, score_in_batches, score_many
 from aasist_jax.detection.cutting import Cut, Cutter
 from aasist_jax.detection.estimator import Estimator
+from aasist_jax.detection.fused import Fused, fusion_file
 from aasist_jax.detection.judging import judge_recording, with_channels
 from aasist_jax.detection.model import Model, ReadOut
 from aasist_jax.detection.recordings import has_two_sides, recording_blocks
@@ -34,7 +36,7 @@ from aasist_jax.errors import AudioError, ConfigError, ScoreFileError, WeightsEr
 from aasist_jax.models.explanation import Explainer, Explanation
 from aasist_jax.runtime.private_folder import data_folder
 from aasist_jax.weights.folder import Weights, load_weights
-from aasist_jax.weights.published import find_weights
+from aasist_jax.weights.published import find_weights, weights_names
 from aasist_jax.weights.shipped import is_shipped
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,8 @@ class Detector(Model, Estimator):
         Args:
             weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; a
                 name that `aasist-jax models` lists, of the package's own weights or of published ones; or
-                `hf://owner/name[@revision]`. None for the one that it marks as the default.
+                `hf://owner/name[@revision]`. None for the one that it marks as the default. Several of these with
+                commas between give a `FusedDetector`, with the fusion that `aasist-jax calibrate` fitted, if it did.
             download: download published weights if they are not on this machine yet.
             dtype: the compute dtype (float32 or bfloat16).
 
@@ -94,6 +97,10 @@ class Detector(Model, Estimator):
             WeightsError: there are no such weights, or they have not been downloaded yet; in that case the message
                 gives their address and size. Or they are damaged, or give no finite score.
         """
+        names = weights_names(weights)
+        if len(names) > 1:
+            members = [Detector.from_pretrained(name, download=download, dtype=dtype) for name in names]
+            return FusedDetector.of(members)
         folder = find_weights(weights, download=download)
         detector = cls(load_weights(folder), dtype=dtype)
         detector.check_weights(str(folder))
@@ -129,10 +136,20 @@ class Detector(Model, Estimator):
         )
 
     @property
+    def weights_id(self) -> str:
+        """Identifies configuration and tensors."""
+        return self.weights.weights_id
+
+    @property
     def model_id(self) -> str:
         """Identifies weights and calibration; without a calibration, the weights alone."""
         bound = "" if self.calibration is None else f"+{self.calibration.calibration_id}"
-        return f"{self.weights.weights_id}{bound}"
+        return f"{self.weights_id}{bound}"
+
+    @property
+    def strongest(self) -> tuple[float, float] | None:
+        """The lowest and the highest log-likelihood ratio that a verdict can rest on; None without a calibration."""
+        return None if self.calibration is None else self.calibration.strongest
 
     def stream(
         self,
@@ -228,6 +245,17 @@ class Detector(Model, Estimator):
         """
         return score_many(self, recordings, progress=progress, channel=channel, rule=rule, published=published)
 
+    def score_sources(
+        self,
+        sources: Iterable[Source | InTurn],
+        *,
+        channel: int | None = None,
+        rule: DecisionRule | None = None,
+        published: bool = False,
+    ) -> Iterator[Score | AudioError]:
+        """What `score_many` does, of functions that return recordings; see `score_in_batches`."""
+        return score_in_batches(self, sources, channel=channel, rule=rule, published=published)
+
     def prepare(self, audio: Any, *, channel: int | None = None, published: bool = False) -> Prepared:
         """Decode, check and cut a recording into windows: the part of `score` before the model. Thread-safe.
 
@@ -317,3 +345,24 @@ class Detector(Model, Estimator):
         if self.family.explainer is None:
             raise ConfigError(f"{self.family.name}: scores of this family cannot be explained; `timeline` shows where")
         return self.family.explainer(self.weights.config, self.variables)
+
+
+class FusedDetector(Fused, Detector):
+    """Several detectors as one: it scores whole recordings, and refuses what needs a single network."""
+
+    @classmethod
+    def of(cls, members: Sequence[Detector]) -> "FusedDetector":
+        """Join detectors, with their fusion where one is kept (see `fusion_file`).
+
+        Raises:
+            WeightsError: one stands there twice.
+        """
+        fused = cls(members)
+        path = fusion_file(fused.member_ids)
+        if not path.is_file():
+            return fused
+        try:
+            return cls(members, fusion=read_fusion(path))
+        except (ScoreFileError, WeightsError) as error:
+            logger.warning("%s is left aside, and no verdict is sure: %s", path, error)
+            return fused

@@ -154,8 +154,13 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     described = json.dumps({"architecture": family_of(config).name} | to_json(config), sort_keys=True)
     digests = (hashlib.sha256(data).hexdigest()[:12] for data in (described.encode() + b"\0" + content, content))
     stem = Path(source.name).stem
-    flat = {path: value.astype(np.float32) if value.dtype == np.float16 else value for path, value in flat.items()}
+    flat = {path: as_float32(value) for path, value in flat.items()}
     return Weights(config, unflatten_dict(flat, sep="/"), source, *(f"{stem}-{digest}" for digest in digests))
+
+
+def as_float32(x: np.ndarray) -> np.ndarray:
+    """What is computed with: float32 in place of float16, in which epsilons and variances would vanish."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 def _read_tensors(path: Path, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> bytes:

@@ -79,6 +79,10 @@ def find_weights(
         return shipped.shipped_folder(name)
     if Path(name).is_dir():
         return Path(name)
+    if len(weights_names(name)) > 1:
+        raise WeightsError(
+            f"{name}: several weights, which only `score`, `verdicts`, `evaluate` and `calibrate` take; name one"
+        )
     known = published_weights()
     if name not in known:
         names = [*shipped.shipped_names(), *known]
@@ -93,6 +97,21 @@ def find_weights(
         f"{name}: not in {folder.parent} yet; run `aasist-jax fetch-weights {name}` once, or give download=True in "
         f"Python, to fetch {entry.size:,} bytes from {_address(entry)} ({entry.licence} licence)"
     )
+
+
+def weights_names(weights: str | os.PathLike[str] | None) -> tuple[str, ...]:
+    """The weights that are named together, with commas between; none for None, one for a folder.
+
+    Raises:
+        WeightsError: there is nothing before a comma, or after it.
+    """
+    if weights is None:
+        return ()
+    name = os.fspath(weights)
+    names = (name,) if "," not in name or Path(name).is_dir() else tuple(each.strip() for each in name.split(","))
+    if not all(names) and len(names) > 1:
+        raise WeightsError(f"{name}: names nothing beside a comma; give weights on both sides of it, as in a,b")
+    return names
 
 
 def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None = None) -> Path:
