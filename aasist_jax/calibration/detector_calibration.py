@@ -212,7 +212,7 @@ def _as_array(type: Any, values: Any) -> np.ndarray:
     return array
 
 
-def shipped_calibration(weights_id: str) -> DetectorCalibration | None:
+def published_calibration(weights_id: str) -> DetectorCalibration | None:
     """The calibration of published weights that the package carries; None if it has none for these."""
     published = resources.files("aasist_jax.calibration").joinpath("published")
     for file in published.iterdir() if published.is_dir() else ():

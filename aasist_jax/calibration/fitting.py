@@ -36,8 +36,11 @@ RARE = 0.05
 Supported = tuple[float, float]
 """Lowest and highest log-likelihood ratio."""
 
-Maps = Mapping[str, Callable[[np.ndarray], np.ndarray]]
-"""For each group of recordings, from scores to log-likelihood ratios."""
+Map = Callable[[np.ndarray], np.ndarray]
+"""From the scores of a recording to log-likelihood ratios."""
+
+Maps = Mapping[str, Map]
+"""For each group of recordings, the map that they are judged by."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def fit(
         DataError: too few recordings (see `check_recordings`), or scores that do not rise with human speech.
     """
     check_recordings(recordings)
-    supported = _supported_llrs(recordings)
+    supported = supported_llrs(recordings)
     logistic, lowest, highest = _fit_map(recordings, supported)
     windows = [each for each in recordings for _ in each.scores]
     domain = fit_domain(
@@ -130,10 +133,10 @@ def fit(
         fitted_on=fitted_on,
         measured=Measured(0.0, 0.0, sure, 0.0, 0.0, 0.0),
     )
-    return replace(calibration, measured=measure(recordings, calibration, sure))
+    return replace(calibration, measured=measure(recordings, _maps_without(recordings, calibration), sure))
 
 
-def _supported_llrs(recordings: Sequence[Recording]) -> Supported:
+def supported_llrs(recordings: Sequence[Recording]) -> Supported:
     """The lowest and the highest log-likelihood ratio that so many recordings support.
 
     One in N + 1 humans may score what none of N did, so no ratio against a human is stronger than N + 1, and likewise
@@ -206,23 +209,31 @@ def _pieces(recording: Recording) -> list[np.ndarray]:
     return [*(recording.scores[i : i + 1] for i in range(count - 1)), recording.scores[count - 1 :]]
 
 
-def measure(recordings: Sequence[Recording], calibration: DetectorCalibration, sure: float) -> Measured:
-    """Errors and Cllr where each voice is judged by maps that were fitted without it."""
-    maps = _maps_without(recordings, calibration)
+def measure(
+    recordings: Sequence[Recording], maps: Maps, sure: float, *, durations: Sequence[int] = DURATIONS
+) -> Measured:
+    """Errors and Cllr of recordings, and of such as are joined from them.
+
+    Args:
+        recordings: that are judged.
+        maps: that they are judged by, fitted without them.
+        sure: how sure a label must be.
+        durations: windows of the joined recordings.
+    """
 
     def shares(trials: Sequence[Recording]) -> tuple[float, float, float, float]:
-        llrs, is_human = _llrs(trials, maps), np.array([each.is_human for each in trials])
+        llrs, is_human = llrs_by(maps, trials), np.array([each.is_human for each in trials])
         wrong, unsure = _wrong(llrs, is_human, sure), _unsure(llrs, sure)
         bits = cllr_bits(llrs[is_human], llrs[~is_human])
         return bits, float(wrong[is_human].mean()), float(wrong[~is_human].mean()), float(unsure.mean())
 
-    llrs, is_human = _llrs(recordings, maps), np.array([each.is_human for each in recordings])
+    llrs, is_human = llrs_by(maps, recordings), np.array([each.is_human for each in recordings])
     bits, human_wrong, synthetic_wrong, unsure = shares(recordings)
-    durations = {}
-    for duration in DURATIONS:
+    of_duration = {}
+    for duration in durations:
         trials = _joined(recordings, duration)
         if len({each.is_human for each in trials}) == 2:
-            durations[str(duration)] = shares(trials)
+            of_duration[str(duration)] = shares(trials)
     return Measured(
         cllr=bits,
         min_cllr=min_cllr_bits(llrs[is_human], llrs[~is_human]),
@@ -230,7 +241,7 @@ def measure(recordings: Sequence[Recording], calibration: DetectorCalibration, s
         human_called_synthetic=human_wrong,
         synthetic_called_human=synthetic_wrong,
         unsure=unsure,
-        durations=durations,
+        durations=of_duration,
         voices=_voices(recordings, llrs, sure),
     )
 
@@ -239,30 +250,42 @@ def held_out_llrs(
     recordings: Sequence[Recording], calibration: DetectorCalibration
 ) -> Float[np.ndarray, " recordings"]:
     """The log-likelihood ratio of each recording by a map that was fitted without its voice."""
-    return _llrs(recordings, _maps_without(recordings, calibration))
+    return llrs_by(_maps_without(recordings, calibration), recordings)
 
 
-def _llrs(recordings: Sequence[Recording], maps: Maps) -> Float[np.ndarray, " recordings"]:
+def llrs_by(maps: Maps, recordings: Sequence[Recording]) -> Float[np.ndarray, " recordings"]:
+    """The log-likelihood ratio of each recording by the map of its group."""
     return np.array([recording_llr(maps[each.group](each.scores)) for each in recordings])
 
 
 def _maps_without(recordings: Sequence[Recording], calibration: DetectorCalibration) -> Maps:
-    """For each group of recordings, the map from scores to ratios that was fitted without it.
+    # The bound is that of the whole set, whose map is measured here.
+    supported = supported_llrs(recordings)
+
+    def fit_map(kept: Sequence[Recording]) -> Map:
+        logistic, lowest, highest = _fit_map(kept, supported)
+        return replace(calibration, logistic=logistic, lowest=lowest, highest=highest).llrs
+
+    return maps_without(recordings, fit_map)
+
+
+def maps_without(recordings: Sequence[Recording], fit_map: Callable[[Sequence[Recording]], Map]) -> Maps:
+    """For each group of recordings, the map that `fit_map` makes of all others.
 
     With more than 20 groups several are left out together.
+
+    Raises:
+        DataError: without some, one class is empty.
     """
-    groups, supported = sorted({each.group for each in recordings}), _supported_llrs(recordings)
+    groups = sorted({each.group for each in recordings})
     folds = min(len(groups), MOST_FOLDS)
-    maps: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+    maps: dict[str, Map] = {}
     for fold in range(folds):
         left_out = set(groups[fold::folds])
         kept = [each for each in recordings if each.group not in left_out]
         if len({each.is_human for each in kept}) < 2:
             raise DataError(f"without {', '.join(sorted(left_out))} one class is empty; give more voices")
-        # The bound is that of the whole set, whose map is measured here.
-        logistic, lowest, highest = _fit_map(kept, supported)
-        without = replace(calibration, logistic=logistic, lowest=lowest, highest=highest)
-        maps |= dict.fromkeys(left_out, without.llrs)
+        maps |= dict.fromkeys(left_out, fit_map(kept))
     return maps
 
 

@@ -1,14 +1,12 @@
 """Draws how reliable a calibration is: what it says against what is so, and where the verdicts lie."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from aasist_jax.calibration.detector_calibration import DetectorCalibration
-from aasist_jax.calibration.fitting import Recording, held_out_llrs
 from aasist_jax.runtime.colours import BONAFIDE, SPOOF, UNSURE
 from aasist_jax.runtime.files import replacing
 
@@ -19,22 +17,32 @@ BINS = 8
 """Points of the reliability curve, each of as many recordings."""
 
 
-def draw_reliability(path: Path, recordings: Sequence[Recording], calibration: DetectorCalibration) -> None:
+def draw_reliability(
+    path: Path,
+    llrs: Float[np.ndarray, " recordings"],
+    is_human: Bool[np.ndarray, " recordings"],
+    *,
+    name: str,
+    sure: float,
+) -> None:
     """Write a PNG: on the left P(synthetic) against the share that is, on the right the ratios with the three zones.
 
-    Each recording is judged by a map that was fitted without its voice, at a prior of one half.
+    Args:
+        path: of the picture.
+        llrs: log-likelihood ratio of each recording, by a map that was fitted without its voice; the prior is one half.
+        is_human: the truth.
+        name: of what was calibrated.
+        sure: how sure a label must be.
     """
     from matplotlib.figure import Figure
 
-    llrs = held_out_llrs(recordings, calibration)
-    is_human = np.array([each.is_human for each in recordings])
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     reliability, histogram = figure.subplots(1, 2)
     _draw_curve(reliability, llrs, is_human)
-    _draw_zones(histogram, llrs, is_human, calibration.measured.sure)
+    _draw_zones(histogram, llrs, is_human, sure)
     for axes in (reliability, histogram):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"Calibration of {calibration.weights_id} on voices left out of the fit", fontsize=12)
+    figure.suptitle(f"Calibration of {name} on voices left out of the fit", fontsize=12)
     with replacing(path) as scratch:
         figure.savefig(scratch, format="png", dpi=110)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from aasist_jax.commands.options import (
+    SEVERAL,
     BonafideIs,
     Keys,
     Prior,
@@ -23,7 +24,7 @@ from aasist_jax.commands.options import (
     check_output,
     chosen_keys,
     joined,
-    weights_folder,
+    one_or_several_weights,
 )
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.messages import print_warning, say
@@ -39,15 +40,13 @@ class Method(enum.StrEnum):
 
 
 def calibrate(
-    weights: Annotated[str | None, typer.Argument(help="Weights to calibrate: a folder, or a name.")] = None,
+    weights: Annotated[str | None, typer.Argument(help=f"A folder, or a name. {SEVERAL}")] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="A CSV with the columns path, label and speaker, or the folder of a data set."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use this split of the data; of a folder, dev by default.")] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="File to write; default: calibration.json in the weights folder.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write; default: where it is found again.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw how reliable it is on voices left out, to this .png.")] = None,
     sure: Sure = 0.9,
     bonafide_is: BonafideIs = "",
@@ -75,40 +74,98 @@ def calibrate(
         check_output(plot, (".png",))
     if output is not None:
         check_output(output, (".json",))
-    from aasist_jax.detection.detector import CALIBRATION_FILE
-
-    folder = weights_folder(weights)
+    found = one_or_several_weights(weights)
     utterances = utterances_of(data, split, "dev", bonafide_is)
-    from aasist_jax.calibration.detector_calibration import save_detector_calibration
-    from aasist_jax.detection.calibrating import calibrate_on, read_recordings
-    from aasist_jax.detection.detector import Detector
-    from aasist_jax.runtime.progress import with_progress
+    if not any(utterance.speaker != "-" for utterance in utterances):
+        print_warning(f"{data}: names no speakers, so each recording counts as a voice: errors will seem smaller")
     from aasist_jax.runtime.start_up import prepare_to_compute
 
     prepare_to_compute()
-    detector = Detector.from_pretrained(folder)
-    read = with_progress(read_recordings(detector, utterances), description="Scoring", total=len(utterances))
-    recordings = [recording for recording in read if recording is not None]
-    if len(recordings) < len(utterances):
-        print_warning(f"{len(utterances) - len(recordings)} of {len(utterances)} recordings are left out")
-    if not any(recording.voice != "-" for recording in recordings):
-        print_warning(f"{data}: names no speakers, so each recording counts as a voice: errors will seem smaller")
     split = split or ("dev" if data.is_dir() else None)
-    name = str(data.name or data) + (f", split {split}" if split else "")
     # The options that make a difference to the calibration.
     options = {"--split": split, "--bonafide-is": bonafide_is, "--sure": "" if sure == 0.9 else str(sure)}
     given = [word for option, value in options.items() if value for word in (option, value)]
-    command = shlex.join(["aasist-jax", "calibrate", weights, "--data", str(data), *given])
-    calibration = calibrate_on(detector, recordings, data=name, command=command, sure=sure)
-    path = output or folder / CALIBRATION_FILE
-    save_detector_calibration(calibration, path)
-    if plot is not None:
-        from aasist_jax.calibration.reliability_plot import draw_reliability
+    _calibrate_detector(
+        found,
+        utterances,
+        output,
+        plot,
+        data=str(data.name or data) + (f", split {split}" if split else ""),
+        command=shlex.join(["aasist-jax", "calibrate", weights, "--data", str(data), *given]),
+        sure=sure,
+    )
 
-        draw_reliability(plot, recordings, calibration)
-    _print_report(calibration)
-    where_used = "" if output is None else " in a weights folder"
-    say(f"{path}: written; `score`, `timeline` and `listen` use it{where_used}")
+
+def _calibrate_detector(found: Any, utterances: Any, output: Path | None, plot: Path | None, **how: Any) -> None:
+    """Score the recordings, fit a calibration or a fusion, write it, and print how good it is.
+
+    Args:
+        found: the weights, as `Detector.from_pretrained` takes them.
+        utterances: the recordings.
+        output: the file to write; None: where the detector finds it again.
+        plot: a picture to draw.
+        how: what `calibrate_on` and `fuse_on` are told.
+    """
+    from aasist_jax.calibration.detector_calibration import save_detector_calibration
+    from aasist_jax.calibration.fitting import held_out_llrs
+    from aasist_jax.calibration.fusion import held_out_fused_llrs, save_fusion
+    from aasist_jax.detection.calibrating import calibrate_on, fuse_on, read_evidence, read_recordings
+    from aasist_jax.detection.detector import Detector, FusedDetector, calibration_file
+    from aasist_jax.detection.fused import fusion_file
+
+    detector = Detector.from_pretrained(found)
+    if isinstance(detector, FusedDetector):
+        detector.need_calibrated_members()
+        recordings = _read(read_evidence(detector, utterances), len(utterances))
+        fusion = fuse_on(detector, recordings, **how)
+        path, used_at = output or fusion_file(detector.member_ids), f" as {fusion_file(detector.member_ids)}"
+        save_fusion(fusion, path)
+        if plot is not None:
+            _draw(plot, recordings, held_out_fused_llrs(recordings, fusion), detector.weights_id, sure=how["sure"])
+        _print_members(detector, fusion)
+        _print_report(fusion)
+    else:
+        recordings = _read(read_recordings(detector, utterances), len(utterances))
+        calibration = calibrate_on(detector, recordings, **how)
+        path, used_at = output or calibration_file(Path(found), detector.weights_id), " in a weights folder"
+        save_detector_calibration(calibration, path)
+        if plot is not None:
+            _draw(plot, recordings, held_out_llrs(recordings, calibration), detector.weights_id, sure=how["sure"])
+        _print_report(calibration)
+    verbs = "`score` and `verdicts`" if isinstance(detector, FusedDetector) else "`score`, `timeline` and `listen`"
+    say(f"{path}: written; {verbs} use it{'' if output is None else used_at}")
+
+
+def _read(read: Any, count: int) -> Any:
+    """The recordings that can be used; it is told how many cannot."""
+    from aasist_jax.runtime.progress import with_progress
+
+    found = with_progress(read, description="Scoring", total=count)
+    recordings = [recording for recording in found if recording is not None]
+    if len(recordings) < count:
+        print_warning(f"{count - len(recordings)} of {count} recordings are left out")
+    return recordings
+
+
+def _draw(plot: Path, recordings: Any, llrs: Any, name: str, *, sure: float) -> None:
+    import numpy as np
+
+    from aasist_jax.calibration.reliability_plot import draw_reliability
+
+    is_human = np.array([each.is_human for each in recordings])
+    draw_reliability(plot, llrs, is_human, name=name, sure=sure)
+
+
+def _print_members(detector: Any, fusion: Any) -> None:
+    """Print how much each member counts; warn of what was calibrated on the very recordings of the fusion."""
+    from aasist_jax.commands.tables import print_table
+
+    names = [member.weights_id for member in detector.members]
+    slopes = [f"{slope:.3f}" for slope in fusion.logistic.slopes]
+    print_table(("member", "weight of its LLR"), list(zip(names, slopes, strict=True)))
+    print()
+    if fusion.fitted_on.sha256 in [member.calibration.fitted_on.sha256 for member in detector.members]:
+        print_warning("members were calibrated on the same recordings: errors on voices left out will seem smaller")
 
 
 def utterances_of(data: Path, split: str | None, usual: str, bonafide_is: str) -> Any:
@@ -149,8 +206,9 @@ def _print_report(calibration: Any) -> None:
         for windows, (bits, *errors) in measured.durations.items()
     ]
     header = ("length of recordings", "Cllr", "human called synthetic", "synthetic called human", "unsure")
-    print_table(header, durations)
-    print()
+    if durations:
+        print_table(header, durations)
+        print()
     for is_human, kind in ((True, "voice"), (False, "system")):
         found = [each for each in measured.voices if each.is_human is is_human]
         rows = [(each.name, str(each.recordings), percent(each.wrong), percent(each.unsure)) for each in found]

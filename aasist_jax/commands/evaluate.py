@@ -10,12 +10,20 @@ from typing import Annotated
 import typer
 
 from aasist_jax.commands.metrics import metrics
-from aasist_jax.commands.options import CONFIG_HELP, WEIGHTS_HELP, AsvScores, ConfigKeys, Resamples, weights_folder
+from aasist_jax.commands.options import (
+    CONFIG_HELP,
+    SEVERAL,
+    WEIGHTS_HELP,
+    AsvScores,
+    ConfigKeys,
+    Resamples,
+    one_or_several_weights,
+)
 
 
 def evaluate(
     config: Annotated[Path, typer.Option(help=CONFIG_HELP)],
-    weights: Annotated[str, typer.Option(help=WEIGHTS_HELP)],
+    weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP} {SEVERAL}")],
     split: Annotated[str, typer.Option(help="train, dev or eval; with a CSV, any split it names.")] = "eval",
     output: Annotated[Path | None, typer.Option(help="Folder (default: results/WEIGHTS-SPLIT).")] = None,
     asv_scores: AsvScores = None,
@@ -29,13 +37,14 @@ def evaluate(
     from aasist_jax.detection.detector import Detector
     from aasist_jax.runtime.progress import Progress
     from aasist_jax.runtime.start_up import prepare_to_compute
+    from aasist_jax.weights.published import weights_names
 
-    experiment = load_config(config, set_ or [])
+    experiment, found = load_config(config, set_ or []), one_or_several_weights(weights)
     prepare_to_compute()
-    folder = output or Path("results", f"{Path(weights).name}-{split}")
+    folder = output or Path("results", f"{','.join(Path(name).name for name in weights_names(weights))}-{split}")
     folder.mkdir(parents=True, exist_ok=True)
     data = open_splits(experiment, [split], folder)[split]
-    detector = Detector.from_pretrained(weights_folder(weights))
+    detector = Detector.from_pretrained(found)
     with Progress(lines="now and then") as progress:
         path = score_dataset(
             detector,

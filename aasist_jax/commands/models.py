@@ -37,13 +37,21 @@ def _configurations() -> Sequence[Sequence[str]]:
 
 
 def _weights() -> Sequence[Sequence[str]]:
-    """Published weights: where they lie, or how to get them."""
-    from aasist_jax.weights.published import list_weights
+    """Weights of the package, and published ones: where they lie, or how to get them."""
+    from aasist_jax.weights import shipped
+    from aasist_jax.weights.published import default_weights, list_weights
 
     rows = []
+    for name in shipped.shipped_names():
+        rows.append(
+            (name, shipped.folder_size(shipped.shipped_folder(name)), shipped.LICENCE, "comes with the package")
+        )
     for listed in list_weights():
         entry = listed.published
-        name = f"{entry.name} (default)" if entry.default else entry.name
         where = str(listed.folder) if listed.folder else f"to be had: aasist-jax fetch-weights {entry.name}"
-        rows.append((name, f"{entry.size / 1e6:.1f} MB", entry.licence, where))
-    return rows
+        rows.append((entry.name, entry.size, entry.licence, where))
+    marked = default_weights()
+    return [
+        (f"{name} (default)" if name == marked else name, f"{size / 1e6:.1f} MB", licence, where)
+        for name, size, licence, where in rows
+    ]

@@ -35,9 +35,13 @@ RowFormat = Annotated[
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders with all their subfolders.")]
 
-WEIGHTS_HELP = "A weights folder, or a name that fetch-weights got."
+WEIGHTS_HELP = "A weights folder, or a name that `models` lists."
+SEVERAL = "Several, as in a,b, are fused."
 
-Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: the smallest.")]
+Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: what it marks so.")]
+SeveralWeights = Annotated[
+    str | None, typer.Option(help="A folder, or a name that `models` lists; several, as in a,b, are fused.")
+]
 Channel = Annotated[
     int | None,
     typer.Option(
@@ -116,9 +120,25 @@ def weights_folder(weights: str | None) -> Path:
     Raises:
         WeightsError: there are no such weights here.
     """
-    from aasist_jax.weights.published import default_weights, find_weights
+    from aasist_jax.weights.published import find_weights
 
-    return find_weights(weights or default_weights())
+    return find_weights(weights)
+
+
+def one_or_several_weights(weights: str | None) -> Any:
+    """What `Detector.from_pretrained` takes: the folder of the weights, or the text that names several.
+
+    Raises:
+        WeightsError: some of them are not here.
+    """
+    from aasist_jax.weights.published import find_weights, weights_names
+
+    names = weights_names(weights)
+    if len(names) < 2:
+        return find_weights(weights)
+    for name in names:
+        find_weights(name)
+    return weights
 
 
 def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
@@ -168,8 +188,13 @@ def decision_rule(prior: float, sure: float) -> Any:
         raise typer.BadParameter(f"--{error}") from None
 
 
-def judging_detector(weights: str | None, rule: Any = None) -> Any:
+def judging_detector(weights: str | None, rule: Any = None, *, several: bool = False) -> Any:
     """The `Detector` of the weights that are named, or of the default; what it can never be sure of is told.
+
+    Args:
+        weights: as they were named.
+        rule: how labels are decided.
+        several: whether several weights may be named, to be fused.
 
     Raises:
         WeightsError: there are no such weights here.
@@ -177,9 +202,9 @@ def judging_detector(weights: str | None, rule: Any = None) -> Any:
     from aasist_jax.detection.detector import Detector
     from aasist_jax.runtime.start_up import prepare_to_compute
 
-    folder = weights_folder(weights)
+    found = one_or_several_weights(weights) if several else weights_folder(weights)
     prepare_to_compute()
-    detector = Detector.from_pretrained(folder)
+    detector = Detector.from_pretrained(found)
     tell_what_is_never_sure(detector, weights, rule)
     return detector
 
@@ -190,13 +215,13 @@ def tell_what_is_never_sure(detector: Any, weights: str | None, rule: Any = None
     from aasist_jax.weights.published import default_weights
 
     name = weights or default_weights()
-    if detector.calibration is None:
+    if detector.strongest is None:
         print_warning(
             f"{name}: not calibrated, so every verdict is unsure; calibrate with recordings whose truth you know: "
             f"`aasist-jax calibrate {shlex.quote(name)} --data clips.csv` (columns path,label,speaker)"
         )
     elif rule is not None:
-        for label, llr in zip(("synthetic", "human"), detector.calibration.strongest, strict=True):
+        for label, llr in zip(("synthetic", "human"), detector.strongest, strict=True):
             if rule.label(posterior(llr, rule)) != label:
                 print_warning(
                     f"{name}: no recording can be called {label}: its calibration gives no evidence that is strong "

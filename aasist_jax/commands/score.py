@@ -26,14 +26,14 @@ from aasist_jax.commands.options import (
     Format,
     Recursive,
     RowFormat,
+    SeveralWeights,
     Sure,
     SyntheticPrior,
-    Weights,
     check_output,
     chosen_channel,
     decision_rule,
+    one_or_several_weights,
     tell_what_is_never_sure,
-    weights_folder,
 )
 from aasist_jax.commands.reporting import SUFFIXES, report_fault, with_reports
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, each_channel, find_recordings, left_out, printable
@@ -55,7 +55,7 @@ ROW_BY_ROW = (Format.jsonl, Format.csv)
 
 def score(
     files: AudioFiles,
-    weights: Weights = None,
+    weights: SeveralWeights = None,
     format: RowFormat = None,
     recursive: Recursive = False,
     output: Annotated[Path | None, typer.Option(help="Write to this new file, .csv, .jsonl or .json.")] = None,
@@ -101,11 +101,14 @@ def score(
         print_warning(told)
     # What loads JAX comes after what can fail at once.
     from aasist_jax.runtime.start_up import prepare_to_compute
+    from aasist_jax.weights.published import weights_names
 
-    folder = weights_folder(weights)
+    if (published or reports) and len(weights_names(weights)) > 1:
+        raise typer.BadParameter(f"--weights {weights}: --published and --report are of one detector; name one")
+    found = one_or_several_weights(weights)
     prepare_to_compute()
     try:
-        counts = score_recordings(recordings, folder, weights, options)
+        counts = score_recordings(recordings, found, weights, options)
     except KeyboardInterrupt:
         if output is None or options.format not in ROW_BY_ROW:
             raise
@@ -165,9 +168,11 @@ def check_options(recordings: Sequence[Recording], options: ScoreOptions) -> str
 
 
 def score_recordings(
-    recordings: Sequence[Recording], folder: Path, weights: str | None, options: ScoreOptions
+    recordings: Sequence[Recording], found: Path | str, weights: str | None, options: ScoreOptions
 ) -> Counter[str]:
     """Score recordings and print or write the rows; count how they ended (see `Row.outcome`).
+
+    The weights are given as `Detector.from_pretrained` takes them, and as they were named.
 
     Rows that an earlier run wrote to the same file count as well. What cannot be scored is told on standard error;
     without `continue_on_error` the run ends at the first such recording.
@@ -183,7 +188,7 @@ def score_recordings(
     from aasist_jax.detection.row_text import Identity, opened_output
     from aasist_jax.runtime.progress import with_progress
 
-    detector, rule = Detector.from_pretrained(folder), options.rule
+    detector, rule = Detector.from_pretrained(found), options.rule
     if options.channel == "each":
         recordings = each_channel(recordings)
     elif (channel := options.channel) is not None:

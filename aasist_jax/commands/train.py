@@ -25,7 +25,7 @@ def train(
     output: Annotated[Path | None, typer.Option(help="Run folder (default: runs/NAME of the configuration).")] = None,
     set_: ConfigKeys = None,
     init: Annotated[
-        str | None, typer.Option(help="Start from these weights: a folder, or the name of fetched ones.")
+        str | None, typer.Option(help="Start from these weights: a folder, or a name that `models` lists.")
     ] = None,
     selection: Annotated[
         str | None,
@@ -96,6 +96,7 @@ def _show_what_it_can(corpus: Path, weights: Path) -> None:
     from aasist_jax.errors import DataError
     from aasist_jax.runtime.messages import print_warning
     from aasist_jax.weights.published import default_weights
+    from aasist_jax.weights.shipped import shipped_names
 
     read = find_layout("asvspoof2019_la").read
     detector = Detector.from_pretrained(weights)
@@ -114,6 +115,6 @@ def _show_what_it_can(corpus: Path, weights: Path) -> None:
     score_recordings(find_recordings(files), weights, str(weights), ScoreOptions(DecisionRule()))
     program = "aasist-jax" if shutil.which("aasist-jax") else f"{os.path.relpath(sys.executable)} -m aasist_jax"
     print(f"Your own recording: {program} score FILE --weights {shlex.quote(str(weights))}")
-    print(
-        f"With a detector that was trained on more: {program} fetch-weights {default_weights()}; {program} score FILE"
-    )
+    default = default_weights()
+    fetch = "" if default in shipped_names() else f"{program} fetch-weights {default}; "
+    print(f"With a detector that was trained on more: {fetch}{program} score FILE")

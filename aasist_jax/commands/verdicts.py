@@ -19,7 +19,7 @@ def verdicts(
         Path,
         typer.Argument(help="A CSV with the columns path, label and speaker, or the folder of a data set."),
     ],
-    weights: options.Weights = None,
+    weights: options.SeveralWeights = None,
     split: Annotated[str | None, typer.Option(help="Use this split; of a folder, eval by default.")] = None,
     degrade: Annotated[
         str | None, typer.Option(help="Change every recording first: telephone, noise-10dB, opus-12k, mp3-64k, room.")
@@ -45,7 +45,7 @@ def verdicts(
 
     if degrade is not None and degrade not in DEGRADATIONS:
         raise DataError(f"--degrade: there is no {degrade!r}; {nearest(degrade, DEGRADATIONS)}")
-    detector = options.judging_detector(weights, rule)
+    detector = options.judging_detector(weights, rule, several=made is None)
     if made is not None:
         _print_made(detector, rule, data, split or "eval", made, count, minutes, channels, degrade)
         return

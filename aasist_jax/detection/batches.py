@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,9 @@ AHEAD_BYTES = 64 << 20
 
 Source = Callable[[], Any]
 """Returns the input of `Detector.prepare`; called in a thread."""
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,13 @@ class OneChannel:
 def score_many(
     detector: "Detector", recordings: Iterable[Any], *, progress: bool, **how: Any
 ) -> Iterator[Score | AudioError]:
-    """Score inputs of `Detector.score`; see `Detector.score_many`. `how` are the options of `score_in_batches`."""
+    """Score inputs of `Detector.score`; see `Detector.score_many`. `how` are its other options."""
     one = "(array, sample_rate)" if _is_wave(recordings) else type(recordings).__name__
     if is_source(recordings) or _is_wave(recordings) or not isinstance(recordings, Iterable):
         raise AudioError(f"score_many: expected many recordings, got {one}; `score` takes one, or give a list of one")
     count = len(recordings) if isinstance(recordings, Sized) else None
     sources = (partial(_itself, recording) for recording in recordings)
-    results = score_in_batches(detector, sources, **how)
+    results = detector.score_sources(sources, **how)
     if progress:
         return with_progress(results, description="Scoring", total=count, lines="now and then")
     return results
@@ -124,19 +127,7 @@ def read_in_batches(
         published: as in `Detector.score`.
     """
 
-    def prepare(source: Source) -> Prepared | AudioError:
-        name = "the recording"
-        try:
-            audio, side = source(), channel
-            if isinstance(audio, OneChannel):
-                audio, side = audio.audio, audio.channel
-            name = source_name(audio) if is_source(audio) else "the audio"
-            return detector.prepare(audio, channel=side, published=published)
-        except AudioError as error:
-            return error
-        except MemoryError:
-            return AudioError(f"{name}: too long to hold in memory; `timeline` takes it, or split it")
-
+    prepare = partial(_or_error, partial(detector.prepare, published=published), channel=channel)
     waiting: deque[_Unfinished] = deque()
     batch: list[tuple[_Unfinished, int]] = []
     threads = min(4, os.cpu_count() or 1)
@@ -158,6 +149,37 @@ def read_in_batches(
         if batch:
             _run(detector, batch)
             yield from _finished(waiting)
+
+
+def score_in_turn(
+    score: Callable[..., Score], sources: Iterable[Source | InTurn], *, channel: int | None, **how: Any
+) -> Iterator[Score | AudioError]:
+    """Score recordings one after the other; for one that cannot be scored, yield the error.
+
+    Args:
+        score: as `Detector.score`.
+        sources: the recordings.
+        channel: as in `Detector.score`.
+        how: its other options.
+    """
+    for source in sources:
+        opened = source.source if isinstance(source, InTurn) else source
+        yield _or_error(partial(score, **how), opened, channel=channel)
+
+
+def _or_error(work: Callable[..., Result], source: Source, *, channel: int | None) -> Result | AudioError:
+    """What `work` makes of a recording and a channel, or why the recording cannot be read."""
+    name = "the recording"
+    try:
+        audio, side = source(), channel
+        if isinstance(audio, OneChannel):
+            audio, side = audio.audio, audio.channel
+        name = source_name(audio) if is_source(audio) else "the audio"
+        return work(audio, channel=side)
+    except AudioError as error:
+        return error
+    except MemoryError:
+        return AudioError(f"{name}: too long to hold in memory; `timeline` takes it, or split it")
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""Calibrates a detector on labelled recordings: scores them as `Detector.score` does, and fits."""
+"""Calibrates a detector, or fuses several, on labelled recordings: scores them as `Detector.score` does, and fits."""
 
 import hashlib
 import logging
@@ -9,9 +9,12 @@ import numpy as np
 
 from aasist_jax.calibration.detector_calibration import DetectorCalibration, FittedOn, score_rule
 from aasist_jax.calibration.fitting import Recording, fit
+from aasist_jax.calibration.fusion import Fusion, fit_fusion
 from aasist_jax.data.utterances import Utterance
 from aasist_jax.detection.batches import read_in_batches
-from aasist_jax.detection.detector import Detector
+from aasist_jax.detection.detector import Detector, FusedDetector
+from aasist_jax.detection.fused import evidence
+from aasist_jax.detection.result import Score
 from aasist_jax.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -60,9 +63,52 @@ def calibrate_on(
     Raises:
         DataError: there are too few recordings, or they cannot be told apart.
     """
+    fitted_on = _fitted_on(recordings, data, command)
+    rule = score_rule(detector.window)
+    return fit(recordings, weights_id=detector.weights_id, rule=rule, fitted_on=fitted_on, sure=sure)
+
+
+def read_evidence(fused: FusedDetector, utterances: Sequence[Utterance]) -> Iterator[Recording | None]:
+    """What a fusion is fitted to, of each recording: the members' log-likelihood ratios in place of scores of windows.
+
+    None, with a warning, for a recording that cannot be read or of which a member hears nothing.
+    """
+    sources = [partial(str, utterance.path) for utterance in utterances]
+    by_member = zip(*(member.score_sources(sources) for member in fused.members), strict=True)
+    for utterance, results in zip(utterances, by_member, strict=True):
+        fault = next((str(result) for result in results if isinstance(result, AudioError)), "")
+        scores = [result for result in results if isinstance(result, Score)]
+        llrs = [llr for score in scores if (llr := evidence(score)) is not None]
+        if len(llrs) < len(fused.members):
+            logger.warning("left out: %s", fault or f"{utterance.path}: no speech")
+            yield None
+            continue
+        yield Recording(
+            name=utterance.utterance,
+            is_human=utterance.label == "bonafide",
+            voice=utterance.speaker,
+            system=utterance.attack,
+            scores=np.array(llrs),
+            embeddings=np.empty((len(llrs), 0)),
+            facts=scores[0].facts,
+        )
+
+
+def fuse_on(
+    fused: FusedDetector, recordings: Sequence[Recording], *, data: str, command: str, sure: float = 0.9
+) -> Fusion:
+    """Fit a fusion to recordings that its members have read; the arguments are those of `calibrate_on`.
+
+    Raises:
+        DataError: there are too few recordings, or a member adds nothing.
+    """
+    return fit_fusion(recordings, members=fused.member_ids, fitted_on=_fitted_on(recordings, data, command), sure=sure)
+
+
+def _fitted_on(recordings: Sequence[Recording], data: str, command: str) -> FittedOn:
     listed = "".join(f"{each.name} {'human' if each.is_human else 'synthetic'}\n" for each in recordings)
     human = [each for each in recordings if each.is_human]
-    fitted_on = FittedOn(
+    return FittedOn(
         data=data,
         sha256=hashlib.sha256(listed.encode()).hexdigest(),
         human=len(human),
@@ -71,5 +117,3 @@ def calibrate_on(
         systems=tuple(sorted({each.system for each in recordings if not each.is_human})),
         command=command,
     )
-    rule = score_rule(detector.window)
-    return fit(recordings, weights_id=detector.weights.weights_id, rule=rule, fitted_on=fitted_on, sure=sure)

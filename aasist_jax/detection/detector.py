@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -17,13 +17,15 @@ from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.source import is_source, source_name
 from aasist_jax.calibration.detector_calibration import (
     DetectorCalibration,
+    published_calibration,
     read_detector_calibration,
     score_rule,
-    shipped_calibration,
 )
-from aasist_jax.detection.batches import score_many
+from aasist_jax.calibration.fusion import read_fusion
+from aasist_jax.detection.batches import InTurn, Source, score_in_batches, score_many
 from aasist_jax.detection.cutting import Cut, Cutter
 from aasist_jax.detection.estimator import Estimator
+from aasist_jax.detection.fused import Fused, fusion_file
 from aasist_jax.detection.judging import judge_recording, with_channels
 from aasist_jax.detection.model import Model, ReadOut
 from aasist_jax.detection.recordings import has_two_sides, recording_blocks
@@ -32,14 +34,26 @@ from aasist_jax.detection.stream import Stream, score_timeline
 from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError, ConfigError, ScoreFileError, WeightsError
 from aasist_jax.models.explanation import Explainer, Explanation
+from aasist_jax.runtime.private_folder import data_folder
 from aasist_jax.weights.folder import Weights, load_weights
-from aasist_jax.weights.published import find_weights
+from aasist_jax.weights.published import find_weights, weights_names
+from aasist_jax.weights.shipped import is_shipped
 
 logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "calibration.json"
+"""In a weights folder."""
 
 Blocks = Iterable[Float32[np.ndarray, " samples"]]
+
+
+def calibration_file(folder: Path, weights_id: str) -> Path:
+    """Where the calibration that a user makes of the weights in a folder is kept.
+
+    It is a file of that folder, but for the weights of the package: into the package nothing is written, and it may be
+    installed for several users, so that theirs are in the user's data folder, by the id of the weights.
+    """
+    return data_folder() / "calibrations" / f"{weights_id}.json" if is_shipped(folder) else folder / CALIBRATION_FILE
 
 
 class Detector(Model, Estimator):
@@ -62,19 +76,20 @@ class Detector(Model, Estimator):
     def from_pretrained(
         cls, weights: str | PathLike[str] | None = None, *, download: bool = False, dtype: Any = jnp.float32
     ) -> "Detector":
-        """Load weights: a folder, published weights by name, or a repository of the Hugging Face Hub.
+        """Load weights: a folder, weights by name, or a repository of the Hugging Face Hub.
 
-        With a calibration, results say `human`, `unsure` or `synthetic`; without one, `unsure`. It is the folder's
-        `calibration.json`, as `aasist-jax calibrate` writes it, or else the one that the package has for published
-        weights. One that was fitted on other weights is left aside, with a warning.
+        With a calibration, results say `human`, `unsure` or `synthetic`; without one, `unsure`. It is the one that
+        `aasist-jax calibrate` wrote (see `calibration_file`), or else that of the package for its own weights and for
+        published ones. One that was fitted on other weights is left aside, with a warning.
 
         A window of noise is scored, so that weights which score nothing are told here, and not as a fault of the first
         recording. This compiles the model, which the first `score` then need not do.
 
         Args:
-            weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; the
-                name of published weights, as listed by `aasist-jax models`; or `hf://owner/name[@revision]`. None for
-                the default published weights.
+            weights: the path of a weights folder, as written by `aasist-jax fetch-weights`, `convert` and `train`; a
+                name that `aasist-jax models` lists, of the package's own weights or of published ones; or
+                `hf://owner/name[@revision]`. None for the one that it marks as the default. Several of these with
+                commas between give a `FusedDetector`, with the fusion that `aasist-jax calibrate` fitted, if it did.
             download: download published weights if they are not on this machine yet.
             dtype: the compute dtype (float32 or bfloat16).
 
@@ -82,16 +97,22 @@ class Detector(Model, Estimator):
             WeightsError: there are no such weights, or they have not been downloaded yet; in that case the message
                 gives their address and size. Or they are damaged, or give no finite score.
         """
+        names = weights_names(weights)
+        if len(names) > 1:
+            members = [Detector.from_pretrained(name, download=download, dtype=dtype) for name in names]
+            return FusedDetector.of(members)
         folder = find_weights(weights, download=download)
         detector = cls(load_weights(folder), dtype=dtype)
         detector.check_weights(str(folder))
-        detector.calibration = detector._find_calibration(folder / CALIBRATION_FILE)
+        detector.calibration = detector._find_calibration(folder)
         return detector
 
-    def _find_calibration(self, path: Path) -> DetectorCalibration | None:
-        if not path.is_file():
-            shipped = shipped_calibration(self.weights.weights_id)
-            return shipped if shipped is not None and not self.calibration_fault(shipped) else None
+    def _find_calibration(self, folder: Path) -> DetectorCalibration | None:
+        candidates = (calibration_file(folder, self.weights.weights_id), folder / CALIBRATION_FILE)
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            published = published_calibration(self.weights.weights_id)
+            return published if published is not None and not self.calibration_fault(published) else None
         try:
             calibration = read_detector_calibration(path)
             fault = self.calibration_fault(calibration)
@@ -115,10 +136,20 @@ class Detector(Model, Estimator):
         )
 
     @property
+    def weights_id(self) -> str:
+        """Identifies configuration and tensors."""
+        return self.weights.weights_id
+
+    @property
     def model_id(self) -> str:
         """Identifies weights and calibration; without a calibration, the weights alone."""
         bound = "" if self.calibration is None else f"+{self.calibration.calibration_id}"
-        return f"{self.weights.weights_id}{bound}"
+        return f"{self.weights_id}{bound}"
+
+    @property
+    def strongest(self) -> tuple[float, float] | None:
+        """The lowest and the highest log-likelihood ratio that a verdict can rest on; None without a calibration."""
+        return None if self.calibration is None else self.calibration.strongest
 
     def stream(
         self,
@@ -214,6 +245,17 @@ class Detector(Model, Estimator):
         """
         return score_many(self, recordings, progress=progress, channel=channel, rule=rule, published=published)
 
+    def score_sources(
+        self,
+        sources: Iterable[Source | InTurn],
+        *,
+        channel: int | None = None,
+        rule: DecisionRule | None = None,
+        published: bool = False,
+    ) -> Iterator[Score | AudioError]:
+        """What `score_many` does, of functions that return recordings; see `score_in_batches`."""
+        return score_in_batches(self, sources, channel=channel, rule=rule, published=published)
+
     def prepare(self, audio: Any, *, channel: int | None = None, published: bool = False) -> Prepared:
         """Decode, check and cut a recording into windows: the part of `score` before the model. Thread-safe.
 
@@ -303,3 +345,24 @@ class Detector(Model, Estimator):
         if self.family.explainer is None:
             raise ConfigError(f"{self.family.name}: scores of this family cannot be explained; `timeline` shows where")
         return self.family.explainer(self.weights.config, self.variables)
+
+
+class FusedDetector(Fused, Detector):
+    """Several detectors as one: it scores whole recordings, and refuses what needs a single network."""
+
+    @classmethod
+    def of(cls, members: Sequence[Detector]) -> "FusedDetector":
+        """Join detectors, with their fusion where one is kept (see `fusion_file`).
+
+        Raises:
+            WeightsError: one stands there twice.
+        """
+        fused = cls(members)
+        path = fusion_file(fused.member_ids)
+        if not path.is_file():
+            return fused
+        try:
+            return cls(members, fusion=read_fusion(path))
+        except (ScoreFileError, WeightsError) as error:
+            logger.warning("%s is left aside, and no verdict is sure: %s", path, error)
+            return fused

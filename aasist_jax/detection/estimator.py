@@ -10,9 +10,7 @@ from aasist_jax.detection.verdict import DecisionRule
 from aasist_jax.errors import AudioError, WeightsError
 
 if TYPE_CHECKING:
-    from aasist_jax.calibration.detector_calibration import DetectorCalibration
     from aasist_jax.detection.result import Score
-    from aasist_jax.weights.folder import Weights
 
 
 class Estimator:
@@ -22,13 +20,18 @@ class Estimator:
     not scikit-learn's mean accuracy.
     """
 
-    weights: "Weights"
-    calibration: "DetectorCalibration | None"
-
     classes_ = np.array(["human", "synthetic"])
     """The columns of `predict_proba`. `predict` gives `unsure` as well."""
 
     if TYPE_CHECKING:
+
+        @property
+        def weights_id(self) -> str:
+            """See `Detector.weights_id`."""
+
+        @property
+        def strongest(self) -> tuple[float, float] | None:
+            """See `Detector.strongest`."""
 
         def score_many(self, recordings: Iterable[Any], *, rule: DecisionRule | None) -> Iterator[Score | AudioError]:
             """See `Detector.score_many`."""
@@ -87,8 +90,8 @@ class Estimator:
             yield result
 
     def _need_calibration(self, name: str) -> None:
-        if self.calibration is None:
+        if self.strongest is None:
             raise WeightsError(
-                f"{name}: {self.weights.weights_id} has no calibration, so its scores are no evidence yet; "
+                f"{name}: {self.weights_id} has no calibration, so its scores are no evidence yet; "
                 "`aasist-jax calibrate` makes one, and `score` gives raw logits"
             )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from aasist_jax.detection.batches import InTurn, OneChannel, Source, score_in_batches
+from aasist_jax.detection.batches import InTurn, OneChannel, Source
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.inputs import STANDARD_INPUT, Recording, open_recording
 from aasist_jax.detection.result import Score
@@ -75,9 +75,8 @@ def score_files(
         rule: as in `Detector.score`.
         published: as in `Detector.score`.
     """
-    results = score_in_batches(
-        detector, [_source(recording) for recording in recordings], rule=rule, published=published
-    )
+    sources = [_source(recording) for recording in recordings]
+    results = detector.score_sources(sources, rule=rule, published=published)
     for recording, result in zip(recordings, results, strict=True):
         if isinstance(result, AudioError):
             yield Row(recording.name, None, str(result), recording.channel)

@@ -15,7 +15,7 @@ from aasist_jax.errors import AudioError, ConfigError, WeightsError
 from aasist_jax.models.family import FrameGeometry, Window, family_of
 from aasist_jax.models.network import Outputs, build_network, class_logits, read_out_function
 from aasist_jax.models.variables import split_variables
-from aasist_jax.weights.folder import Weights
+from aasist_jax.weights.folder import Weights, as_float32
 
 GROUP = 8
 """Windows that are in hand at once."""
@@ -36,7 +36,7 @@ class Model:
         self.weights = weights
         self.family = family_of(weights.config)
         self.network = network = build_network(weights.config, dtype=dtype)
-        self.variables = variables = jax.device_put(jax.tree.map(_as_float32, weights.variables))
+        self.variables = variables = jax.device_put(jax.tree.map(as_float32, weights.variables))
         params, state = split_variables(variables)
         # Each shape of a batch may be rounded its own way. With one shape, a window has one score to the bit, on every
         # way to a verdict.
@@ -259,8 +259,3 @@ def _ordered(outputs: Outputs, bonafide_index: int | None) -> tuple[jax.Array, j
 def _joined(read_outs: Iterable[tuple[jax.Array, jax.Array]]) -> ReadOut:
     found = [np.concatenate([np.asarray(logits), np.asarray(embedding)], axis=1) for logits, embedding in read_outs]
     return np.concatenate(found).astype(np.float32, copy=False)
-
-
-def _as_float32(x: np.ndarray) -> np.ndarray:
-    # Half-precision weights are converted to float32: epsilon and variances are too small for half precision.
-    return x.astype(np.float32) if x.dtype == np.float16 else x

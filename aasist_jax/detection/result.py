@@ -10,6 +10,7 @@ from aasist_jax.detection.result_html import result_html
 from aasist_jax.detection.timeline import Segment, WindowScore, judge_windows, segments
 from aasist_jax.detection.timeline_plot import verdict_figure
 from aasist_jax.detection.verdict import Label, Reason, Verdict
+from aasist_jax.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +23,8 @@ class Score:
     Attributes:
         verdict: what can be said of the recording; None for a published score, which has no label.
         score: the raw logit of bona fide, as published: higher means more likely human. It is not a likelihood ratio.
-            With several windows, their mean. None if nothing was heard.
-        logits: the logits (spoof, bona fide); with several windows, their mean. None if nothing was heard.
+            With several windows, their mean. None if nothing was heard, and of a fusion.
+        logits: the logits (spoof, bona fide); with several windows, their mean. None where there is no `score`.
         seconds: length of the recording.
         heard_seconds: seconds of it that were judged.
         speech_seconds: seconds of it that are speech.
@@ -31,8 +32,9 @@ class Score:
         facts: plain facts of the signal.
         weights_id: identifies configuration and tensors.
         model_id: identifies weights and calibration.
-        windows: the windows that the verdict rests on, and those that were not heard, in order.
+        windows: the windows that the verdict rests on, and those that were not heard, in order; of a fusion, none.
         channels: the scores of both channels of a recording whose channels differ and were averaged; else none.
+        members: of a fusion, the scores by each of its detectors; else none.
     """
 
     verdict: Verdict | None
@@ -47,6 +49,7 @@ class Score:
     model_id: str
     windows: tuple[WindowScore, ...]
     channels: tuple["Score", ...] = ()
+    members: tuple["Score", ...] = ()
 
     @property
     def label(self) -> Label | None:
@@ -104,8 +107,10 @@ class Score:
         writes it.
 
         Raises:
-            ConfigError: it is a published score, which has no verdict.
+            ConfigError: it is a published score, which has no verdict, or that of a fusion, which has no windows.
         """
+        if self.members:
+            raise ConfigError("the score of a fusion has no windows to draw; plot one of its `members`")
         return verdict_figure(self, self.windows, self.segments)
 
     def _repr_html_(self) -> str:

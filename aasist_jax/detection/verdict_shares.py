@@ -11,7 +11,6 @@ import numpy as np
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.audio.load import load_audio
 from aasist_jax.data.utterances import Utterance
-from aasist_jax.detection.batches import score_in_batches
 from aasist_jax.detection.detector import Detector
 from aasist_jax.detection.verdict import DecisionRule, Label
 from aasist_jax.errors import AudioError
@@ -70,7 +69,7 @@ def judge_all(
 ) -> Iterator[Judged]:
     """Judge recordings whose truth is known; one that cannot be read is logged and has no label."""
     sources = [partial(_source, utterance, number, change) for number, utterance in enumerate(utterances)]
-    for utterance, result in zip(utterances, score_in_batches(detector, sources, rule=rule), strict=True):
+    for utterance, result in zip(utterances, detector.score_sources(sources, rule=rule), strict=True):
         if isinstance(result, AudioError):
             logger.warning("left out: %s", result)
             yield Judged(utterance, None)

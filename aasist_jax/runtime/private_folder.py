@@ -4,12 +4,17 @@ import os
 import stat
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 
 
 def cache_folder() -> Path:
     """The user's cache folder of this package; it need not exist yet. Where it is a link, its target."""
     return user_cache_path("aasist_jax").resolve()
+
+
+def data_folder() -> Path:
+    """The user's data folder of this package, for what cannot be fetched or computed again; it need not exist yet."""
+    return user_data_path("aasist_jax").resolve()
 
 
 def make_private(folder: Path) -> None:

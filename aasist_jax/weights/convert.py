@@ -1,4 +1,4 @@
-"""Converts PyTorch checkpoints (`.pth`) to weights folders, and back."""
+"""Converts PyTorch checkpoints (`.pth`) to weights folders, and back; stores a folder again in another type."""
 
 from os import PathLike
 from pathlib import Path
@@ -6,14 +6,18 @@ from pathlib import Path
 from aasist_jax.config import load_config
 from aasist_jax.errors import WeightsError
 from aasist_jax.runtime.files import sha256_of
-from aasist_jax.weights.folder import Source, load_weights, save_weights
+from aasist_jax.weights.folder import Source, Stored, load_weights, save_weights
 from aasist_jax.weights.names import from_torch, to_torch
 from aasist_jax.weights.recognition import what_it_looks_like
 from aasist_jax.weights.torch_file import read_torch_file, write_torch_file
 
 
 def convert_checkpoint(
-    checkpoint: str | PathLike[str], config: str | PathLike[str], output: str | PathLike[str]
+    checkpoint: str | PathLike[str],
+    config: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    dtype: Stored | None = None,
 ) -> Path:
     """Convert a PyTorch checkpoint to a weights folder.
 
@@ -21,6 +25,7 @@ def convert_checkpoint(
         checkpoint: a `.pth` file in PyTorch's zip format; no code in it is run.
         config: the JSON or official `.conf` file whose `model_config` describes the model.
         output: the folder to write `model.safetensors` and `config.json` into.
+        dtype: the type that parameters are stored as; None: that of the checkpoint.
 
     Raises:
         CheckpointError: the file is damaged, malicious or of another kind.
@@ -35,7 +40,19 @@ def convert_checkpoint(
         guess = what_it_looks_like(tensors, model_config)
         raise WeightsError(f"{error}; {guess}" if guess else str(error)) from None
     source = Source(Path(checkpoint).name, sha256_of(Path(checkpoint)))
-    return save_weights(output, model_config, variables, source)
+    return save_weights(output, model_config, variables, source, dtype=dtype)
+
+
+def store_again(folder: str | PathLike[str], output: str | PathLike[str], dtype: Stored) -> Path:
+    """Write a weights folder once more, its parameters in another type.
+
+    Its calibration is not taken along: other numbers are other weights, and want a calibration of their own.
+
+    Raises:
+        WeightsError: as `load_weights` and `save_weights`.
+    """
+    weights = load_weights(folder)
+    return save_weights(output, weights.config, weights.variables, weights.source, dtype=dtype)
 
 
 def export_checkpoint(folder: str | PathLike[str], output: str | PathLike[str]) -> Path:

@@ -1,4 +1,9 @@
-"""The weights folder: `model.safetensors` and `config.json`."""
+"""The weights folder: `model.safetensors` and `config.json`.
+
+Parameters may be stored as float16, in half the bytes; in memory they are float32 again. The other variables are always
+stored as they are: a variance may lie below the smallest normal float16 (6.1e-5), where the digits run out, and what is
+divided by its root would change with it.
+"""
 
 import hashlib
 import json
@@ -7,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -25,6 +30,9 @@ from aasist_jax.weights.names import check_leaves, check_variables, variable_sha
 
 FORMAT = 1
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+Stored = Literal["float32", "float16"]
+"""The type of parameters in a file."""
+
 HEADER_BYTES = 16 << 20
 """More than the names and shapes of any model take in a file of tensors."""
 
@@ -43,10 +51,11 @@ class Weights:
 
     Attributes:
         config: the `model_config` dataclass of the architecture.
-        variables: `{"params": params, **model_state}`, NumPy arrays.
+        variables: `{"params": params, **model_state}`, NumPy arrays; float32 where the file has float16.
         source: the origin of the weights.
         weights_id: the stem of the source name and twelve hex digits of a SHA-256 over the configuration and the
-            content of `model.safetensors`: other pool ratios over the same tensors are other weights.
+            content of `model.safetensors`: other pool ratios over the same tensors are other weights, and so are the
+            same ones stored as float16.
         tensors_id: the same over the content of `model.safetensors` alone; what a run that starts from it is known by,
             since its configuration may have another window.
     """
@@ -68,14 +77,29 @@ class Weights:
         return split_variables(self.variables)[1]
 
 
-def save_weights(folder: str | PathLike[str], config: Any, variables: Variables, source: Source) -> Path:
+def save_weights(
+    folder: str | PathLike[str], config: Any, variables: Variables, source: Source, *, dtype: Stored | None = None
+) -> Path:
     """Write a weights folder. The files of an existing folder are replaced, the configuration last.
 
     `config.json` holds what is needed to use the tensors: the architecture and its `model_config`, the sample rate, the
     window in samples, the labels in the order of the outputs, the index of the bona fide output, and the source.
+
+    Args:
+        folder: to write.
+        config: the `model_config`.
+        variables: parameters and state.
+        source: the origin of the weights.
+        dtype: the type that parameters are stored as; None: as they are.
+
+    Raises:
+        WeightsError: the variables do not fit the model, a parameter is too large for `dtype`, or the folder cannot be
+            written.
     """
     folder = Path(folder)
     flat = check_variables(config, variables, str(folder))
+    if dtype is not None:
+        flat = {path: _as_stored(path, value, dtype, str(folder)) for path, value in flat.items()}
     description = {
         "format": FORMAT,
         "model_config": {"architecture": family_of(config).name} | to_json(config),
@@ -92,6 +116,15 @@ def save_weights(folder: str | PathLike[str], config: Any, variables: Variables,
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written ({error.strerror or error})") from None
     return folder
+
+
+def _as_stored(path: str, value: np.ndarray, dtype: Stored, origin: str) -> np.ndarray:
+    if value.dtype.kind != "f" or not path.startswith("params/"):
+        return value
+    largest = np.abs(value).max(initial=0)
+    if largest > np.finfo(dtype).max:
+        raise WeightsError(f"{origin}: {path} holds values up to {largest:.3g}, too large for {dtype}; store float32")
+    return value.astype(dtype)
 
 
 def load_weights(folder: str | PathLike[str]) -> Weights:
@@ -121,7 +154,13 @@ def load_weights(folder: str | PathLike[str]) -> Weights:
     described = json.dumps({"architecture": family_of(config).name} | to_json(config), sort_keys=True)
     digests = (hashlib.sha256(data).hexdigest()[:12] for data in (described.encode() + b"\0" + content, content))
     stem = Path(source.name).stem
+    flat = {path: as_float32(value) for path, value in flat.items()}
     return Weights(config, unflatten_dict(flat, sep="/"), source, *(f"{stem}-{digest}" for digest in digests))
+
+
+def as_float32(x: np.ndarray) -> np.ndarray:
+    """What is computed with: float32 in place of float16, in which epsilons and variances would vanish."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 def _read_tensors(path: Path, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> bytes:

@@ -1,4 +1,7 @@
-"""Finds weights by name. Published ones are downloaded, checked, converted and stored in the user's cache folder."""
+"""Finds weights by name: those of the package, and published ones.
+
+The published ones are downloaded, checked, converted and stored in the user's cache folder.
+"""
 
 import os
 import tempfile
@@ -12,6 +15,7 @@ from aasist_jax.models.published import PublishedWeights
 from aasist_jax.runtime.download import download
 from aasist_jax.runtime.private_folder import cache_folder, make_private, why_untrusted
 from aasist_jax.runtime.progress import byte_progress
+from aasist_jax.weights import shipped
 from aasist_jax.weights.hub import HUB_PREFIX, fetch_from_hub
 
 URL_VARIABLE = "AASIST_JAX_WEIGHTS_URL"
@@ -33,7 +37,9 @@ def published_weights() -> dict[str, PublishedWeights]:
 
 
 def default_weights() -> str:
-    """Name of the weights that are used when the user names none."""
+    """Name of the weights that are used when the user names none: those of the package, or else published ones."""
+    if shipped.DEFAULT in shipped.shipped_names():
+        return shipped.DEFAULT
     return next(name for name, entry in published_weights().items() if entry.default)
 
 
@@ -55,9 +61,9 @@ def find_weights(
     """Return the folder of the given weights.
 
     Args:
-        weights: the path of a folder; the name of published weights; or `hf://owner/name`, `hf://owner/name@revision`,
-            a repository of the Hugging Face Hub, which is downloaded to the Hub's cache (extra `hub`). None for the
-            default published weights.
+        weights: the name of weights of the package, which no folder of that name hides; the path of a folder; the name
+            of published weights; or `hf://owner/name`, `hf://owner/name@revision`, a repository of the Hugging Face
+            Hub, which is downloaded to the Hub's cache (extra `hub`). None for `default_weights()`.
         download: download published weights that are not in the cache yet.
         cache: as in `fetch_weights`.
 
@@ -68,11 +74,19 @@ def find_weights(
     name = default_weights() if weights is None else os.fspath(weights)
     if name.startswith(HUB_PREFIX):
         return fetch_from_hub(name)
+    # A name of the package first: what lies in the folder where a command happens to run must not change its results.
+    if name in shipped.shipped_names():
+        return shipped.shipped_folder(name)
     if Path(name).is_dir():
         return Path(name)
+    if len(weights_names(name)) > 1:
+        raise WeightsError(
+            f"{name}: several weights, which only `score`, `verdicts`, `evaluate` and `calibrate` take; name one"
+        )
     known = published_weights()
     if name not in known:
-        raise WeightsError(f"{name}: no such folder, nor published weights of that name; {nearest(name, known)}")
+        names = [*shipped.shipped_names(), *known]
+        raise WeightsError(f"{name}: no such folder, nor weights of that name; {nearest(name, names)}")
     folder = _folder(name, cache)
     if _complete(folder):
         return _trusted(folder)
@@ -85,11 +99,28 @@ def find_weights(
     )
 
 
+def weights_names(weights: str | os.PathLike[str] | None) -> tuple[str, ...]:
+    """The weights that are named together, with commas between; none for None, one for a folder.
+
+    Raises:
+        WeightsError: there is nothing before a comma, or after it.
+    """
+    if weights is None:
+        return ()
+    name = os.fspath(weights)
+    names = (name,) if "," not in name or Path(name).is_dir() else tuple(each.strip() for each in name.split(","))
+    if not all(names) and len(names) > 1:
+        raise WeightsError(f"{name}: names nothing beside a comma; give weights on both sides of it, as in a,b")
+    return names
+
+
 def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None = None) -> Path:
     """Return the folder of published weights; download and convert them if they are not in the cache.
 
+    Weights of the package are found where they are.
+
     Args:
-        name: a key of `published_weights()`.
+        name: a key of `published_weights()`, or of `shipped_names()`.
         cache: folder in which `weights/NAME/` is stored; default: the user's cache folder of this package.
         url: address of a folder that holds the checkpoint; default: `AASIST_JAX_WEIGHTS_URL`, else the address that
             the authors give. In all cases its SHA-256 must be the published one.
@@ -100,6 +131,8 @@ def fetch_weights(name: str, *, cache: Path | str | None = None, url: str | None
     Raises:
         WeightsError: unknown name, no network, a wrong file, or the cache folder cannot be written.
     """
+    if name in shipped.shipped_names():
+        return shipped.shipped_folder(name)
     known = published_weights()
     if name not in known:
         raise WeightsError(f"no published weights are called {name!r}; {nearest(name, known)}")

@@ -393,7 +393,7 @@ def test_a_folder_is_loaded_by_name(tmp_path: Path, detector: Detector, speech: 
     folder = save_toy(tmp_path / "toy")
     result = Detector.from_pretrained(str(folder)).score((speech, 16_000))
     assert result.logits == detector.score((speech, 16_000)).logits
-    with pytest.raises(WeightsError, match=r"nowhere: no such folder, nor published weights of that name"):
+    with pytest.raises(WeightsError, match=r"nowhere: no such folder, nor weights of that name"):
         Detector.from_pretrained(tmp_path / "nowhere")
 
 

@@ -252,15 +252,15 @@ def test_the_published_calibrations_fit_weights_that_are_published() -> None:
     """Whatever the package carries is a calibration, and is found by the id of its weights."""
     from importlib import resources
 
-    from aasist_jax.calibration.detector_calibration import shipped_calibration
+    from aasist_jax.calibration.detector_calibration import published_calibration
 
     published = resources.files("aasist_jax.calibration").joinpath("published")
     names = [file.name for file in published.iterdir()] if published.is_dir() else []
     for name in names:
         if not name.endswith(".json"):
             continue
-        found = shipped_calibration(name.removesuffix(".json"))
+        found = published_calibration(name.removesuffix(".json"))
         assert isinstance(found, DetectorCalibration)
         assert f"{found.weights_id}.json" == name
         assert found.fitted_on.human > 0
-    assert shipped_calibration("toy-0123") is None
+    assert published_calibration("toy-0123") is None

@@ -281,7 +281,7 @@ def test_the_command_converts_both_ways_without_pytorch(reference: Path, tmp_pat
     [
         (("none.pth",), "--config and --output: both are needed"),
         (("none.pth", "--config", "configs/AASIST.json", "--output", "x"), "'none.pth' cannot be read"),
-        (("x", "--to-torch", "y.pth", "--output", "z"), "--to-torch: goes without --config and --output"),
+        (("x", "--to-torch", "y.pth", "--output", "z"), "--to-torch: goes without --config, --output and --dtype"),
         (("x\x1b[31m\ny", "--to-torch", "y.pth"), r"x\x1b[31m\ny: no config.json there"),
     ],
 )

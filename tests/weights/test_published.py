@@ -172,7 +172,7 @@ def test_unknown_name(tmp_path: Path, name: str, advice: str) -> None:
     assert str(caught.value) == f"no published weights are called {name!r}; {advice}"
     with pytest.raises(WeightsError) as caught:
         find_weights(name or "nothing", cache=tmp_path)
-    assert str(caught.value) == f"{name or 'nothing'}: no such folder, nor published weights of that name; {advice}"
+    assert str(caught.value) == f"{name or 'nothing'}: no such folder, nor weights of that name; {advice}"
     assert list(tmp_path.iterdir()) == []
 
 
