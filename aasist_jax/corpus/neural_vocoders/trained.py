@@ -18,7 +18,14 @@ from aasist_jax.augmentation.sound import OtherWave, Wave
 from aasist_jax.corpus.neural_vocoders.kinds import KINDS
 from aasist_jax.corpus.neural_vocoders.mel import HOP
 from aasist_jax.corpus.neural_vocoders.spectra import log_mel
-from aasist_jax.corpus.neural_vocoders.training import CHECKPOINT, Report, TrainingSettings, at_level, train
+from aasist_jax.corpus.neural_vocoders.training import (
+    CHECKPOINT,
+    Report,
+    TrainingSettings,
+    at_level,
+    initial_parameters,
+    train,
+)
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import replacing, write_text
 
@@ -112,12 +119,17 @@ def _loaded(folder: Path) -> tuple[Callable[..., Any], Any]:
     found = _described(folder)
     try:
         vocoder = KINDS[found.kind].network(msgspec.convert(found.config, KINDS[found.kind].config))
-        parameters = unflatten_dict(load_file(folder / MODEL), sep="/")
+        tensors = load_file(folder / MODEL)
     except (msgspec.MsgspecError, SafetensorError) as error:
         raise DataError(f"{folder}: damaged ({error}); train the vocoder anew") from None
+
+    expected = jax.eval_shape(lambda: initial_parameters(vocoder, jax.random.key(0)))
+    shapes = {name: leaf.shape for name, leaf in flatten_dict(expected, sep="/").items()}
+    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise DataError(f"{folder}: the tensors of {MODEL} are not those of {CONFIG}; train the vocoder anew")
 
     @jax.jit
     def apply(parameters: Any, waves: Any, key: Any) -> Any:
         return vocoder.apply(parameters, log_mel(waves), rngs={"noise": key})
 
-    return apply, jax.device_put(parameters)
+    return apply, jax.device_put(unflatten_dict(tensors, sep="/"))

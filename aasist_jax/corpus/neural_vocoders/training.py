@@ -40,6 +40,7 @@ _SCORES, _FEATURES = 0.05, 0.1
 """Weights of a discriminator's scores and layers beside the distance of spectra."""
 
 _GAIN = 6.0
+_SHORT = 8 * HOP
 _BETAS = (0.8, 0.99)
 
 
@@ -148,13 +149,17 @@ def train(
 
 def initial_state(vocoder: Vocoder, settings: TrainingSettings) -> State:
     """The state before the first step."""
-    waves = jnp.zeros((1, 8 * HOP))
-    keys = jax.random.split(jax.random.key(settings.seed), 3)
-    # Not by `jax.jit`: to compile the drawing of all weights as one program takes minutes.
-    parameters = vocoder.init({"params": keys[0], "noise": keys[1]}, waves, method="loss")
-    judge = PeriodDiscriminator().init(keys[2], waves) if settings.adversarial_from < 1 else {}
+    keys = jax.random.split(jax.random.key(settings.seed))
+    parameters = initial_parameters(vocoder, keys[0])
+    judge = PeriodDiscriminator().init(keys[1], jnp.zeros((1, _SHORT))) if settings.adversarial_from < 1 else {}
     optimizer = _optimizer(settings)
     return State(jnp.zeros((), jnp.int32), parameters, judge, optimizer.init(parameters), optimizer.init(judge))
+
+
+def initial_parameters(vocoder: Vocoder, key: Array) -> Any:
+    """The parameters before training."""
+    # Not by `jax.jit`: to compile the drawing of all of them as one program takes minutes.
+    return vocoder.init({"params": key, "noise": key}, jnp.zeros((1, _SHORT)), method="loss")
 
 
 def _optimizer(settings: TrainingSettings) -> optax.GradientTransformation:
