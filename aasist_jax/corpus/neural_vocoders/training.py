@@ -51,7 +51,7 @@ class TrainingSettings:
     Attributes:
         steps: of the optimizer.
         batch: crops of a step.
-        frames: length of a crop, in frames of 16 ms.
+        frames: length of a crop, in frames of 16 ms; an even number, 8 at least.
         learning_rate: the highest; it rises over the first 100 steps, and falls to 0 by half a cosine.
         adversarial_from: the share of steps after which there is a discriminator; 1: never.
         seed: of weights, crops and noise.

@@ -20,7 +20,7 @@ class Vocoder(nn.Module):
         """How far from real waves it is.
 
         Args:
-            waves: a multiple of 256 samples.
+            waves: a multiple of 512 samples, 2048 at least.
 
         Returns:
             The loss, and the waves that it makes of their spectrograms for a discriminator; None to have none.

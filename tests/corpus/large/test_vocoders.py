@@ -12,7 +12,7 @@ from aasist_jax.corpus.large.vocoders import FOLDER, prepare_vocoders, vocoders_
 from aasist_jax.corpus.neural_vocoders import kinds, training
 from aasist_jax.corpus.neural_vocoders.trained import MODEL, copy_by, is_trained
 from aasist_jax.corpus.neural_vocoders.training import TrainingSettings
-from aasist_jax.corpus.neural_vocoders.vocos import Vocos
+from aasist_jax.corpus.neural_vocoders.vocos import Vocos, VocosConfig
 from tests.corpus.made_voices import speech_like
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -21,7 +21,7 @@ VOCOS_ALONE = choose_systems({"multiband_gan", "diffusion"})
 
 
 @dataclass(frozen=True)
-class SmallVocos:
+class SmallVocos(VocosConfig):
     """Sizes with which a step takes no time."""
 
     width: int = 8

@@ -37,7 +37,7 @@ def losses_of(vocoder: Vocoder, settings: TrainingSettings, folder: Path) -> tup
 def test_a_network_makes_as_many_samples_as_frames_have(kind: str) -> None:
     vocoder = SMALL[kind]
     rngs = {"params": jax.random.key(0), "noise": jax.random.key(1)}
-    waves = jax.random.normal(jax.random.key(2), (2, 5 * 256)) / 10
+    waves = jax.random.normal(jax.random.key(2), (2, 8 * 256)) / 10
     parameters = vocoder.init(rngs, waves, method="loss")
     made = vocoder.apply(parameters, log_mel(waves), rngs={"noise": jax.random.key(3)})
     assert isinstance(made, jax.Array)
