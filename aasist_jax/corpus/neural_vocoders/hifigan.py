@@ -15,6 +15,7 @@ import soxr
 from jaxtyping import Array, Float
 
 from aasist_jax.audio.limits import SAMPLE_RATE
+from aasist_jax.corpus.neural_vocoders.layers import Upsample
 from aasist_jax.corpus.neural_vocoders.legacy_checkpoint import read_legacy_checkpoint
 from aasist_jax.corpus.neural_vocoders.mel import HOP, RATE, log_mel
 from aasist_jax.errors import DataError
@@ -36,22 +37,6 @@ class HifiganConfig:
     rates: tuple[int, ...] = (8, 8, 2, 2)
     kernels: tuple[int, ...] = (3, 7, 11)
     dilations: tuple[int, ...] = (1, 3, 5)
-
-
-class Upsample(nn.Module):
-    """A transposed convolution of a stride and a kernel of twice the stride, as one of two frames and all phases."""
-
-    features: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "batch frames channels"]) -> Float[Array, "batch more_frames features"]:
-        """Give `stride` frames for each."""
-        phases = nn.Conv(self.features * self.stride, (2,), padding=[(1, 1)], use_bias=False, name="taps")(x)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        joined = phases.reshape(x.shape[0], -1, self.features)
-        edge = self.stride // 2
-        return joined[:, edge : joined.shape[1] - edge] + bias[None, None]
 
 
 class Generator(nn.Module):

@@ -9,7 +9,7 @@ from scipy import signal
 RATE = 22_050
 BANDS = 80
 HOP = 256
-_FFT = 1024
+FFT = 1024
 _TOP = 8_000.0
 _FLOOR = 1e-5
 _BREAK, _LINEAR_STEP, _LOG_STEP = 1000.0, 200 / 3, np.log(6.4) / 27
@@ -24,20 +24,24 @@ def log_mel(wave: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames 
     Args:
         wave: at least 385 samples.
     """
-    padded = np.pad(wave, (_FFT - HOP) // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::HOP][: wave.size // HOP]
-    magnitude = np.sqrt(np.square(np.abs(np.fft.rfft(frames * signal.windows.hann(_FFT, sym=False)))) + 1e-9)
+    padded = np.pad(wave, (FFT - HOP) // 2, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP][: wave.size // HOP]
+    magnitude = np.sqrt(np.square(np.abs(np.fft.rfft(frames * signal.windows.hann(FFT, sym=False)))) + 1e-9)
     return np.log(np.maximum(magnitude @ mel_filters().T, _FLOOR)).astype(np.float32)
 
 
 @cache
-def mel_filters() -> Float[np.ndarray, "80 513"]:
-    """Triangles of equal area on Slaney's scale (Auditory Toolbox): linear below 1 kHz, logarithmic above."""
+def mel_filters(rate: int = RATE) -> Float[np.ndarray, "80 513"]:
+    """Triangles of equal area on Slaney's scale (Auditory Toolbox): linear below 1 kHz, logarithmic above.
+
+    Args:
+        rate: samples per second of the wave whose spectrum is filtered, at least 16,000.
+    """
     top = _BREAK / _LINEAR_STEP + np.log(_TOP / _BREAK) / _LOG_STEP
     steps = np.linspace(0, top, BANDS + 2)
     logarithmic = _BREAK * np.exp(_LOG_STEP * (steps - _BREAK / _LINEAR_STEP))
     edges = np.where(steps < _BREAK / _LINEAR_STEP, steps * _LINEAR_STEP, logarithmic)
-    bins = np.fft.rfftfreq(_FFT, 1 / RATE)[:, None]
+    bins = np.fft.rfftfreq(FFT, 1 / rate)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     return (np.maximum(np.minimum(rising, falling), 0.0) * 2 / (edges[2:] - edges[:-2])).T

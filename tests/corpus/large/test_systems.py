@@ -1,6 +1,7 @@
 import pytest
 
 from aasist_jax.corpus.large.systems import SYSTEMS, choose_systems, group_of
+from aasist_jax.corpus.neural_vocoders.kinds import KINDS
 from aasist_jax.corpus.plan import SPLITS
 from aasist_jax.errors import DataError
 
@@ -16,8 +17,19 @@ def test_there_are_twelve_families() -> None:
 
 def test_eval_and_dev_have_systems_of_their_own() -> None:
     assert of("dev") - of("train") == {"sinusoidal", "klatt"}
-    assert of("eval") - of("train") - of("dev") == {"worldmcep", "channel_vocoder", "festdiph_en", "hts_slt", "piper"}
-    assert "neural" in {system.group for system in SYSTEMS if system.splits == ("eval",)}
+    assert of("eval") - of("train") - of("dev") == {
+        *("worldmcep", "channel_vocoder", "diffusion", "festdiph_en", "hts_slt", "piper")
+    }
+    of_eval_alone = {system.name for system in SYSTEMS if system.splits == ("eval",) and system.group == "neural"}
+    assert of_eval_alone == {"diffusion", "piper"}
+
+
+def test_every_vocoder_that_is_trained_here_is_a_neural_copy() -> None:
+    trained = [system for system in SYSTEMS if system.name in KINDS]
+    assert {system.name for system in trained} == set(KINDS)
+    assert {(system.group, system.copies) for system in trained} == {("neural", True)}
+    assert len({system.family for system in trained}) == 3
+    assert {split for system in trained for split in system.splits} == set(SPLITS)
 
 
 def test_no_voice_is_in_two_splits() -> None:
