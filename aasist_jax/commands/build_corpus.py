@@ -69,7 +69,7 @@ def build_corpus(
     if size is Size.large:
         _refuse(Size.small, {"--train": train, "--dev": dev, "--eval": evaluation})
     else:
-        of_vocoders = {"--vocoders": vocoders, "--vocoder-steps": vocoder_steps}
+        of_vocoders: dict[str, Any] = {"--vocoders": vocoders, "--vocoder-steps": vocoder_steps}
         _refuse(Size.large, {"--limit": limit, "--exclude-systems": exclude_systems} | of_vocoders)
     if vocoders is not None and vocoder_steps is not None:
         raise typer.BadParameter("with --vocoders none are trained", param_hint="--vocoder-steps")

@@ -13,6 +13,7 @@ from aasist_jax.corpus.large.plan import Group
 from aasist_jax.corpus.large.systems import System
 from aasist_jax.corpus.neural_vocoders.kinds import KINDS
 from aasist_jax.corpus.neural_vocoders.trained import CONFIG, MODEL, is_trained, kind_of, train_vocoder
+from aasist_jax.corpus.neural_vocoders.training import Report
 from aasist_jax.corpus.packages import Progress
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import sha256_of
@@ -86,9 +87,11 @@ def prepare_vocoders(
         speech = speech or _train_speech(root, groups)
         settings = dataclasses.replace(KINDS[name].settings, seed=seed)
         settings = settings if steps is None else dataclasses.replace(settings, steps=steps)
-        train_vocoder(
-            name, settings, speech, folder, lambda report, name=name: progress(f"training {name}", *report[:2])
-        )
+
+        def show(report: Report, stage: str = f"training {name}") -> None:
+            progress(stage, *report[:2])
+
+        train_vocoder(name, settings, speech, folder, show)
     return {name: sha256_of(output / FOLDER / name / MODEL, output / FOLDER / name / CONFIG) for name in names}
 
 

@@ -171,19 +171,21 @@ def _optimizer(settings: TrainingSettings) -> optax.GradientTransformation:
 def _make_step(
     vocoder: Vocoder, settings: TrainingSettings, adversarial: bool
 ) -> Callable[[State, Any], tuple[State, dict[str, Array]]]:
-    judge, optimizer = PeriodDiscriminator(), _optimizer(settings)
+    optimizer = _optimizer(settings)
+    # `Any`, because Flax cannot know what type the module returns.
+    judged_by: Any = PeriodDiscriminator().apply
 
     def loss_of(parameters: Any, discriminator: Any, waves: Array, key: Array) -> tuple[Scalar, tuple[Any, Any]]:
         loss, made = vocoder.apply(parameters, waves, rngs={"noise": key}, method="loss")
         parts = {"reconstruction": loss}
         if adversarial:
-            of_made, of_real = judge.apply(discriminator, made), judge.apply(discriminator, waves)
+            of_made, of_real = judged_by(discriminator, made), judged_by(discriminator, waves)
             parts |= {"scores": generator_loss(of_made), "features": feature_distance(of_real, of_made)}
             loss = loss + _SCORES * parts["scores"] + _FEATURES * parts["features"]
         return loss, (parts, made)
 
     def judging_loss(discriminator: Any, made: Array, waves: Array) -> Scalar:
-        return discriminator_loss(judge.apply(discriminator, waves), judge.apply(discriminator, made))
+        return discriminator_loss(judged_by(discriminator, waves), judged_by(discriminator, made))
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: State, waves: Array) -> tuple[State, dict[str, Array]]:
@@ -204,7 +206,7 @@ def _make_step(
 def _identity(vocoder: Vocoder, settings: TrainingSettings, speech: Sequence[OtherWave]) -> str:
     digest = hashlib.sha256(f"{vocoder!r} {settings!r}".encode())
     for clip in speech:
-        digest.update(np.ascontiguousarray(clip))
+        digest.update(clip.tobytes())
     return digest.hexdigest()
 
 
