@@ -193,7 +193,7 @@ def augment(
 
 def least_share(chain: Chain) -> float:
     """The least share of a wave's length that a chain leaves, at most 1."""
-    return math.prod(min(min(kind.least_share(), 1.0) for kind in kinds) for kinds in _kinds(chain))
+    return math.prod((min(min(kind.least_share(), 1.0) for kind in kinds) for kinds in _kinds(chain)), start=1.0)
 
 
 def takes_other_clips(chain: Chain) -> bool:

@@ -57,6 +57,7 @@ def test_on_a_cpu_a_step_is_sent_off_when_the_one_before_has_ended_and_its_batch
         return {"wave": np.zeros((8, 4), np.float32), "index": np.arange(8)}
 
     setup = Mock(TrainingSetup, step_function=step_function, clip_numbers={}, total_steps=3, steps_per_epoch=3)
+    setup.teacher_function = None
     setup.schedule = lambda _: 0.1
     setup.config = SimpleNamespace(batch_size=8, train_config=SimpleNamespace(log_steps=2, log_batches=False))
     reporter = Mock(Reporter)

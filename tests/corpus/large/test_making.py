@@ -17,6 +17,7 @@ from aasist_jax.corpus.large.making import COPIES, GroupMaker, recorded, within_
 from aasist_jax.corpus.large.media import through
 from aasist_jax.corpus.large.plan import Group, LargeClip
 from aasist_jax.corpus.large.systems import SYSTEMS
+from aasist_jax.corpus.neural_vocoders.kinds import KINDS
 from aasist_jax.errors import DataError
 from tests.corpus.made_games import RATE as GAME_RATE
 from tests.corpus.made_games import make_queen, mp3, vowel
@@ -169,7 +170,7 @@ def test_silence_in_a_package_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_every_system_has_something_that_makes_it() -> None:
     engines = {"espeak", "flite", "festival", "hibari", "piper"}
     for system in SYSTEMS:
-        assert system.name in COPIES if system.copies else system.engine in engines
+        assert system.name in {*COPIES, *KINDS} if system.copies else system.engine in engines
 
 
 def test_the_band_of_a_narrow_reference_is_taken_on_and_that_of_a_wide_one_is_not() -> None:
