@@ -13,7 +13,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from aasist_jax.calibration.detector_calibration import LARGEST, LONGEST_NAME, FittedOn, Measured
 from aasist_jax.calibration.fitting import (
@@ -95,8 +97,32 @@ def _fitted(
     recordings: Sequence[Recording], members: tuple[str, ...], supported: tuple[float, float], fitted_on: FittedOn
 ) -> Fusion:
     stacked = np.array([each.scores for each in recordings])
-    logistic = fit_logistic(stacked, np.array([each.is_human for each in recordings]))
+    is_human = np.array([each.is_human for each in recordings])
+    logistic = _no_surer_than_the_sum(fit_logistic(stacked, is_human), stacked, is_human)
     return Fusion(members, logistic, *supported, fitted_on, Measured(0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+
+
+def _no_surer_than_the_sum(
+    fitted: LogisticCalibration,
+    llrs: Float[np.ndarray, "recordings members"],
+    is_human: Bool[np.ndarray, " recordings"],
+) -> LogisticCalibration:
+    """Weights of 1 at most: the evidence of independent members is their sum, and no members can give more.
+
+    Recordings that the members nearly separate would make the weights as large as one likes. The offset is fitted anew:
+    that of a logistic regression in which both classes weigh the same.
+    """
+    largest = max(fitted.slopes)
+    if largest <= 1:
+        return fitted
+    slopes = tuple(slope / largest for slope in fitted.slopes)
+    fused = stacked @ np.array(slopes)
+
+    def surplus(offset: float) -> float:
+        return float(np.mean(expit(-(fused[is_human] + offset))) - np.mean(expit(fused[~is_human] + offset)))
+
+    reach = float(np.abs(fused).max()) + 50.0
+    return replace(fitted, slopes=slopes, offset=float(brentq(surplus, -reach, reach)))
 
 
 def _maps_without(recordings: Sequence[Recording], fusion: Fusion) -> Maps:

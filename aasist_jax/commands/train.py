@@ -65,7 +65,7 @@ def train(
         except StopRequested:
             reporter.say(f"stopped on request; the same command goes on from the newest checkpoint in {folder}")
             raise typer.Exit(exit_codes.STOPPED) from None
-    if experiment.data_config.corpus:
+    if experiment.data_config.corpus and experiment.train_config.score_eval:
         _show_what_it_can(Path(experiment.database_path), folder / "weights")
 
 

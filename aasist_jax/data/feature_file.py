@@ -106,8 +106,9 @@ class _FeatureFile:
         try:
             entry = json.loads(line)
             if isinstance(entry, dict):
-                self.shape = tuple(entry["shape"])
-                return (entry["format"], entry["dtype"]) == (FORMAT, self._dtype.name) and line.endswith(b"\n")
+                is_ours = (entry["format"], entry["dtype"]) == (FORMAT, self._dtype.name) and line.endswith(b"\n")
+                self.shape = tuple(entry["shape"]) if is_ours else ()
+                return is_ours
             name, length, checksum = entry
         except (ValueError, KeyError, TypeError):
             return False

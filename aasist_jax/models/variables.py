@@ -8,7 +8,7 @@ ModelState = dict[str, Any]
 Variables = dict[str, Any]
 """`{"params": params, **model_state}`."""
 
-RESERVED_KINDS = ("params", "step", "opt_state")
+RESERVED_KINDS = ("params", "step", "opt_state", "ema")
 """Names in weights folders and checkpoints, which therefore no kind of model state may have."""
 
 

@@ -45,7 +45,7 @@ def make_teacher(name: str) -> tuple[TeacherFunction, str]:
     heard = ("wave", "length")
     return (
         lambda batch: {"teacher": on_devices(variables, {key: batch[key] for key in heard if key in batch})},
-        weights.tensors_id,
+        weights.weights_id,
     )
 
 

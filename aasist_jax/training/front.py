@@ -30,6 +30,9 @@ from aasist_jax.models.variables import Variables, put_part, take_part
 from aasist_jax.runtime.progress import Progress
 from aasist_jax.training.parallel import first_host_first, split_over_devices
 
+FEATURES = 1
+"""Increased whenever the same network and clips would give other features, as by a change of an augmentation."""
+
 CLIPS_PER_DEVICE = 16
 """Clips whose features a device computes at once."""
 
@@ -112,7 +115,7 @@ class _Store:
         self._config, self._front, self._frozen, self._sounds = config, front, frozen, sounds
         self._window = window_of(config.model_config)
         # Decoded clips in a cache are rounded to 16 bits.
-        facts = (front.mark, _digest_of(frozen), config.train_config.dtype, bool(config.data_config.cache))
+        facts = (FEATURES, front.mark, _digest_of(frozen), config.train_config.dtype, bool(config.data_config.cache))
         self._facts: tuple[Any, ...] = facts
         dtype, stored = jnp.dtype(config.train_config.dtype), jnp.dtype(front.stored_as)
         self._compute = jax.pmap(

@@ -91,15 +91,16 @@ def plan_sweep(path: Path, folder: Path) -> list[PlannedRun]:
         for values in itertools.product(*sweep.grid.values()):
             settings = dict(zip(sweep.grid, values, strict=True)) | choice
             runs += [_planned(sweep, settings, seed, folder) for seed in seeds]
-    folders = [run.folder for run in runs]
-    for run in runs:
-        if folders.count(run.folder) > 1:
+    for number, run in enumerate(runs):
+        if any(run.config == other.config for other in runs[:number]):
             raise ConfigError(f"{path}: two runs are the same, {described(run.settings)}; leave one out")
     return runs
 
 
 def _planned(sweep: SweepConfig, settings: dict[str, Any], seed: int | None, folder: Path) -> PlannedRun:
     changes = sweep.set | settings | ({} if seed is None else {"train_config.seed": seed}) | ALWAYS
+    # A whole section before its keys, which it would undo.
+    changes = dict(sorted(changes.items(), key=lambda change: change[0].count(".")))
     overrides = tuple(f"{key}={json.dumps(value)}" for key, value in changes.items())
     config = load_config(sweep.config, overrides)
     name = "seed" if seed is None else f"seed-{seed}"

@@ -49,8 +49,10 @@ def store_again(folder: str | PathLike[str], output: str | PathLike[str], dtype:
     Its calibration is not taken along: other numbers are other weights, and want a calibration of their own.
 
     Raises:
-        WeightsError: as `load_weights` and `save_weights`.
+        WeightsError: as `load_weights` and `save_weights`; or both are the same folder.
     """
+    if Path(output).resolve() == Path(folder).resolve():
+        raise WeightsError(f"{output}: holds the weights that are to be stored again; give another --output")
     weights = load_weights(folder)
     return save_weights(output, weights.config, weights.variables, weights.source, dtype=dtype)
 

@@ -39,6 +39,15 @@ def test_independent_evidence_adds_up() -> None:
     assert fusion.llrs(np.array([1.0, 0.5]))[0] == pytest.approx(1.5, abs=0.3)
 
 
+def test_it_is_never_surer_than_the_sum_of_its_parts() -> None:
+    """Also where they separate the recordings, and a logistic regression would be as sure as one likes."""
+    apart = [replace(each, scores=each.scores * 0.1 + (1.5 if each.is_human else -1.5)) for each in recordings()]
+    fusion = fit_fusion(apart, members=("a", "b"), fitted_on=DATA)
+    assert max(fusion.logistic.slopes) == 1.0
+    assert abs(fusion.logistic.offset) < 0.5
+    assert fusion.llrs(np.array([1.0, 0.5]))[0] < 2.0
+
+
 def test_it_is_better_than_its_parts_on_voices_left_out() -> None:
     known = recordings()
     fusion = fit_fusion(known, members=("a", "b"), fitted_on=DATA)

@@ -50,7 +50,7 @@ def test_a_teacher_gives_the_logits_of_its_weights(tmp_path: Path, samples: int)
     variables = random_variables(config, 3)
     save_weights(tmp_path / "weights", config, jax.tree.map(np.asarray, variables), Source("a test", ""))
     teach, mark = make_teacher(str(tmp_path / "weights"))
-    assert mark == load_weights(tmp_path / "weights").tensors_id
+    assert mark == load_weights(tmp_path / "weights").weights_id
     devices = jax.device_count()
     waves = np.random.default_rng(1).uniform(-1, 1, (2 * devices, samples)).astype(np.float32)
     batch = batch_to_devices({"wave": waves, "label": np.zeros(2 * devices, np.int32)})

@@ -37,6 +37,14 @@ def test_grid_choices_and_seeds_are_all_there(tmp_path: Path) -> None:
     assert len({run.folder for run in runs}) == len(runs)
 
 
+def test_a_choice_of_a_section_does_not_undo_its_keys(tmp_path: Path) -> None:
+    changes = {"grid": {"optim_config.base_lr": [0.1, 0.2]}, "choices": [{"optim_config": {"weight_decay": 0.5}}]}
+    found = [run.config.optim_config for run in planned(tmp_path, seeds=[1], **changes)]
+    assert [(each.base_lr, each.weight_decay) for each in found] == [(0.1, 0.5), (0.2, 0.5)]
+    with pytest.raises(ConfigError, match="two runs are the same"):
+        planned(tmp_path, grid={"train_config.seed": [5, 6]}, seeds=[1])
+
+
 def test_the_command_makes_the_run(tmp_path: Path) -> None:
     run = planned(tmp_path, grid={"data_config.augmentation": [[{"kind": "noise"}]]})[1]
     program, verb, *options = shlex.split(run.command)

@@ -47,7 +47,7 @@ def _frozen_front(config: SSLConfig) -> FrozenFront | None:
 
     # What a head of another size takes is the same, and so is what several heads take.
     fields = {field.name: repr(getattr(config, field.name)) for field in dataclasses.fields(config)}
-    mark = {**fields, "head": f"{head.reduce.__name__} as {head.stored_as}"}
+    mark = {**fields, "head": f"{head.reduce.__module__}.{head.reduce.__qualname__} as {head.stored_as}"}
     return FrozenFront("encoder", compute, rest, head.stored_as, repr(sorted(mark.items())))
 
 
