@@ -40,7 +40,13 @@ def build_corpus(
         int | None, typer.Option("--eval", min=1, help="Clips to evaluate on, of the small one (default: 160).")
     ] = None,
     limit: Annotated[
-        float | None, typer.Option(min=0.001, max=1.0, help="Share of the large one's clips to make (default: 1.0).")
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1.0,
+            help="Share of the large one's clips to make (default: 1.0); vocoders are trained in full all the same, "
+            "unless --vocoder-steps or --exclude-systems says otherwise.",
+        ),
     ] = None,
     exclude_systems: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Systems that the large one leaves out of every split.")
@@ -76,6 +82,9 @@ def build_corpus(
     if not (check and (output / "metadata.csv").is_file()):
         options: dict[str, Any] = {"downloads": downloads, "seed": seed, "processes": processes}
         if size is Size.large:
+            from aasist_jax.runtime.start_up import prepare_to_compute
+
+            prepare_to_compute()
             from aasist_jax.corpus.large.plan import LargeCounts
 
             counts = LargeCounts() if limit is None or limit == 1 else LargeCounts().scaled(limit)

@@ -43,11 +43,13 @@ def train_vocoder(
     given = {"steps": steps, "batch": batch, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}
     settings = dataclasses.replace(KINDS[kind].settings, **changes)
+    speech = read_speech(data)
+    say(speech.described)
     with Progress(lines="now and then") as progress:
 
         def show(report: Report) -> None:
             note = ", ".join(f"{name} {value:.3f}" for name, value in report.losses.items())
             progress.update("training", report.done, report.steps, unit="steps", note=note)
 
-        train(kind, settings, read_speech(data), output, show)
+        train(kind, settings, speech.waves, output, show)
     say(f"{output}: {kind}, {settings.steps:,} steps")

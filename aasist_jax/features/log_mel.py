@@ -64,15 +64,15 @@ def log_mel(
     return jnp.where(valid, (jnp.maximum(levels, loudest - _RANGE) + 4) / 4, 0)
 
 
-@functools.lru_cache(maxsize=4)
-def mel_filters(filters: int, fft: int = FFT) -> Float[np.ndarray, "filters bins"]:
+@functools.lru_cache(maxsize=8)
+def mel_filters(filters: int, fft: int = FFT, rate: int = SAMPLE_RATE) -> Float[np.ndarray, "filters bins"]:
     """Compute the triangular filters on the bins of an `fft`, float64 (Slaney's Auditory Toolbox, 1998).
 
     Centres are evenly spaced in mel from 0 Hz to 8 kHz, where a mel is 200/3 Hz below 1 kHz and a constant ratio above.
-    Each triangle has the area 1 over frequency.
+    Each triangle has the area 1 over frequency. `rate` is that of the waveform, 16 kHz or more.
     """
     edges = _mel_to_hertz(np.linspace(0, _hertz_to_mel(SAMPLE_RATE / 2), filters + 2))
-    bins = np.linspace(0, SAMPLE_RATE / 2, fft // 2 + 1)
+    bins = np.linspace(0, rate / 2, fft // 2 + 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
     bank: np.ndarray = triangles * 2 / (high - low)

@@ -15,6 +15,7 @@ def test_a_vocoder_is_trained(tmp_path: Path, command: Command) -> None:
     arguments = ("--data", tmp_path / "speech", "--output", tmp_path / "made", "--steps", 1, "--batch", 1)
     code, _, told = command("train-vocoder", "vocos", *arguments)
     assert code == 0, told
+    assert "1 recordings of" in told
     assert "vocos, 1 steps" in told
     assert {path.name for path in (tmp_path / "made").iterdir()} == {"config.json", "model.safetensors"}
     code, _, told = command("train-vocoder", "vocos", *arguments)

@@ -15,7 +15,8 @@ from aasist_jax.corpus.large.speakers import SPEAKERS, recordings
 from aasist_jax.corpus.large.systems import SYSTEMS, System, choose_systems
 from aasist_jax.corpus.large.texts import PACKAGE as TEXTS_PACKAGE
 from aasist_jax.corpus.large.texts import read_texts
-from aasist_jax.corpus.large.vocoders import check_given, prepare_vocoders
+from aasist_jax.corpus.large.vocoders import FOLDER as VOCODERS_FOLDER
+from aasist_jax.corpus.large.vocoders import check_given, prepare_vocoders, sums_of
 from aasist_jax.corpus.layout import read_metadata, write_metadata, write_protocols, write_text
 from aasist_jax.corpus.packages import Progress, environment, fetch, require_apt
 from aasist_jax.corpus.plan import SPLITS, Clip
@@ -76,16 +77,18 @@ def build_large_corpus(
 
     Raises:
         DataError: this system has no apt, a package cannot be downloaded, Python packages are missing, a system is
-            unknown, a vocoder is missing in `vocoders`, or `output` contains something else, such as a corpus begun
-            with another plan or other vocoders.
+            unknown, a vocoder is missing or damaged in `vocoders`, or `output` contains something else, such as a
+            corpus begun with another plan or other vocoders.
     """
     counts = counts or LargeCounts()
     systems = choose_systems(excluded)
     settings = _settings(counts, seed, excluded, vocoder_steps)
-    if is_complete(output, settings) and _all_there(output):
-        return _summarise(output, systems, reused=True)
+    complete = is_complete(output, settings) and _all_there(output)
     if vocoders is not None:
         check_given(vocoders, systems)
+        _check_same_vocoders(output, vocoders, systems)
+    if complete:
+        return _summarise(output, systems, reused=True)
     require_apt()
     require_modules(MODULES, "large-corpus")
     _keep(output, settings)
@@ -128,12 +131,24 @@ def _keep(output: Path, settings: dict[str, object], key: str | None = None, fou
     begun = {each: there for each in _KEPT if (there := recorded(output, each))}
     if key is not None:
         if begun.get(key, found) != found:
-            raise DataError(
-                f"{output} was begun with {_KEPT[key]} (the packages, this program, or files there have changed "
-                "since): give another folder, or remove this one"
-            )
+            raise _begun_with_other(output, key)
         settings[key] = found
     mark(output, begun | settings, complete=False)
+
+
+def _begun_with_other(output: Path, key: str) -> DataError:
+    return DataError(
+        f"{output} was begun with {_KEPT[key]} (the packages, this program, or files there have changed "
+        "since): give another folder, or remove this one"
+    )
+
+
+def _check_same_vocoders(output: Path, given: Path, systems: Sequence[System]) -> None:
+    """Check that vocoders which a corpus has already, maybe before they are written down, are those that are given."""
+    marked = recorded(output, _VOCODERS)
+    there = sums_of(output / VOCODERS_FOLDER, systems) | (marked if isinstance(marked, dict) else {})
+    if there.items() - sums_of(given, systems).items():
+        raise _begun_with_other(output, _VOCODERS)
 
 
 def digest_of(groups: Sequence[Group]) -> str:

@@ -64,7 +64,7 @@ _ESPEAK_EVAL = (
     ("it+m2", "it"),
     ("fr-ch+f5", "fr"),
 )
-_TRAINED = "MIT; its weights are made from the recordings of train"
+_TRAINED = "MIT; trained on the recordings of train, or given"
 _CZECH = (("czech_ph", "cs"), ("czech_dita", "cs"), ("czech_krb", "cs"))
 
 SYSTEMS: tuple[System, ...] = (

@@ -12,11 +12,18 @@ from aasist_jax.corpus.large.human import human_wave
 from aasist_jax.corpus.large.plan import Group
 from aasist_jax.corpus.large.systems import System
 from aasist_jax.corpus.neural_vocoders.kinds import KINDS
-from aasist_jax.corpus.neural_vocoders.trained import CONFIG, MODEL, is_trained, kind_of, train_vocoder
-from aasist_jax.corpus.neural_vocoders.training import Report
+from aasist_jax.corpus.neural_vocoders.trained import (
+    CONFIG,
+    MODEL,
+    check_trained,
+    is_trained,
+    kind_of,
+    train_vocoder,
+)
+from aasist_jax.corpus.neural_vocoders.training import CHECKPOINT, Report
 from aasist_jax.corpus.packages import Progress
 from aasist_jax.errors import DataError
-from aasist_jax.runtime.files import sha256_of
+from aasist_jax.runtime.files import replacing, sha256_of
 
 FOLDER = "vocoders"
 """In the folder of a corpus: a folder for each of its vocoders."""
@@ -34,7 +41,7 @@ def check_given(given: Path, systems: Sequence[System]) -> None:
     """Check that a folder has all the vocoders of a corpus.
 
     Raises:
-        DataError: one is missing, or is of another kind than its name says.
+        DataError: one is missing or damaged, or is of another kind than its name says.
     """
     for name in vocoders_of(systems):
         if not is_trained(given / name):
@@ -44,6 +51,13 @@ def check_given(given: Path, systems: Sequence[System]) -> None:
             )
         if (kind := kind_of(given / name)) != name:
             raise DataError(f"{given / name}: a vocoder of the kind {kind}, not {name}; give a folder that has both")
+        check_trained(given / name)
+
+
+def sums_of(folder: Path, systems: Sequence[System]) -> dict[str, str]:
+    """The SHA-256 of the weights and description of each vocoder of a corpus that a folder has, by its name."""
+    names = [name for name in vocoders_of(systems) if is_trained(folder / name)]
+    return {name: sha256_of(folder / name / MODEL, folder / name / CONFIG) for name in names}
 
 
 def prepare_vocoders(
@@ -70,19 +84,24 @@ def prepare_vocoders(
         seed: of the training.
 
     Returns:
-        The SHA-256 of each one's weights and description, by its name.
+        What `sums_of` says of them.
+
+    Raises:
+        DataError: one cannot be trained, or what is there is damaged.
     """
     speech: list[OtherWave] = []
-    names = vocoders_of(systems)
-    for name in names:
+    for name in vocoders_of(systems):
         folder = output / FOLDER / name
         if is_trained(folder):
+            check_trained(folder)
             continue
         if given is not None:
             folder.mkdir(parents=True, exist_ok=True)
             # The description comes last, since it says that all is there.
             for file in (MODEL, CONFIG):
-                shutil.copyfile(given / name / file, folder / file)
+                with replacing(folder / file) as scratch:
+                    shutil.copyfile(given / name / file, scratch)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
             continue
         speech = speech or _train_speech(root, groups)
         settings = dataclasses.replace(KINDS[name].settings, seed=seed)
@@ -92,7 +111,7 @@ def prepare_vocoders(
             progress(stage, *report[:2])
 
         train_vocoder(name, settings, speech, folder, show)
-    return {name: sha256_of(output / FOLDER / name / MODEL, output / FOLDER / name / CONFIG) for name in names}
+    return sums_of(output / FOLDER, systems)
 
 
 def _train_speech(root: Path, groups: Sequence[Group]) -> list[OtherWave]:

@@ -1,18 +1,16 @@
 """The mel spectrogram that HiFi-GAN and its kin take: 80 bands of 0 to 8 kHz, logarithms of magnitudes, 22.05 kHz."""
 
-from functools import cache
-
 import numpy as np
 from jaxtyping import Float, Float32
 from scipy import signal
+
+from aasist_jax.features.log_mel import mel_filters as filters_to_8_khz
 
 RATE = 22_050
 BANDS = 80
 HOP = 256
 FFT = 1024
-_TOP = 8_000.0
 _FLOOR = 1e-5
-_BREAK, _LINEAR_STEP, _LOG_STEP = 1000.0, 200 / 3, np.log(6.4) / 27
 
 
 def log_mel(wave: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames 80"]:
@@ -30,18 +28,10 @@ def log_mel(wave: Float[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames 
     return np.log(np.maximum(magnitude @ mel_filters().T, _FLOOR)).astype(np.float32)
 
 
-@cache
 def mel_filters(rate: int = RATE) -> Float[np.ndarray, "80 513"]:
     """Triangles of equal area on Slaney's scale (Auditory Toolbox): linear below 1 kHz, logarithmic above.
 
     Args:
         rate: samples per second of the wave whose spectrum is filtered, at least 16,000.
     """
-    top = _BREAK / _LINEAR_STEP + np.log(_TOP / _BREAK) / _LOG_STEP
-    steps = np.linspace(0, top, BANDS + 2)
-    logarithmic = _BREAK * np.exp(_LOG_STEP * (steps - _BREAK / _LINEAR_STEP))
-    edges = np.where(steps < _BREAK / _LINEAR_STEP, steps * _LINEAR_STEP, logarithmic)
-    bins = np.fft.rfftfreq(FFT, 1 / rate)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return (np.maximum(np.minimum(rising, falling), 0.0) * 2 / (edges[2:] - edges[:-2])).T
+    return filters_to_8_khz(BANDS, FFT, rate)

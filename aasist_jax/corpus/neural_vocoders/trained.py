@@ -26,6 +26,7 @@ from aasist_jax.corpus.neural_vocoders.training import (
     initial_parameters,
     train,
 )
+from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import replacing, write_text
 
@@ -61,7 +62,8 @@ def train_vocoder(
         config: its sizes; those of the large corpus unless given.
 
     Raises:
-        DataError: there is no speech, or the folder holds an unfinished run of other settings or speech.
+        DataError: there is no speech, the folder holds an unfinished run of other settings or speech, or the training
+            diverged.
     """
     config = KINDS[kind].config() if config is None else config
     levelled = [at_level(clip.astype(np.float64))[0].astype(np.float32) for clip in speech]
@@ -80,17 +82,23 @@ def is_trained(folder: Path) -> bool:
 
 
 def copy_by(folder: Path, wave: Wave, rng: np.random.Generator) -> Float[np.ndarray, " samples"]:
-    """Copy synthesis by the trained vocoder of a folder; a wave at 16 kHz of the same length and level.
+    """Copy synthesis by the trained vocoder of a folder; a wave at 16 kHz of the same length.
+
+    The vocoder is given the wave at the level of its training, and the copy is changed back by the same factor; its own
+    level is what the vocoder makes of it.
 
     Raises:
-        DataError: there is no trained vocoder, or it is damaged.
+        DataError: there is no trained vocoder, it is damaged, or what it makes is not finite.
     """
     apply, parameters = _loaded(folder)
     at_its_level, gain = at_level(wave)
     # Few lengths, so that the network is compiled for few; what is added is silence.
     padded = np.pad(at_its_level, (0, -wave.size % (_FRAMES_AT_ONCE * HOP))).astype(np.float32)
     made = apply(parameters, padded[None], jax.random.key(int(rng.integers(2**31))))
-    return np.asarray(made, np.float64)[0, : wave.size] / gain
+    copy = np.asarray(made, np.float64)[0, : wave.size] / gain
+    if not np.all(np.isfinite(copy)):
+        raise DataError(f"{folder}: what the vocoder makes is not finite; train it anew")
+    return copy
 
 
 def kind_of(folder: Path) -> str:
@@ -114,8 +122,16 @@ def _described(folder: Path) -> _Description:
     return found
 
 
-@cache
-def _loaded(folder: Path) -> tuple[Callable[..., Any], Any]:
+def check_trained(folder: Path) -> None:
+    """Check that a folder holds a trained vocoder, its description and its weights being whole.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    _read(folder)
+
+
+def _read(folder: Path) -> tuple[Vocoder, dict[str, np.ndarray]]:
     found = _described(folder)
     try:
         vocoder = KINDS[found.kind].network(msgspec.convert(found.config, KINDS[found.kind].config))
@@ -124,9 +140,17 @@ def _loaded(folder: Path) -> tuple[Callable[..., Any], Any]:
         raise DataError(f"{folder}: damaged ({error}); train the vocoder anew") from None
 
     expected = jax.eval_shape(lambda: initial_parameters(vocoder, jax.random.key(0)))
-    shapes = {name: leaf.shape for name, leaf in flatten_dict(expected, sep="/").items()}
-    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+    wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in flatten_dict(expected, sep="/").items()}
+    if wanted != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
         raise DataError(f"{folder}: the tensors of {MODEL} are not those of {CONFIG}; train the vocoder anew")
+    if broken := [name for name, tensor in tensors.items() if not np.all(np.isfinite(tensor))]:
+        raise DataError(f"{folder / MODEL}: {broken[0]} is not finite; train the vocoder anew")
+    return vocoder, tensors
+
+
+@cache
+def _loaded(folder: Path) -> tuple[Callable[..., Any], Any]:
+    vocoder, tensors = _read(folder)
 
     @jax.jit
     def apply(parameters: Any, waves: Any, key: Any) -> Any:

@@ -1,6 +1,7 @@
 """Trains a vocoder on speech. A run that was killed goes on from its last minute, to the same weights bit by bit."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from aasist_jax.corpus.neural_vocoders.losses import (
 from aasist_jax.corpus.neural_vocoders.mel import HOP
 from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 from aasist_jax.errors import DataError
-from aasist_jax.runtime.files import replacing
+from aasist_jax.runtime.files import remove_unfinished, replacing
 
 CHECKPOINT = "training.safetensors"
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -38,6 +39,9 @@ LEVEL = -25.0
 
 _SCORES, _FEATURES = 0.05, 0.1
 """Weights of a discriminator's scores and layers beside the distance of spectra."""
+
+_FORMAT = 2
+"""Of the training and its checkpoint; increased whenever the same settings and speech would give other weights."""
 
 _GAIN = 6.0
 _SHORT = 8 * HOP
@@ -52,7 +56,8 @@ class TrainingSettings:
         steps: of the optimizer.
         batch: crops of a step.
         frames: length of a crop, in frames of 16 ms; an even number, 8 at least.
-        learning_rate: the highest; it rises over the first 100 steps, and falls to 0 by half a cosine.
+        learning_rate: the highest; it rises over the first tenth of the steps, 100 at most, and falls to 0 by half a
+            cosine. The discriminator's does the same over the steps that there is one.
         adversarial_from: the share of steps after which there is a discriminator; 1: never.
         seed: of weights, crops and noise.
     """
@@ -124,22 +129,25 @@ def train(
         The trained parameters.
 
     Raises:
-        DataError: there is no speech, or the checkpoint is of another run.
+        DataError: there is no speech, the checkpoint is of another run, or a loss or parameter is not finite.
     """
     if not speech:
         raise DataError("no speech to train a vocoder on")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     run = _identity(vocoder, settings, speech)
     state = initial_state(vocoder, settings)
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():
         state = _restored(checkpoint, state, run)
-    steps = {adversarial: _make_step(vocoder, settings, adversarial) for adversarial in (False, True)}
+    make_step = {adversarial: _make_step(vocoder, settings, adversarial) for adversarial in (False, True)}
     saved = time.monotonic()
     for number in range(int(state.step), settings.steps):
-        adversarial = number >= settings.adversarial_from * settings.steps
-        state, losses = steps[adversarial](state, crops(speech, settings, number))
-        report(Report(number + 1, settings.steps, {name: float(value) for name, value in losses.items()}))
+        take_step = make_step[number >= _first_adversarial(settings)]
+        state, arrays = take_step(state, crops(speech, settings, number))
+        losses = {name: float(value) for name, value in arrays.items()}
+        _check_finite(all(map(math.isfinite, losses.values())), number + 1, "the loss")
+        report(Report(number + 1, settings.steps, losses))
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
             _save(checkpoint, state, run)
             saved = time.monotonic()
@@ -147,13 +155,18 @@ def train(
     return jax.device_get(state.vocoder)
 
 
+def _check_finite(finite: bool, step: int, what: str) -> None:
+    if not finite:
+        raise DataError(f"step {step}: {what} is not finite; give other speech, another seed or a lower rate")
+
+
 def initial_state(vocoder: Vocoder, settings: TrainingSettings) -> State:
     """The state before the first step."""
     keys = jax.random.split(jax.random.key(settings.seed))
     parameters = initial_parameters(vocoder, keys[0])
     judge = PeriodDiscriminator().init(keys[1], jnp.zeros((1, _SHORT))) if settings.adversarial_from < 1 else {}
-    optimizer = _optimizer(settings)
-    return State(jnp.zeros((), jnp.int32), parameters, judge, optimizer.init(parameters), optimizer.init(judge))
+    of_vocoder, of_judge = _optimizers(settings)
+    return State(jnp.zeros((), jnp.int32), parameters, judge, of_vocoder.init(parameters), of_judge.init(judge))
 
 
 def initial_parameters(vocoder: Vocoder, key: Array) -> Any:
@@ -162,16 +175,26 @@ def initial_parameters(vocoder: Vocoder, key: Array) -> Any:
     return vocoder.init({"params": key, "noise": key}, jnp.zeros((1, _SHORT)), method="loss")
 
 
-def _optimizer(settings: TrainingSettings) -> optax.GradientTransformation:
-    warm = min(100, settings.steps // 10)
-    rates = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, warm, settings.steps)
+def _first_adversarial(settings: TrainingSettings) -> int:
+    """The first step with a discriminator, from 0; as many as there are steps if none has one."""
+    return min(settings.steps, math.ceil(settings.adversarial_from * settings.steps))
+
+
+def _optimizers(settings: TrainingSettings) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+    """Of the vocoder, and of the discriminator, whose steps are fewer."""
+    judged = max(1, settings.steps - _first_adversarial(settings))
+    return _optimizer(settings.learning_rate, settings.steps), _optimizer(settings.learning_rate, judged)
+
+
+def _optimizer(rate: float, steps: int) -> optax.GradientTransformation:
+    rates = optax.warmup_cosine_decay_schedule(0.0, rate, min(100, steps // 10), steps)
     return optax.chain(optax.clip_by_global_norm(10.0), optax.adamw(rates, *_BETAS, weight_decay=0.01))
 
 
 def _make_step(
     vocoder: Vocoder, settings: TrainingSettings, adversarial: bool
 ) -> Callable[[State, Any], tuple[State, dict[str, Array]]]:
-    optimizer = _optimizer(settings)
+    optimizer, judge_optimizer = _optimizers(settings)
     # `Any`, because Flax cannot know what type the module returns.
     judged_by: Any = PeriodDiscriminator().apply
 
@@ -195,7 +218,7 @@ def _make_step(
         discriminator, of_judge = state.discriminator, state.discriminator_optimizer
         if adversarial:
             parts["discriminator"], gradient = jax.value_and_grad(judging_loss)(discriminator, made, waves)
-            judged, of_judge = optimizer.update(gradient, of_judge, discriminator)
+            judged, of_judge = judge_optimizer.update(gradient, of_judge, discriminator)
             discriminator = optax.apply_updates(discriminator, judged)
         parameters = optax.apply_updates(state.vocoder, changes)
         return State(state.step + 1, parameters, discriminator, of_vocoder, of_judge), parts
@@ -204,7 +227,7 @@ def _make_step(
 
 
 def _identity(vocoder: Vocoder, settings: TrainingSettings, speech: Sequence[OtherWave]) -> str:
-    digest = hashlib.sha256(f"{vocoder!r} {settings!r}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {vocoder!r} {settings!r}".encode())
     for clip in speech:
         digest.update(clip.tobytes())
     return digest.hexdigest()
@@ -216,6 +239,8 @@ def _named_leaves(state: State) -> dict[str, Any]:
 
 
 def _save(path: Path, state: State, run: str) -> None:
+    finite = all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.vocoder))
+    _check_finite(finite, int(state.step), "a parameter")
     with replacing(path) as scratch:
         save_file({name: np.asarray(leaf) for name, leaf in _named_leaves(state).items()}, scratch, {"run": run})
 
@@ -227,8 +252,11 @@ def _restored(path: Path, state: State, run: str) -> State:
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise DataError(f"{path}: damaged ({error}); remove it, and training begins anew") from None
-    if found != run:
+    leaves = _named_leaves(state)
+    shapes = {name: leaf.shape for name, leaf in leaves.items()}
+    if found != run or shapes != {name: tensor.shape for name, tensor in tensors.items()}:
         raise DataError(
-            f"{path}: of another run (settings or speech have changed); remove it, and training begins anew"
+            f"{path}: of another run (settings, speech or this program have changed); remove it, and training begins "
+            "anew"
         )
-    return jax.tree.unflatten(jax.tree.structure(state), [tensors[name] for name in _named_leaves(state)])
+    return jax.tree.unflatten(jax.tree.structure(state), [tensors[name] for name in leaves])

@@ -14,11 +14,12 @@ from aasist_jax.corpus.large.speakers import SPEAKERS
 from aasist_jax.corpus.large.systems import SYSTEMS
 from aasist_jax.corpus.layout import read_metadata
 from aasist_jax.corpus.neural_vocoders.kinds import KINDS
-from aasist_jax.corpus.neural_vocoders.trained import CONFIG, MODEL
+from aasist_jax.corpus.neural_vocoders.trained import MODEL
 from aasist_jax.corpus.packages import environment
 from aasist_jax.data.layouts.asvspoof2019 import clip_path, read_asvspoof2019_la
 from aasist_jax.errors import DataError
 from tests.corpus.large.test_plan import RECORDINGS, TEXTS
+from tests.corpus.made_vocoders import write_vocoder
 from tests.corpus.made_voices import speech_like
 
 COUNTS = LargeCounts(SplitCounts(4, 11), SplitCounts(2, 8), SplitCounts(3, 13))
@@ -41,10 +42,7 @@ class FakePool:
 def vocoders(tmp_path: Path) -> Path:
     """A folder of vocoders, as far as a build looks at them that makes no clips."""
     for kind in KINDS:
-        (tmp_path / "trained" / kind).mkdir(parents=True)
-        description = {"format": 1, "kind": kind, "config": {}, "training": {"steps": 1}}
-        (tmp_path / "trained" / kind / CONFIG).write_text(json.dumps(description))
-        (tmp_path / "trained" / kind / MODEL).write_bytes(b"weights")
+        write_vocoder(tmp_path / "trained" / kind, kind)
     return tmp_path / "trained"
 
 
@@ -149,7 +147,7 @@ def test_a_build_goes_on_only_with_the_vocoders_that_it_was_begun_with(
     assert not build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
     assert json.loads((output / "corpus.json").read_text()) == marked
     (output / SUMS).unlink()
-    (output / "vocoders" / "vocos" / MODEL).write_bytes(b"other weights")
+    write_vocoder(output / "vocoders" / "vocos", "vocos", 1.0)
     for _ in range(2):
         with pytest.raises(DataError, match="was begun with other vocoders"):
             build_large_corpus(output, downloads=downloads, counts=COUNTS)
@@ -157,9 +155,34 @@ def test_a_build_goes_on_only_with_the_vocoders_that_it_was_begun_with(
     assert not build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
 
 
+def test_vocoders_that_a_corpus_has_are_not_exchanged_for_given_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
+) -> None:
+    """Neither in a complete one, nor in one that was killed before it wrote down what it has."""
+    pytest.importorskip("hibari")
+    pretend(monkeypatch, [])
+    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
+    build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    kept = (output / "corpus.json").read_text()
+    write_vocoder(vocoders / "vocos", "vocos", 1.0)
+    with pytest.raises(DataError, match="was begun with other vocoders"):
+        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    assert (output / "corpus.json").read_text() == kept
+    marked = json.loads(kept)
+    del marked["vocoders"], marked["complete"]
+    (output / "corpus.json").write_text(json.dumps(marked))
+    with pytest.raises(DataError, match="was begun with other vocoders"):
+        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+
+
 def test_a_folder_without_all_vocoders_is_refused_before_work_begins(tmp_path: Path, vocoders: Path) -> None:
     output, downloads = tmp_path / "corpus", tmp_path / "downloads"
     (vocoders / "diffusion").rename(vocoders / "other")
+    (vocoders / "vocos" / MODEL).rename(vocoders / "weights")
+    (vocoders / "vocos" / MODEL).write_bytes(b"half")
+    with pytest.raises(DataError, match="vocos: damaged"):
+        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    (vocoders / "weights").rename(vocoders / "vocos" / MODEL)
     with pytest.raises(DataError, match=r"diffusion: no trained vocoder there; `aasist-jax train-vocoder diffusion`"):
         build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
     (vocoders / "vocos").rename(vocoders / "diffusion")

@@ -10,9 +10,10 @@ from aasist_jax.corpus.large.plan import Group, LargeClip
 from aasist_jax.corpus.large.systems import SYSTEMS, choose_systems
 from aasist_jax.corpus.large.vocoders import FOLDER, prepare_vocoders, vocoders_of
 from aasist_jax.corpus.neural_vocoders import kinds, training
-from aasist_jax.corpus.neural_vocoders.trained import MODEL, copy_by, is_trained
-from aasist_jax.corpus.neural_vocoders.training import TrainingSettings
+from aasist_jax.corpus.neural_vocoders.trained import CONFIG, MODEL, copy_by, is_trained
+from aasist_jax.corpus.neural_vocoders.training import CHECKPOINT, TrainingSettings
 from aasist_jax.corpus.neural_vocoders.vocos import Vocos, VocosConfig
+from aasist_jax.errors import DataError
 from tests.corpus.made_voices import speech_like
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -81,6 +82,9 @@ def test_a_vocoder_is_trained_on_train_alone_and_gone_on_with(tmp_path: Path, mo
     assert told == []
     made = copy_by(tmp_path / "whole" / FOLDER / "vocos", speech_like(0.5, 9), np.random.default_rng(0))
     assert made.shape == (8000,)
+    unfinished = tmp_path / "taken" / FOLDER / "vocos" / CHECKPOINT
+    unfinished.parent.mkdir(parents=True)
+    unfinished.touch()
     taken = prepare_vocoders(
         *(tmp_path / "taken", tmp_path, [], VOCOS_ALONE, progress),
         given=tmp_path / "whole" / FOLDER,
@@ -88,4 +92,7 @@ def test_a_vocoder_is_trained_on_train_alone_and_gone_on_with(tmp_path: Path, mo
         seed=1,
     )
     assert taken == sums
-    assert (tmp_path / "taken" / FOLDER / "vocos" / MODEL).is_file()
+    assert {path.name for path in unfinished.parent.iterdir()} == {CONFIG, MODEL}
+    (unfinished.parent / MODEL).write_bytes(b"half")
+    with pytest.raises(DataError, match="vocos: damaged"):
+        prepare_vocoders(tmp_path / "taken", tmp_path, [], VOCOS_ALONE, progress, given=None, steps=None, seed=1)

@@ -4,22 +4,15 @@ import numpy as np
 import pytest
 
 from aasist_jax.augmentation.sound.levels import speech_level
-from aasist_jax.corpus.neural_vocoders.diffusion import DiffusionConfig
 from aasist_jax.corpus.neural_vocoders.kinds import KINDS
-from aasist_jax.corpus.neural_vocoders.multiband_gan import MultibandGanConfig
-from aasist_jax.corpus.neural_vocoders.trained import CONFIG, MODEL, copy_by, is_trained, train_vocoder
+from aasist_jax.corpus.neural_vocoders.trained import CONFIG, MODEL, check_trained, copy_by, is_trained, train_vocoder
 from aasist_jax.corpus.neural_vocoders.training import CHECKPOINT, TrainingSettings
-from aasist_jax.corpus.neural_vocoders.vocos import VocosConfig
 from aasist_jax.errors import DataError
+from tests.corpus.made_vocoders import SMALL, write_vocoder
 from tests.corpus.made_voices import speech_like
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
-SMALL = {
-    "vocos": VocosConfig(width=16, blocks=1),
-    "multiband_gan": MultibandGanConfig(channels=16, dilations=(1,)),
-    "diffusion": DiffusionConfig(width=8, layers=2, steps=2),
-}
 SPEECH = [speech_like(0.5, seed) for seed in range(2)]
 
 
@@ -39,7 +32,7 @@ def test_a_trained_vocoder_copies(kind: str, tmp_path: Path) -> None:
     assert made.shape == wave.shape
     assert made.dtype == np.float64
     np.testing.assert_array_equal(made, copy_by(folder, wave, np.random.default_rng(0)))
-    # The level of a copy is that of the recording; so, twice as loud, it is the same copy twice as loud.
+    # The vocoder sees every recording at one level; so, twice as loud, it is the same copy twice as loud.
     np.testing.assert_allclose(copy_by(folder, 2 * wave, np.random.default_rng(0)), 2 * made, atol=1e-4)
     assert np.all(np.isfinite(copy_by(folder, np.zeros(100), np.random.default_rng(0))))
     other = copy_by(folder, wave, np.random.default_rng(1))
@@ -73,3 +66,15 @@ def test_an_unfinished_vocoder_is_not_taken_for_a_trained_one(tmp_path: Path) ->
     (tmp_path / MODEL).touch()
     (tmp_path / CHECKPOINT).touch()
     assert not is_trained(tmp_path)
+
+
+def test_what_is_not_finite_is_an_error(tmp_path: Path) -> None:
+    write_vocoder(tmp_path / "whole", "vocos")
+    check_trained(tmp_path / "whole")
+    write_vocoder(tmp_path / "broken", "vocos", np.nan)
+    with pytest.raises(DataError, match=r"model\.safetensors: .* is not finite"):
+        check_trained(tmp_path / "broken")
+    write_vocoder(tmp_path / "wild", "vocos", 1e38)
+    check_trained(tmp_path / "wild")
+    with pytest.raises(DataError, match="wild: what the vocoder makes is not finite"):
+        copy_by(tmp_path / "wild", SPEECH[0], np.random.default_rng(0))

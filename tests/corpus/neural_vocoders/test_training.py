@@ -5,25 +5,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from aasist_jax.corpus.neural_vocoders import training
-from aasist_jax.corpus.neural_vocoders.diffusion import Diffusion, DiffusionConfig, band_levels
-from aasist_jax.corpus.neural_vocoders.multiband_gan import MultibandGan, MultibandGanConfig
+from aasist_jax.corpus.neural_vocoders.diffusion import band_levels
+from aasist_jax.corpus.neural_vocoders.kinds import KINDS
 from aasist_jax.corpus.neural_vocoders.pqmf import analyse
 from aasist_jax.corpus.neural_vocoders.spectra import log_mel
-from aasist_jax.corpus.neural_vocoders.training import CHECKPOINT, Report, TrainingSettings, at_level, crops, train
+from aasist_jax.corpus.neural_vocoders.training import (
+    CHECKPOINT,
+    Report,
+    TrainingSettings,
+    _identity,
+    _optimizers,
+    at_level,
+    crops,
+    train,
+)
 from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
-from aasist_jax.corpus.neural_vocoders.vocos import Vocos, VocosConfig
 from aasist_jax.errors import DataError
+from tests.corpus.made_vocoders import SMALL as SIZES
 from tests.corpus.made_voices import speech_like
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
-SMALL: dict[str, Vocoder] = {
-    "vocos": Vocos(VocosConfig(width=16, blocks=1)),
-    "multiband_gan": MultibandGan(MultibandGanConfig(channels=16, dilations=(1,))),
-    "diffusion": Diffusion(DiffusionConfig(width=8, layers=2, steps=2)),
-}
+SMALL: dict[str, Vocoder] = {kind: KINDS[kind].network(config) for kind, config in SIZES.items()}
 SPEECH = [at_level(speech_like(seconds, seed))[0].astype(np.float32) for seed, seconds in enumerate((0.6, 0.05))]
 SETTINGS = TrainingSettings(steps=6, batch=2, frames=8)
 
@@ -109,11 +115,50 @@ def test_a_run_of_other_settings_or_speech_is_not_gone_on_with(tmp_path: Path) -
     for settings, speech in ((TrainingSettings(steps=7, batch=2, frames=8), SPEECH), (SETTINGS, SPEECH[:1])):
         with pytest.raises(DataError, match=r"training\.safetensors: of another run"):
             train(SMALL["vocos"], settings, speech, tmp_path)
+    save_file({"step": np.zeros(1)}, tmp_path / CHECKPOINT, {"run": _identity(SMALL["vocos"], SETTINGS, SPEECH)})
+    with pytest.raises(DataError, match=r"training\.safetensors: of another run"):
+        train(SMALL["vocos"], SETTINGS, SPEECH, tmp_path)
     (tmp_path / CHECKPOINT).write_bytes(b"half")
     with pytest.raises(DataError, match=r"training\.safetensors: damaged"):
         train(SMALL["vocos"], SETTINGS, SPEECH, tmp_path)
     with pytest.raises(DataError, match="no speech"):
         train(SMALL["vocos"], SETTINGS, [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("speech", "rate", "message"),
+    [
+        ([np.full(8000, np.nan, np.float32)], 1e-3, "step 1: the loss is not finite"),
+        (SPEECH, float("inf"), "step 1: a parameter is not finite"),
+    ],
+)
+def test_what_is_not_finite_is_not_kept(speech: list[Any], rate: float, message: str, tmp_path: Path) -> None:
+    settings = TrainingSettings(steps=1, batch=1, frames=8, learning_rate=rate)
+    with pytest.raises(DataError, match=message):
+        train(SMALL["vocos"], settings, speech, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f".{CHECKPOINT}.999999999.writing").touch()
+    train(SMALL["vocos"], TrainingSettings(steps=1, batch=1, frames=8), SPEECH, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+def test_the_rate_of_a_discriminator_falls_over_its_own_steps() -> None:
+    settings = TrainingSettings(steps=40, adversarial_from=0.75)
+    parameter = jnp.ones(1)
+    sizes = []
+    for optimizer in _optimizers(settings):
+        state, changes = optimizer.init(parameter), []
+        for _ in range(40):
+            change, state = optimizer.update(jnp.ones(1), state, parameter)
+            changes.append(abs(float(change[0])))
+        sizes.append(changes)
+    of_vocoder, of_judge = sizes
+    assert of_vocoder[9] > 0.8 * max(of_vocoder)
+    assert of_judge[9] < 0.1 * max(of_judge)
+    assert max(of_judge) == pytest.approx(max(of_vocoder), rel=0.05)
 
 
 def test_a_batch_follows_from_the_seed_and_its_number() -> None:
