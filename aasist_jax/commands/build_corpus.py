@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from aasist_jax.commands.options import RARE
 from aasist_jax.runtime.messages import say
 
 
@@ -44,22 +43,20 @@ def build_corpus(
         typer.Option(
             min=0.001,
             max=1.0,
-            help="Share of the large one's clips to make (default: 1.0); vocoders are trained in full all the same, "
-            "unless --vocoder-steps or --exclude-systems says otherwise.",
+            help="Share of the large one's clips; vocoders are trained in full, but for --vocoder-steps.",
         ),
     ] = None,
     exclude_systems: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Systems that the large one leaves out of every split.")
+        str | None, typer.Option(metavar="NAME,NAME", help="Systems that the large one leaves out.")
     ] = None,
     vocoders: Annotated[
-        Path | None, typer.Option(help="Folder of trained vocoders for the large one (default: it trains its own).")
+        Path | None, typer.Option(help="Folder of trained vocoders (default: the large one trains its own).")
     ] = None,
     vocoder_steps: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Steps that it trains each vocoder for (default: as many as each needs).",
-            rich_help_panel=RARE,
+            help="Steps that each is trained for (default: as many as it needs).",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
