@@ -104,7 +104,7 @@ def _fitted(
 
 def _no_surer_than_the_sum(
     fitted: LogisticCalibration,
-    llrs: Float[np.ndarray, "recordings members"],
+    stacked: Float[np.ndarray, "recordings members"],
     is_human: Bool[np.ndarray, " recordings"],
 ) -> LogisticCalibration:
     """Weights of 1 at most: the evidence of independent members is their sum, and no members can give more.
