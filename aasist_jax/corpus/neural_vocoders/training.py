@@ -157,7 +157,7 @@ def train(
 
 def _check_finite(finite: bool, step: int, what: str) -> None:
     if not finite:
-        raise DataError(f"step {step}: {what} is not finite; give other speech, another seed or a lower rate")
+        raise DataError(f"step {step}: {what} is not finite; give other speech or another seed")
 
 
 def initial_state(vocoder: Vocoder, settings: TrainingSettings) -> State:

@@ -168,6 +168,11 @@ def test_vocoders_that_a_corpus_has_are_not_exchanged_for_given_ones(
     with pytest.raises(DataError, match="was begun with other vocoders"):
         build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
     assert (output / "corpus.json").read_text() == kept
+    # What is written down holds even where the folder is gone.
+    (output / "vocoders").rename(tmp_path / "aside")
+    with pytest.raises(DataError, match="was begun with other vocoders"):
+        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    (tmp_path / "aside").rename(output / "vocoders")
     marked = json.loads(kept)
     del marked["vocoders"], marked["complete"]
     (output / "corpus.json").write_text(json.dumps(marked))

@@ -62,3 +62,6 @@ def test_the_faults_of_a_table_are_named(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text("path,label,split\na.wav,maybe,train\n")
     with pytest.raises(DataError, match="maybe"):
         read_speech(tmp_path / "clips.csv")
+    (tmp_path / "clips.csv").write_text("label,split\nbonafide,train\n")
+    with pytest.raises(DataError, match="no column path"):
+        read_speech(tmp_path / "clips.csv")

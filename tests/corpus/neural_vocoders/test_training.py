@@ -77,7 +77,7 @@ def test_bands_are_brought_to_one_level() -> None:
     waves = jnp.asarray(np.concatenate([0.003 * noise, 0.3 * noise]), jnp.float32)
     levelled = np.std(analyse(waves, 8) / band_levels(log_mel(waves)), axis=1)
     np.testing.assert_allclose(levelled, 1.0, atol=0.25)
-    # The floor under the logarithm raises the quiet one's mel bands by a percent or so.
+    # What is added to the levels, so that none is 0, makes up a percent or so of the quiet one's.
     np.testing.assert_allclose(levelled[0], levelled[1], rtol=0.02)
 
 
