@@ -14,8 +14,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import brentq
-from scipy.special import expit
 
 from aasist_jax.calibration.detector_calibration import LARGEST, LONGEST_NAME, FittedOn, Measured
 from aasist_jax.calibration.fitting import (
@@ -115,6 +113,10 @@ def _no_surer_than_the_sum(
     largest = max(fitted.slopes)
     if largest <= 1:
         return fitted
+    # Imported here because scoring does without them.
+    from scipy.optimize import brentq
+    from scipy.special import expit
+
     slopes = tuple(slope / largest for slope in fitted.slopes)
     fused = stacked @ np.array(slopes)
 
