@@ -85,7 +85,9 @@ def fitted_again(calibration: DetectorCalibration, made: Path, name: str) -> Det
     _, _, _, _, data, *options = shlex.split(calibration.fitted_on.command)
     if calibration.weights_id != load_weights(made).weights_id:
         load_verb("calibrate").main([str(made), "--data", data, *options], standalone_mode=False)
-        calibration = read_detector_calibration(made / CALIBRATION_FILE)
+        before, calibration = calibration, read_detector_calibration(made / CALIBRATION_FILE)
+        if calibration.fitted_on.sha256 != before.fitted_on.sha256:
+            raise WeightsError(f"{data}: holds other recordings than those of the calibration; calibrate again first")
     # Where the data lay on this machine is nothing to others.
     command = shlex.join(["aasist-jax", "calibrate", name, "--data", Path(data).name, *options])
     return replace(calibration, fitted_on=replace(calibration.fitted_on, command=command))

@@ -40,7 +40,7 @@ SEVERAL = "Several, as in a,b, are fused."
 
 Weights = Annotated[str | None, typer.Option(help=f"{WEIGHTS_HELP} Default: what it marks so.")]
 SeveralWeights = Annotated[
-    str | None, typer.Option(help="A folder, or a name that `models` lists; several, as in a,b, are fused.")
+    str | None, typer.Option(help="A folder, or a name of `models` (default: what it marks so); a,b are fused.")
 ]
 Channel = Annotated[
     int | None,

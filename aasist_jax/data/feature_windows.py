@@ -2,7 +2,7 @@
 
 What is drawn for a version follows from the content of the clip and the number of the version, and from no seed of a
 run: so runs of other seeds, of other heads and on other choices of the clips find it again. For a copy it is what is
-drawn for its original, so that both come through the same channel.
+drawn for its original, so that both come through the same channel (see `pairs.Alike`).
 """
 
 import functools

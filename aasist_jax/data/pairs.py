@@ -53,7 +53,11 @@ class DrawnClips(grain.MapDataset):
 
 @dataclass(frozen=True)
 class Alike(grain.transforms.RandomMap):
-    """Do the same to both clips of a pair: whatever is drawn, both get the same random numbers."""
+    """Do the same to both clips of a pair: both get the same random numbers.
+
+    They are as long as one another in the corpora built here. Where they are not, what a step draws for each sample,
+    such as a noise, lets the steps after it draw other numbers.
+    """
 
     each: Any
 

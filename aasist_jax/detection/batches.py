@@ -152,7 +152,7 @@ def read_in_batches(
 
 
 def score_in_turn(
-    score: Callable[..., Score], sources: Iterable[Source | InTurn], *, channel: int | None, **how: Any
+    score: Callable[..., Score], sources: Iterable[Source | InTurn], *, channel: int | None = None, **how: Any
 ) -> Iterator[Score | AudioError]:
     """Score recordings one after the other; for one that cannot be scored, yield the error.
 

@@ -3,10 +3,12 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from aasist_jax.audio.facts import SignalFacts
 from aasist_jax.calibration.detector_calibration import DetectorCalibration, FittedOn, score_rule
 from aasist_jax.calibration.fitting import Recording, fit
 from aasist_jax.calibration.fusion import Fusion, fit_fusion
@@ -36,16 +38,9 @@ def read_recordings(detector: Detector, utterances: Sequence[Utterance]) -> Iter
             logger.warning("left out: %s: no speech", prepared.name)
             yield None
             continue
-        yield Recording(
-            name=utterance.utterance,
-            is_human=utterance.label == "bonafide",
-            voice=utterance.speaker,
-            system=utterance.attack,
-            scores=values[:, 1].astype(np.float64),
-            embeddings=values[:, 2:],
-            facts=prepared.facts,
-            overlaps=len(values) > 1 and prepared.heard[-1].start % detector.window > 0,
-        )
+        overlaps = len(values) > 1 and prepared.heard[-1].start % detector.window > 0
+        found = _recording(utterance, values[:, 1].astype(np.float64), values[:, 2:], prepared.facts)
+        yield replace(found, overlaps=overlaps)
 
 
 def calibrate_on(
@@ -83,15 +78,19 @@ def read_evidence(fused: FusedDetector, utterances: Sequence[Utterance]) -> Iter
             logger.warning("left out: %s", fault or f"{utterance.path}: no speech")
             yield None
             continue
-        yield Recording(
-            name=utterance.utterance,
-            is_human=utterance.label == "bonafide",
-            voice=utterance.speaker,
-            system=utterance.attack,
-            scores=np.array(llrs),
-            embeddings=np.empty((len(llrs), 0)),
-            facts=scores[0].facts,
-        )
+        yield _recording(utterance, np.array(llrs), np.empty((len(llrs), 0)), scores[0].facts)
+
+
+def _recording(utterance: Utterance, scores: np.ndarray, embeddings: np.ndarray, facts: SignalFacts) -> Recording:
+    return Recording(
+        name=utterance.utterance,
+        is_human=utterance.label == "bonafide",
+        voice=utterance.speaker,
+        system=utterance.attack,
+        scores=scores,
+        embeddings=embeddings,
+        facts=facts,
+    )
 
 
 def fuse_on(

@@ -109,16 +109,9 @@ class Fused:
         sides = zip(*(score.channels for score in scores), strict=True)
         return with_channels(found, [self._fused(side, rule) for side in sides])
 
-    def score_sources(
-        self,
-        sources: Iterable[Source | InTurn],
-        *,
-        channel: int | None = None,
-        rule: DecisionRule | None = None,
-        published: bool = False,
-    ) -> Iterator[Score | AudioError]:
+    def score_sources(self, sources: Iterable[Source | InTurn], **how: Any) -> Iterator[Score | AudioError]:
         """As `Detector.score_sources`, one recording after the other."""
-        return score_in_turn(self.score, sources, channel=channel, rule=rule, published=published)
+        return score_in_turn(self.score, sources, **how)
 
     def start_llr(self, path: Path) -> float:
         """The LLR of the start of a recording, by the first window of every member.

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aasist_jax.models.family import window_of
 from aasist_jax.models.network import Loss, Outputs, build_network, class_logits, score_function
@@ -38,7 +38,7 @@ def make_teacher(name: str) -> tuple[TeacherFunction, str]:
 
     def logits(variables: Any, batch: Mapping[str, Array]) -> Float[Array, "batch 2"]:
         if window.fixed:
-            return score(variables, of_length(batch["wave"], window.samples))
+            return score(variables, of_length(batch["wave"], window.samples, batch.get("length")))
         return score(variables, batch["wave"], batch.get("length"))
 
     on_devices = parallel_map(logits)
@@ -49,10 +49,12 @@ def make_teacher(name: str) -> tuple[TeacherFunction, str]:
     )
 
 
-def of_length(waves: Float[Array, "batch samples"], samples: int) -> Float[Array, "batch length"]:
-    """Waves repeated end to end, or cut, to a number of samples."""
-    times = -(-samples // waves.shape[1])
-    return jnp.tile(waves, (1, times))[:, :samples]
+def of_length(
+    waves: Float[Array, "batch samples"], samples: int, lengths: Int[Array, " batch"] | None = None
+) -> Float[Array, "batch length"]:
+    """Waves, or as much of each as `lengths` says is valid, repeated end to end, or cut, to a number of samples."""
+    ends = jnp.full(waves.shape[0], waves.shape[1]) if lengths is None else lengths
+    return jnp.take_along_axis(waves, jnp.arange(samples)[None] % ends[:, None], axis=1)
 
 
 def distilling(loss: Loss, bonafide_index: int | None, weight: float) -> Loss:

@@ -112,11 +112,13 @@ class _Store:
     """Finds and computes the features of splits."""
 
     def __init__(self, config: ExperimentConfig, front: FrozenFront, frozen: Variables, sounds: Sequence[str]) -> None:
-        self._config, self._front, self._frozen, self._sounds = config, front, frozen, sounds
+        self._config, self._front, self._sounds = config, front, sounds
         self._window = window_of(config.model_config)
         # Decoded clips in a cache are rounded to 16 bits.
         facts = (FEATURES, front.mark, _digest_of(frozen), config.train_config.dtype, bool(config.data_config.cache))
         self._facts: tuple[Any, ...] = facts
+        # Brought to the device once, and not with every batch.
+        self._frozen = jax.device_put(frozen)
         dtype, stored = jnp.dtype(config.train_config.dtype), jnp.dtype(front.stored_as)
         self._compute = jax.pmap(
             lambda variables, batch: front.compute(variables, batch["wave"], batch.get("length"), dtype).astype(stored),
@@ -138,7 +140,9 @@ class _Store:
         versions = []
         for number in numbers:
             version = Version(clips, contents, self._window, number, chain)
-            what = f"features of {split.name}" + (f", version {number + 1} of {len(numbers)}" if number else "")
+            what = f"features of {split.name}"
+            if number is not None and len(numbers) > 1:
+                what += f", version {number + 1} of {len(numbers)}"
             names = [version.name(i) for i in range(len(clips))]
             compute = functools.partial(self._batches, version, what)
             versions.append(stored_features(Path(data.features), key, self._front.stored_as, names, compute))

@@ -27,9 +27,7 @@ def make_optimizer(
     """Build the optimizer for `params`. Parameters for whose path `is_frozen` is true get no update and no decay.
 
     As in PyTorch's Adam, weight decay is added to the gradient before Adam's moments; AdamW adds it afterwards.
-
-    Raises:
-        TrainingError: a pattern of `rates` matches nothing.
+    Patterns of `rates` are checked by `check_rates`.
     """
     adam = optax.chain(
         optax.add_decayed_weights(config.weight_decay),
@@ -37,7 +35,6 @@ def make_optimizer(
         optax.scale_by_learning_rate(learning_rate(config, total_steps)),
     )
     flat = flatten_dict(params, sep="/")
-    _check_patterns("rates", [pattern for pattern, _ in config.rates], list(flat))
     kinds = {"trained": adam, "frozen": optax.set_to_zero()}
     kinds |= {f"rate {i}": optax.chain(adam, optax.scale(factor)) for i, (_, factor) in enumerate(config.rates)}
 
@@ -47,6 +44,15 @@ def make_optimizer(
 
     labels = unflatten_dict({path: kind_of(path) for path in flat}, sep="/")
     return optax.partition(kinds, labels)
+
+
+def check_rates(config: OptimConfig, params: Any) -> None:
+    """Check that every pattern of `rates` matches a parameter, trained or not.
+
+    Raises:
+        TrainingError: one matches nothing.
+    """
+    _check_patterns("rates", [pattern for pattern, _ in config.rates], list(flatten_dict(params, sep="/")))
 
 
 def never_trained(config: Any) -> Callable[[str], bool]:

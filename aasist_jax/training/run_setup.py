@@ -27,7 +27,7 @@ from aasist_jax.training.distillation import TeacherFunction, distilling, make_t
 from aasist_jax.training.front import StepInput, frozen_front, step_input
 from aasist_jax.training.identity import differences, run_identity
 from aasist_jax.training.loss import loss_of
-from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
+from aasist_jax.training.optimizer import check_rates, frozen_by, learning_rate, make_optimizer, never_trained
 from aasist_jax.training.parallel import (
     AXIS,
     check_batch_is_filled,
@@ -80,7 +80,7 @@ class TrainingSetup:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps per epoch. An epoch uses every clip once, except those of a last, partial batch."""
+        """Steps per epoch: as many as every clip once would fill, without a last, partial batch."""
         return self.batches.steps_per_epoch
 
     @property
@@ -118,13 +118,15 @@ def set_up(config: ExperimentConfig, folder: Path) -> tuple[TrainingSetup, RunSt
     sounds = prepare(config.data_config.augmentation)
     check_batch_is_filled(len(clips["train"].utterances), config.batch_size, options.accumulation)
     variables, init = _first_variables(config)
+    # What can be refused is, before features are computed for minutes; and patterns name what is frozen as well.
+    draw = _draw_of(config, clips["train"])
+    frozen = frozen_by(options.freeze, variables["params"])
+    check_rates(config.optim_config, variables["params"])
     given = step_input(config, clips, variables, sounds)
     variables, splits = given.variables, given.splits
-    draw = _draw_of(config, splits["train"])
     batches = _training_batches(config, splits["train"].source, draw)
     total_steps = batches.steps_per_epoch * config.num_epochs
     params, untouched = variables["params"], never_trained(config.model_config)
-    frozen = frozen_by(options.freeze, params)
     optimizer = make_optimizer(config.optim_config, total_steps, params, lambda path: untouched(path) or path in frozen)
     family = family_of(config.model_config)
     teacher, taught_by = make_teacher(options.teacher) if options.teacher else (None, "")

@@ -1,5 +1,6 @@
 """Batches of stored features, and the windows that they are computed from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from aasist_jax.data.feature_file import StoredFeatures
 from aasist_jax.data.feature_source import FeatureSource
 from aasist_jax.data.feature_windows import Version, contents_of, window_batches
 from aasist_jax.data.pipeline import ClipSource, eval_dataset, train_dataset
+from aasist_jax.data.sampling import make_draw
 from aasist_jax.data.utterances import Utterance, make_utterance
 from aasist_jax.models.family import Window
 
@@ -55,6 +57,41 @@ def test_epochs_take_the_versions_in_turn(tmp_path: Path) -> None:
     for epoch in range(0, 18, 3):
         assert len({i for order in orders[epoch : epoch + 3] for i in order}) == 6
     assert orders[:3] != orders[9:12]
+
+
+def test_pairs_of_features_take_the_versions_in_turn_as_well(tmp_path: Path) -> None:
+    """An epoch has three pairs of the seven clips, and they decide when the next version comes."""
+    utterances = [
+        replace(clip, copy_of=str(i + 1)) if i in (0, 2, 4) else clip for i, clip in enumerate(clips(tmp_path))
+    ]
+    draw = make_draw(utterances, balance=(), pairs=True, batch_size=2, seed=5)
+    seen = []
+    for number, batch in enumerate(
+        train_dataset(source(utterances, 3), window=WINDOW, batch_size=2, seed=5, epochs=6, draw=draw)
+    ):
+        original, copy = batch["index"].tolist()
+        assert (utterances[copy].copy_of, batch["label"].tolist()) == (str(original), [1, 0])
+        assert batch["wave"].tolist() == [[10 * i + number // 3 % 3] * 3 for i in (original, copy)]
+        seen.append(original)
+    assert [sorted(seen[epoch : epoch + 3]) for epoch in range(0, 18, 3)] == [[1, 3, 5]] * 6
+
+
+def test_what_is_drawn_for_a_copy_is_what_is_drawn_for_its_original(tmp_path: Path) -> None:
+    original = clips(tmp_path)[1]
+    # The same samples in another file, whose content therefore is another one.
+    soundfile.write(tmp_path / "copy.flac", *soundfile.read(original.path))
+    fields = {"utterance": "copy", "path": tmp_path / "copy.flac", "label": "spoof", "attack": "A"}
+    copy = replace(original, **fields, copy_of=original.utterance)
+
+    def windows(made: Utterance) -> np.ndarray:
+        listed = [original, made]
+        version = Version(ClipSource(listed), contents_of(listed), WINDOW, 0, (NOISE(source="white"),))
+        assert len({version.name(0), version.name(1)}) == 2
+        (batch,) = window_batches(version, [0, 1], 2, workers=0)
+        return batch["wave"]
+
+    np.testing.assert_array_equal(*windows(copy))
+    assert not np.array_equal(*windows(replace(copy, copy_of="")))
 
 
 def test_the_order_is_that_of_the_waves(tmp_path: Path) -> None:

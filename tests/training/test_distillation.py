@@ -42,6 +42,8 @@ def test_windows_of_another_length() -> None:
     waves = jnp.arange(10.0).reshape(2, 5)
     np.testing.assert_array_equal(of_length(waves, 3), waves[:, :3])
     np.testing.assert_array_equal(of_length(waves, 12), np.tile(waves, (1, 3))[:, :12])
+    # Behind a clip that is filled up, its zeros are not heard.
+    np.testing.assert_array_equal(of_length(waves, 6, jnp.array([2, 4])), [[0, 1, 0, 1, 0, 1], [5, 6, 7, 8, 5, 6]])
 
 
 @pytest.mark.parametrize("samples", [toy.WINDOW, toy.WINDOW - 7, toy.WINDOW + 7])

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from aasist_jax.config import OptimConfig
 from aasist_jax.errors import TrainingError
-from aasist_jax.training.optimizer import frozen_by, learning_rate, make_optimizer, never_trained
+from aasist_jax.training.optimizer import check_rates, frozen_by, learning_rate, make_optimizer, never_trained
 from tests.conftest import extra
 from tests.models.aasist import tiny
 
@@ -111,7 +111,7 @@ def test_layers_have_rates_of_their_own() -> None:
                 value = value - factor * rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
             np.testing.assert_allclose(flat(ours)[path], value, rtol=1e-11)
     with pytest.raises(TrainingError, match=r"rates: 'middle/\*' matches no parameter; names are such as 'low/kernel'"):
-        make_optimizer(dataclasses.replace(CONFIG, rates=(("middle/*", 0.5),)), TOTAL, params, lambda path: False)
+        check_rates(dataclasses.replace(CONFIG, rates=(("low/*", 0.1), ("middle/*", 0.5))), params)
 
 
 def test_patterns_name_parameters() -> None:

@@ -20,7 +20,6 @@ from aasist_jax.corpus.neural_vocoders.losses import Scalar
 from aasist_jax.corpus.neural_vocoders.mel import FFT, HOP, mel_filters
 from aasist_jax.corpus.neural_vocoders.pqmf import analyse, synthesise
 from aasist_jax.corpus.neural_vocoders.spectra import log_mel
-from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 
 BANDS = 8
 _STEPS_PER_FRAME = HOP // BANDS
@@ -38,7 +37,7 @@ class DiffusionConfig:
     steps: int = 6
 
 
-class Diffusion(Vocoder):
+class Diffusion(nn.Module):
     """From noise to the bands of a wave, step by step, given log-mel frames."""
 
     config: DiffusionConfig = DiffusionConfig()

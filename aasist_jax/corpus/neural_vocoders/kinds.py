@@ -4,16 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import flax.linen as nn
+
 from aasist_jax.corpus.neural_vocoders.diffusion import Diffusion, DiffusionConfig
 from aasist_jax.corpus.neural_vocoders.multiband_gan import MultibandGan, MultibandGanConfig
 from aasist_jax.corpus.neural_vocoders.training import TrainingSettings
-from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 from aasist_jax.corpus.neural_vocoders.vocos import Vocos, VocosConfig
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of vocoder.
+
+    The network is called as `network(mel)`, with log-mel frames (batch, frames, 80) of `spectra.log_mel`, and gives
+    waves at 16 kHz, 256 samples for each frame. `network.loss(waves)`, of a multiple of 512 samples, 2048 at least,
+    gives how far from them it is, and the waves that it makes of their spectrograms for a discriminator; None to have
+    none. What it draws, it draws from the random numbers `noise`.
 
     Attributes:
         config: the type of its sizes; the defaults are those that the large corpus is made with.
@@ -22,7 +28,7 @@ class Kind:
     """
 
     config: type
-    network: Callable[[Any], Vocoder]
+    network: Callable[[Any], nn.Module]
     settings: TrainingSettings
 
 

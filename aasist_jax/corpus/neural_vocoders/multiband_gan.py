@@ -10,7 +10,6 @@ from aasist_jax.corpus.neural_vocoders.layers import DilatedConv, Upsample
 from aasist_jax.corpus.neural_vocoders.losses import Scalar, mel_distance, spectral_distance
 from aasist_jax.corpus.neural_vocoders.pqmf import analyse, synthesise
 from aasist_jax.corpus.neural_vocoders.spectra import log_mel
-from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 
 BANDS = 4
 _RESOLUTIONS = ((128, 32), (256, 64), (512, 128))
@@ -31,7 +30,7 @@ class MultibandGanConfig:
     dilations: tuple[int, ...] = (1, 3, 9)
 
 
-class MultibandGan(Vocoder):
+class MultibandGan(nn.Module):
     """From log-mel frames to the bands of a wave: upsampling and dilated residual stacks, as in MelGAN."""
 
     config: MultibandGanConfig = MultibandGanConfig()

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import msgspec
 import numpy as np
@@ -26,7 +27,6 @@ from aasist_jax.corpus.neural_vocoders.training import (
     initial_parameters,
     train,
 )
-from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import replacing, write_text
 
@@ -131,7 +131,7 @@ def check_trained(folder: Path) -> None:
     _read(folder)
 
 
-def _read(folder: Path) -> tuple[Vocoder, dict[str, np.ndarray]]:
+def _read(folder: Path) -> tuple[nn.Module, dict[str, np.ndarray]]:
     found = _described(folder)
     try:
         vocoder = KINDS[found.kind].network(msgspec.convert(found.config, KINDS[found.kind].config))

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +28,6 @@ from aasist_jax.corpus.neural_vocoders.losses import (
     generator_loss,
 )
 from aasist_jax.corpus.neural_vocoders.mel import HOP
-from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 from aasist_jax.errors import DataError
 from aasist_jax.runtime.files import remove_unfinished, replacing
 
@@ -109,7 +109,7 @@ def crops(speech: Sequence[OtherWave], settings: TrainingSettings, step: int) ->
 
 
 def train(
-    vocoder: Vocoder,
+    vocoder: nn.Module,
     settings: TrainingSettings,
     speech: Sequence[OtherWave],
     folder: Path,
@@ -118,7 +118,7 @@ def train(
     """Train, or go on from the checkpoint in a folder; it stays there.
 
     Args:
-        vocoder: the network.
+        vocoder: the network, see `kinds.Kind`.
         settings: how it is trained.
         speech: clips at 16 kHz, float32, at the level of `at_level`; those shorter than a crop are filled
             with silence.
@@ -160,7 +160,7 @@ def _check_finite(finite: bool, step: int, what: str) -> None:
         raise DataError(f"step {step}: {what} is not finite; give other speech or another seed")
 
 
-def initial_state(vocoder: Vocoder, settings: TrainingSettings) -> State:
+def initial_state(vocoder: nn.Module, settings: TrainingSettings) -> State:
     """The state before the first step."""
     keys = jax.random.split(jax.random.key(settings.seed))
     parameters = initial_parameters(vocoder, keys[0])
@@ -169,7 +169,7 @@ def initial_state(vocoder: Vocoder, settings: TrainingSettings) -> State:
     return State(jnp.zeros((), jnp.int32), parameters, judge, of_vocoder.init(parameters), of_judge.init(judge))
 
 
-def initial_parameters(vocoder: Vocoder, key: Array) -> Any:
+def initial_parameters(vocoder: nn.Module, key: Array) -> Any:
     """The parameters before training."""
     # Not by `jax.jit`: to compile the drawing of all of them as one program takes minutes.
     return vocoder.init({"params": key, "noise": key}, jnp.zeros((1, _SHORT)), method="loss")
@@ -192,7 +192,7 @@ def _optimizer(rate: float, steps: int) -> optax.GradientTransformation:
 
 
 def _make_step(
-    vocoder: Vocoder, settings: TrainingSettings, adversarial: bool
+    vocoder: nn.Module, settings: TrainingSettings, adversarial: bool
 ) -> Callable[[State, Any], tuple[State, dict[str, Array]]]:
     optimizer, judge_optimizer = _optimizers(settings)
     # `Any`, because Flax cannot know what type the module returns.
@@ -226,7 +226,7 @@ def _make_step(
     return step
 
 
-def _identity(vocoder: Vocoder, settings: TrainingSettings, speech: Sequence[OtherWave]) -> str:
+def _identity(vocoder: nn.Module, settings: TrainingSettings, speech: Sequence[OtherWave]) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {vocoder!r} {settings!r}".encode())
     for clip in speech:
         digest.update(clip.tobytes())

@@ -12,7 +12,6 @@ from aasist_jax.corpus.neural_vocoders.layers import DepthwiseConv
 from aasist_jax.corpus.neural_vocoders.losses import Scalar, mel_distance, spectral_distance
 from aasist_jax.corpus.neural_vocoders.mel import FFT
 from aasist_jax.corpus.neural_vocoders.spectra import inverse, log_mel
-from aasist_jax.corpus.neural_vocoders.vocoder import Vocoder
 
 _LOUDEST = 512.0
 """The magnitude of a sine of full scale, at least."""
@@ -43,7 +42,7 @@ class ConvNeXtBlock(nn.Module):
         return x + scale * y
 
 
-class Vocos(Vocoder):
+class Vocos(nn.Module):
     """From log-mel frames to samples; everything but the inverse transform is computed once a frame."""
 
     config: VocosConfig = VocosConfig()

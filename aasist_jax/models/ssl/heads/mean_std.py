@@ -10,9 +10,9 @@ class MeanStdConfig(HeadConfig, frozen=True, kw_only=True, tag="mean_std"):
 
 
 def _build(config: MeanStdConfig, **options: Any) -> Any:
-    from aasist_jax.models.ssl.pooling import MeanStdProbe
+    from aasist_jax.models.ssl.pooling import StatisticsHead
 
-    return MeanStdProbe(**options)
+    return StatisticsHead(**options)
 
 
 HEAD = HeadKind(MeanStdConfig, _build, state=("batch_stats",), reduce=statistics, stored_as="float32")

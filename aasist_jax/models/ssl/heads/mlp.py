@@ -20,9 +20,9 @@ class MLPConfig(HeadConfig, frozen=True, kw_only=True, tag="mlp"):
 
 
 def _build(config: MLPConfig, **options: Any) -> Any:
-    from aasist_jax.models.ssl.pooling import StatisticsPerceptron
+    from aasist_jax.models.ssl.pooling import StatisticsHead
 
-    return StatisticsPerceptron(config.hidden, config.dropout, **options)
+    return StatisticsHead(config.hidden, config.dropout, **options)
 
 
 HEAD = HeadKind(MLPConfig, _build, state=("batch_stats",), reduce=statistics, stored_as="float32")

@@ -31,7 +31,7 @@ def test_the_magnitude_has_the_same_mel_bands_where_it_is_positive() -> None:
     assert (magnitude >= 0).all()
     mel = mel_filters(80, 1024)
     wanted, found = np.abs(spectrum) @ mel.T, magnitude @ mel.T
-    assert np.corrcoef(wanted.ravel(), found.ravel())[0, 1] > 0.99
+    assert np.corrcoef(wanted.ravel(), found.ravel())[0, 1] > 0.998
 
 
 def test_more_iterations_come_nearer() -> None:
